@@ -1,0 +1,79 @@
+"""Contact sheets: rows of pictures with a caption each, for people to judge."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from task_bundle.images import save_png
+
+_MARGIN = 4
+_CAPTION_HEIGHT = 22
+_CAPTION_COLOUR = (60, 60, 60)
+
+
+@dataclasses.dataclass(frozen=True)
+class ContactSheet:
+    """Rows of equally many square pictures.
+
+    Attributes:
+      rows: Rows of pictures, each uint8 [side, side, 3]; short rows are padded with white.
+      captions: One line of text above each row, or an empty string for none.
+    """
+
+    rows: Sequence[Sequence[np.ndarray]]
+    captions: Sequence[str] = ()
+
+    def image(self, side: int = 256) -> np.ndarray:
+        """Draws the sheet.
+
+        Args:
+          side: Side of each picture in pixels.
+
+        Returns:
+          uint8 [height, width, 3].
+        """
+        import cv2
+
+        columns = max(len(row) for row in self.rows)
+        captions = list(self.captions) + [""] * (len(self.rows) - len(self.captions))
+        width = columns * (side + _MARGIN) + _MARGIN
+        strips = []
+        for row, caption in zip(self.rows, captions, strict=True):
+            if caption:
+                strip = np.full((_CAPTION_HEIGHT, width, 3), 255, np.uint8)
+                cv2.putText(
+                    strip,
+                    caption,
+                    (_MARGIN, _CAPTION_HEIGHT - 6),
+                    cv2.FONT_HERSHEY_SIMPLEX,
+                    0.5,
+                    _CAPTION_COLOUR,
+                    1,
+                    cv2.LINE_AA,
+                )
+                strips.append(strip)
+            strip = np.full((side + _MARGIN, width, 3), 255, np.uint8)
+            for index, picture in enumerate(row):
+                if picture.shape[:2] != (side, side):
+                    picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+                left = _MARGIN + index * (side + _MARGIN)
+                strip[:side, left : left + side] = picture
+            strips.append(strip)
+        return np.concatenate(strips)
+
+    def save(self, path: str | os.PathLike, side: int = 256, overwrite: bool = False) -> None:
+        """Writes the sheet as PNG, atomically.
+
+        Args:
+          path: File to write.
+          side: Side of each picture in pixels.
+          overwrite: Whether an existing file may be replaced.
+
+        Raises:
+          FileExistsError: The file exists and `overwrite` is False.
+        """
+        save_png(path, self.image(side), overwrite=overwrite)

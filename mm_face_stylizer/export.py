@@ -1,0 +1,130 @@
+"""Keras networks to a TFLite stylizer with a clean graph.
+
+One subgraph, builtin operators, static shapes, no variables, no randomness, batch normalisation
+folded, float32 input and output in [0, 1].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.blaze_stylegan import Synthesis
+from mm_face_stylizer.networks import Networks, named_weights
+
+PRECISIONS = ("float32", "float16", "int8")
+
+
+def stylizer_model(networks: Networks) -> keras.Model:
+    """The inference graph: a photo crop in, its stylized picture out.
+
+    Args:
+      networks: Trained networks; only encoder, synthesis and `w_avg` are used.
+
+    Returns:
+      A functional model with batch 1, [1, side, side, 3] in [0, 1] to the same.
+    """
+    side = networks.encoder.input_shape[1]
+    synthesis = Synthesis(networks.config.image_size, "last", networks.config.width)
+    synthesis.build()
+    source = named_weights(networks.synthesis)
+    for name, variable in named_weights(synthesis).items():
+        variable.assign(source[name])
+    photo = keras.Input((side, side, 3), batch_size=1, name="input_image")
+    latents = dict(networks.encoder(photo * 2.0 - 1.0, training=False))
+    latents["inputs"] = latents["inputs"] + tf.constant(networks.w_avg)
+    image = synthesis(latents)["image"][-1]
+    return keras.Model(photo, tf.clip_by_value((image + 1.0) / 2.0, 0.0, 1.0), name="stylizer")
+
+
+def convert(
+    model: keras.Model,
+    precision: str = "float16",
+    calibration: Callable[[], Iterable[Sequence[np.ndarray]]] | None = None,
+) -> bytes:
+    """Converts a Keras model with static shapes to TFLite.
+
+    Args:
+      model: Model with a fixed batch size.
+      precision: `float32`; `float16` (weights only, half the size); or `int8` (weights and
+        activations, float32 input and output).
+      calibration: Yields lists of inputs, as the converter's representative data set; needed for
+        `int8` alone.
+
+    Returns:
+      The flatbuffer.
+
+    Raises:
+      ValueError: The precision is unknown, or `int8` comes without calibration pictures.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, but is {precision!r}.")
+    if precision == "int8" and calibration is None:
+        raise ValueError("precision 'int8' needs calibration pictures.")
+    specification = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name.split(":")[0])
+        for tensor in model.inputs
+    ]
+
+    @tf.function(input_signature=specification)
+    def serve(*inputs):
+        return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [serve.get_concrete_function()], model
+    )
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.representative_dataset = calibration
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    with _quiet_converter():
+        return converter.convert()
+
+
+@contextlib.contextmanager
+def _quiet_converter():
+    """Holds back the converter's notices; its errors are exceptions and come through."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def export_stylizer(
+    networks: Networks, precision: str = "float16", calibration_images: np.ndarray | None = None
+) -> bytes:
+    """Exports the whole stylizer.
+
+    Args:
+      networks: Trained networks.
+      precision: See `convert`.
+      calibration_images: float32 [count, side, side, 3] in [0, 1], for `int8`; generated faces if
+        None.
+
+    Returns:
+      A TFLite flatbuffer without metadata.
+    """
+    calibration = None
+    if precision == "int8":
+        if calibration_images is None:
+            calibration_images = (networks.generated_faces(32, seed=0) + 1.0) / 2.0
+
+        def calibration():
+            for image in calibration_images:
+                yield [image[np.newaxis].astype(np.float32)]
+
+    return convert(stylizer_model(networks), precision, calibration)

@@ -1,0 +1,203 @@
+"""BlazeStyleGAN: the mapping network and the synthesis network.
+
+Source: Jia et al., "BlazeStyleGAN: A Real-Time On-Device StyleGAN" (2023), section 3. Blocks for
+outputs of 8, 16, ... `image_size` pixels work at half the output's side; an UpToRGB head makes
+twelve channels and folds them into RGB by `depth_to_space(2)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.layers import ModulatedConv2D, leaky_relu, repeated_rgb_initializer
+
+LATENT_DIM = 512
+SPATIAL_SIDES = (8, 16)
+# Channels by the side of a block's feature map: a quarter of StyleGAN2's.
+_CHANNELS = {4: 128, 8: 128, 16: 128, 32: 128, 64: 64, 128: 32, 256: 16, 512: 8}
+_RGB_FOLD = 2
+
+
+def block_count(image_size: int) -> int:
+    """Number of synthesis blocks for a square image, one an octave from 8 pixels up.
+
+    Args:
+      image_size: Side of the finest image in pixels, a power of two from 32 to 1024.
+
+    Raises:
+      ValueError: `image_size` is anything else.
+    """
+    if image_size not in (32, 64, 128, 256, 512, 1024):
+        raise ValueError(
+            f"image_size must be a power of two from 32 to 1024 pixels, but it is {image_size}."
+        )
+    return int(math.log2(image_size)) - 2
+
+
+def latent_rows(image_size: int) -> int:
+    """Rows of a w+ latent: one a modulated 3x3 convolution, two a block (12 at 256 pixels)."""
+    return 2 * block_count(image_size)
+
+
+def block_channels(side: int, width: float = 1.0) -> int:
+    """Channels of the block whose feature map has `side` pixels, scaled by `width`."""
+    return max(8, int(_CHANNELS[side] * width))
+
+
+class Synthesis(keras.Model):
+    """Latents to a coarse-to-fine pyramid of images.
+
+    Attributes:
+      image_size: Side of the finest image in pixels.
+      heads: `all` (a pyramid, for training) or `last` (the finest image alone, for inference).
+      width: Factor on the channels of every block; 1.0 is the published network.
+      spatial_channels: Channels of each spatial latent by the side of its map.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 256,
+        heads: str = "all",
+        width: float = 1.0,
+        conv_dtype: str = "float32",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if heads not in ("all", "last"):
+            raise ValueError(f"heads must be 'all' or 'last', but it is {heads!r}.")
+        self.image_size = image_size
+        self.heads = heads
+        self.width = width
+        self._sides = [4 * 2**block for block in range(block_count(image_size))]
+        self.spatial_channels = {side: block_channels(side, width) for side in SPATIAL_SIDES}
+        self._constant_shape = (1, 4, 4, block_channels(4, width))
+        self._first, self._second, self._rgb = [], [], {}
+        for index, side in enumerate(self._sides):
+            channels = block_channels(side, width)
+            self._first.append(
+                ModulatedConv2D(
+                    channels,
+                    3,
+                    upsample=index > 0,
+                    conv_dtype=conv_dtype,
+                    name=f"block{side}_conv0",
+                )
+            )
+            self._second.append(
+                ModulatedConv2D(channels, 3, conv_dtype=conv_dtype, name=f"block{side}_conv1")
+            )
+            if heads == "all" or side == self._sides[-1]:
+                self._rgb[str(side)] = ModulatedConv2D(
+                    3 * _RGB_FOLD**2,
+                    1,
+                    demodulate=False,
+                    activate=False,
+                    kernel_initializer=repeated_rgb_initializer(_RGB_FOLD**2),
+                    name=f"block{side}_to_rgb",
+                )
+
+    def build(self, input_shape=None):
+        """Creates all weights; the input's shape is known from `image_size`."""
+        self.constant = self.add_weight(
+            name="constant", shape=self._constant_shape, initializer="random_normal"
+        )
+        rows = latent_rows(self.image_size)
+        self.built = True
+        self({"inputs": tf.zeros((1, rows, LATENT_DIM))})
+
+    def call(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        training: bool | None = None,
+        finest: int | None = None,
+    ):
+        """Synthesises.
+
+        Args:
+          inputs: `inputs`: w+ latents [batch, 2 x blocks, 512]; optionally `spatial_8`
+            [batch, 8, 8, 128] and `spatial_16` [batch, 16, 16, 128], added after the first
+            convolution of the block of that side. A missing spatial latent counts as zero.
+          training: Accepted for the Keras contract; the network has no mode.
+          finest: Side in pixels of the pyramid's last image, `image_size` if None; pretraining
+            starts with few blocks and grows.
+
+        Returns:
+          `{"image": [coarsest, ..., finest]}`, each [batch, side, side, 3] in about [-1, 1]; with
+          one head the list has one image.
+        """
+        del training
+        w = inputs["inputs"]
+        # A batch of the constant, without TILE in the exported graph (where the batch is 1).
+        x = self.constant
+        if w.shape[0] != 1:
+            x = tf.tile(x, [tf.shape(w)[0], 1, 1, 1])
+        images = []
+        for index, side in enumerate(self._sides):
+            x = self._first[index]((x, w[:, 2 * index]))
+            if f"spatial_{side}" in inputs:
+                x = x + inputs[f"spatial_{side}"]
+            last = w[:, 2 * index + 1]
+            x = self._second[index]((x, last))
+            if str(side) in self._rgb:
+                folded = self._rgb[str(side)]((x, last))
+                images.append(tf.nn.depth_to_space(folded, _RGB_FOLD))
+            if _RGB_FOLD * side == finest:
+                break
+        return {"image": images}
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {"image_size": self.image_size, "heads": self.heads, "width": self.width}
+
+
+class MappingNetwork(keras.Model):
+    """Gaussian noise to w+ latents of plausible faces.
+
+    Neighbouring rows of a block share one vector, as in the encoder.
+
+    Attributes:
+      rows: Rows of the latent.
+      layers_count: Hidden layers.
+      units: Width of a hidden layer.
+    """
+
+    def __init__(self, rows: int = 12, layers_count: int = 4, units: int = LATENT_DIM, **kwargs):
+        super().__init__(**kwargs)
+        self.rows = rows
+        self.layers_count = layers_count
+        self.units = units
+        self._hidden = [
+            keras.layers.Dense(units, kernel_initializer="he_normal", name=f"dense{index}")
+            for index in range(layers_count)
+        ]
+        self._out = keras.layers.Dense(rows // 2 * LATENT_DIM, name="latent")
+
+    def build(self, input_shape=None):
+        """Creates all weights."""
+        self.built = True
+        self([tf.zeros((1, LATENT_DIM)), tf.zeros((1, 0))])
+
+    def call(self, inputs: Sequence[tf.Tensor], training: bool | None = None):
+        """Maps.
+
+        Args:
+          inputs: `[noise [batch, 512], label [batch, 0]]`; the label is there for callers of the
+            published network and is ignored.
+          training: Accepted for the Keras contract; the network has no mode.
+
+        Returns:
+          Latents [batch, rows, 512], ready for the synthesis network (`w_avg` included).
+        """
+        del training
+        x = inputs[0]
+        x = x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
+        for layer in self._hidden:
+            x = leaky_relu(layer(x))
+        x = tf.reshape(self._out(x), (-1, self.rows // 2, LATENT_DIM))
+        return tf.repeat(x, 2, axis=1)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {"rows": self.rows, "layers_count": self.layers_count, "units": self.units}

@@ -1,0 +1,174 @@
+"""The five parts of a stylizer, together: what a preset holds and few-shot training starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.blaze_stylegan import (
+    LATENT_DIM,
+    SPATIAL_SIDES,
+    MappingNetwork,
+    Synthesis,
+    latent_rows,
+)
+from mm_face_stylizer.models.discriminator import Discriminator
+from mm_face_stylizer.models.encoder import EncoderConfig, build_encoder
+
+_W_AVG = "w_avg"
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworksConfig:
+    """What decides the networks' graphs.
+
+    Attributes:
+      image_size: Side of photos and of the finest image in pixels.
+      spatial: Whether the encoder hands spatial latents to the synthesis network.
+      width: Factor on the channels of every network; 1.0 for every released preset.
+    """
+
+    image_size: int = 256
+    spatial: bool = True
+    width: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """Encoder, synthesis, mapping, discriminator and the mean latent.
+
+    Attributes:
+      config: What the networks were built from.
+      encoder: Photo [batch, side, side, 3] in [-1, 1] to latents without `w_avg`.
+      synthesis: Latents to a pyramid of images in about [-1, 1].
+      mapping: Noise to w+ latents.
+      discriminator: Image to logits.
+      w_avg: Mean latent, float32 [1, rows, 512].
+    """
+
+    config: NetworksConfig
+    encoder: keras.Model
+    synthesis: Synthesis
+    mapping: MappingNetwork
+    discriminator: Discriminator
+    w_avg: np.ndarray
+
+    @classmethod
+    def build(cls, config: NetworksConfig) -> Networks:
+        """Builds untrained networks; the global seed decides their weights."""
+        rows = latent_rows(config.image_size)
+        encoder = build_encoder(
+            EncoderConfig(
+                input_size=max(64, config.image_size),
+                image_size=config.image_size,
+                spatial=config.spatial,
+                width=config.width,
+                synthesis_width=config.width,
+            )
+        )
+        synthesis = Synthesis(config.image_size, width=config.width)
+        mapping = MappingNetwork(rows)
+        discriminator = Discriminator(config.width)
+        for network in (synthesis, mapping, discriminator):
+            network.build()
+        w_avg = np.zeros((1, rows, LATENT_DIM), np.float32)
+        return cls(config, encoder, synthesis, mapping, discriminator, w_avg)
+
+    def latents(self, photos: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encodes photos to what `synthesis` takes.
+
+        Args:
+          photos: [batch, side, side, 3] in [-1, 1].
+
+        Returns:
+          `inputs` with `w_avg` added, and the spatial latents if there are any.
+        """
+        latents = dict(self.encoder(photos, training=False))
+        return latents | {"inputs": latents["inputs"] + self.w_avg}
+
+    def random_latents(self, count: int, seed: int) -> tf.Tensor:
+        """W+ latents of faces that do not exist, [count, rows, 512]."""
+        noise = np.random.default_rng(seed).standard_normal((count, LATENT_DIM))
+        return self.mapping([tf.constant(noise, tf.float32), tf.zeros((count, 0))])
+
+    def generated_faces(self, count: int, seed: int, encoded: bool = True) -> np.ndarray:
+        """Draws faces that do not exist.
+
+        Args:
+          count: Number of faces.
+          seed: Seed of the noise.
+          encoded: Whether each face goes through the encoder once more, which gives it spatial
+            latents and so crisper detail.
+
+        Returns:
+          float32 [count, side, side, 3] in [-1, 1].
+        """
+        faces = []
+        latents = self.random_latents(count, seed)
+        for start in range(0, count, 16):
+            face = self.synthesis({"inputs": latents[start : start + 16]})["image"][-1]
+            if encoded:
+                face = self.synthesis(self.latents(tf.clip_by_value(face, -1, 1)))["image"][-1]
+            faces.append(np.clip(face.numpy(), -1.0, 1.0))
+        return np.concatenate(faces)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """All weights by network and layer, float32, `w_avg` included."""
+        weights = {_W_AVG: np.asarray(self.w_avg, np.float32)}
+        for part in ("encoder", "synthesis", "mapping", "discriminator"):
+            for name, variable in named_weights(getattr(self, part)).items():
+                weights[f"{part}/{name}"] = variable.numpy()
+        return weights
+
+    @classmethod
+    def from_weights(cls, config: NetworksConfig, weights: Mapping[str, np.ndarray]) -> Networks:
+        """Builds networks and fills them.
+
+        Args:
+          config: What to build.
+          weights: As `weights()` gives them, of any float precision.
+
+        Raises:
+          ValueError: A weight is missing, left over, or of the wrong shape.
+        """
+        networks = cls.build(config)
+        expected = set(networks.weights())
+        if expected != set(weights):
+            missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
+            raise ValueError(
+                f"The weights do not fit the networks: missing {missing[:3]} ({len(missing)} in "
+                f"all), unknown {unknown[:3]} ({len(unknown)} in all)."
+            )
+        for part in ("encoder", "synthesis", "mapping", "discriminator"):
+            for name, variable in named_weights(getattr(networks, part)).items():
+                value = weights[f"{part}/{name}"]
+                if tuple(variable.shape) != value.shape:
+                    raise ValueError(
+                        f"The weight {part}/{name} has the shape {value.shape}; the network needs "
+                        f"{tuple(variable.shape)}."
+                    )
+                variable.assign(value.astype(np.float32))
+        return dataclasses.replace(networks, w_avg=weights[_W_AVG].astype(np.float32))
+
+    def spatial_names(self) -> tuple[str, ...]:
+        """Names of the spatial latents, empty for the published pure w+ network."""
+        return tuple(f"spatial_{side}" for side in SPATIAL_SIDES) if self.config.spatial else ()
+
+
+def named_weights(model: keras.Model) -> dict[str, tf.Variable]:
+    """Weights of a model by `layer/weight`, independent of the model's own name.
+
+    Raises:
+      ValueError: Two weights share a name.
+    """
+    named = {}
+    for variable in model.weights:
+        parts = variable.name.split(":")[0].split("/")
+        name = "/".join(parts[-2:]) if len(parts) > 1 else parts[-1]
+        if name in named:
+            raise ValueError(f"{model.name} has two weights named {name}.")
+        named[name] = variable
+    return named

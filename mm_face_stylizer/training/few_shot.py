@@ -1,0 +1,360 @@
+"""Few-shot training: the synthesis network learns a style from one to ten pictures of it.
+
+The encoder stays frozen. Every step has two halves. One reconstructs the style pictures from their
+own latents, some rows swapped for those of other faces: the published recipe. The other half tunes
+faces that the preset itself generates: what makes each of them that face (deep face-mesh features,
+landmarks) must stay, what makes it a photo (patches, shallow statistics) must become the style's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.blaze_stylegan import Synthesis
+from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+from mm_face_stylizer.networks import Networks, named_weights
+from mm_face_stylizer.training import losses
+
+_BANK_SIZE = 48
+_SHALLOW, _DEEP = slice(0, 3), slice(3, 6)
+_PATCH, _PATCH_STRIDE, _PATCH_SCALES, _PROJECTIONS = 5, 3, (1, 2, 4), 48
+# The last part of a run settles: without it the result depends on which batch came last.
+_DECAY_FROM = 0.6
+_FINAL_RATE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class FewShotWeights:
+    """Weights of the loss terms that Model Maker's options do not have.
+
+    `ModelOptions.perception_loss_weight` scales them on top: `l1` the pixels, `content` what must
+    stay, `style` what must arrive, each relative to its default.
+
+    Attributes:
+      style_l1: Pixels of the reconstructed style picture.
+      style_features: Face-mesh features of the reconstructed style picture.
+      style_gram: Gram matrices of its shallow features.
+      content: Deep face-mesh features of the tuned faces against their untuned selves.
+      landmarks: Landmarks of the tuned faces against their untuned selves.
+      face_gram: Gram matrices of the tuned faces against the style's.
+      patches: Sliced Wasserstein distance of patches to the style's.
+      position: Weight of a patch's place against its pixels.
+    """
+
+    style_l1: float = 1.0
+    style_features: float = 1.0
+    style_gram: float = 0.25
+    content: float = 0.5
+    landmarks: float = 20.0
+    face_gram: float = 0.5
+    patches: float = 4.0
+    position: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class FewShotOptions:
+    """What a few-shot run depends on, apart from networks and pictures.
+
+    Attributes:
+      steps: Number of steps.
+      batch_size: Pictures a step, half of them style pictures (at least one), half faces.
+      learning_rate: Learning rate of Adam.
+      beta_1: Adam's decay of the first moment.
+      beta_2: Adam's decay of the second moment.
+      swap_rows: Rows of the latent in which style and random faces are mixed.
+      alpha: Share of the style's latent in those rows.
+      adversarial_weight: Weight of the distance in the discriminator's features.
+      weights: Weights of all other terms.
+      seed: Seed of faces, batches and projections.
+    """
+
+    steps: int = 100
+    batch_size: int = 4
+    learning_rate: float = 8e-4
+    beta_1: float = 0.0
+    beta_2: float = 0.99
+    swap_rows: Sequence[int] = (4, 5, 10, 11)
+    alpha: float = 0.1
+    adversarial_weight: float = 0.2
+    weights: FewShotWeights = FewShotWeights()
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class FewShotResult:
+    """A tuned synthesis network.
+
+    Attributes:
+      synthesis: The network.
+      history: Each loss by name, one value a step.
+    """
+
+    synthesis: Synthesis
+    history: dict[str, list[float]]
+
+
+class FewShotTrainer:
+    """Tunes a copy of a preset's synthesis network."""
+
+    def __init__(self, networks: Networks, face_mesh: FaceMeshFeatures, options: FewShotOptions):
+        """Prepares a run; the networks are not changed by it.
+
+        Args:
+          networks: A preset's networks.
+          face_mesh: Perceptual space.
+          options: What the run depends on.
+        """
+        self._networks = networks
+        self._face_mesh = face_mesh
+        self._options = options
+
+    def fit(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray | None = None,
+        on_step: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> FewShotResult:
+        """Trains.
+
+        Args:
+          images: Style pictures, uint8 [count, side, side, 3], aligned.
+          masks: [count, side, side], true where a picture has content; everywhere if None.
+          on_step: Called after each step with the number of steps done and the step's losses. An
+            exception that it raises ends the run.
+
+        Returns:
+          The tuned network and the history of its losses.
+
+        Raises:
+          FloatingPointError: A loss is not finite.
+        """
+        options = self._options
+        random = np.random.default_rng(options.seed)
+        style_count = max(1, options.batch_size // 2)
+        face_count = max(1, options.batch_size - style_count)
+        pictures, masks = _prepared(images, masks)
+        style_latents = self._encoded(pictures)
+        faces = self._networks.generated_faces(_BANK_SIZE, options.seed)
+        face_latents = self._encoded(faces)
+        untuned = self._untuned(face_latents)
+        mixed_rows = self._networks.random_latents(_BANK_SIZE, options.seed + 1).numpy()
+        synthesis = _copied(self._networks.synthesis)
+        train_step = self._compile(synthesis)
+        history: dict[str, list[float]] = {}
+        for step in range(options.steps):
+            chosen = random.integers(0, len(pictures), style_count)
+            compared = random.integers(0, len(pictures), face_count)
+            shown = random.integers(0, _BANK_SIZE, face_count)
+            mixed = random.integers(0, _BANK_SIZE, style_count)
+            values = train_step(
+                {name: latent[chosen] for name, latent in style_latents.items()},
+                mixed_rows[mixed],
+                pictures[chosen],
+                masks[chosen],
+                {name: latent[shown] for name, latent in face_latents.items()},
+                [part[shown] for part in untuned],
+                pictures[compared],
+                _unit_columns(random, 3 * _PATCH**2 + 2, _PROJECTIONS),
+                np.float32(options.learning_rate * self._decay(step)),
+            )
+            values = {name: float(value) for name, value in values.items()}
+            if not math.isfinite(values["loss"]):
+                raise FloatingPointError(
+                    f"The loss is not finite at step {step + 1}; "
+                    f"a learning rate below {options.learning_rate:g} may help."
+                )
+            for name, value in values.items():
+                history.setdefault(name, []).append(value)
+            if on_step is not None:
+                on_step(step + 1, values)
+        return FewShotResult(synthesis, history)
+
+    def _decay(self, step: int) -> float:
+        progress = (step + 1) / self._options.steps
+        if progress <= _DECAY_FROM:
+            return 1.0
+        return 1.0 - (1.0 - _FINAL_RATE) * (progress - _DECAY_FROM) / (1.0 - _DECAY_FROM)
+
+    def _encoded(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        parts = [
+            {name: value.numpy() for name, value in self._networks.latents(batch).items()}
+            for batch in _batches(pictures)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _untuned(self, latents: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Deep features and landmarks of the faces before tuning, once instead of every step."""
+
+        @tf.function
+        def look(batch):
+            mesh = self._face_mesh(self._networks.synthesis(batch)["image"][-1])
+            return [*mesh.features[_DEEP], mesh.landmarks]
+
+        count = len(latents["inputs"])
+        batches = [
+            look({name: value[start : start + 8] for name, value in latents.items()})
+            for start in range(0, count, 8)
+        ]
+        return [np.concatenate(part) for part in zip(*batches, strict=True)]
+
+    def _compile(self, synthesis: Synthesis):
+        options, weights = self._options, self._options.weights
+        variables = [
+            variable
+            for variable in synthesis.trainable_variables
+            if "to_rgb" not in variable.name
+            or f"block{options_last_side(synthesis)}_to_rgb" in variable.name
+        ]
+        optimizer = keras.optimizers.Adam(options.learning_rate, options.beta_1, options.beta_2)
+        optimizer.build(variables)
+        swap = np.zeros((1, style_rows(self._networks), 1), np.float32)
+        swap[:, list(options.swap_rows)] = 1.0 - options.alpha
+
+        @tf.function
+        def train_step(
+            style_latents, mixed_rows, pictures, masks, face_latents, untuned, compared,
+            projections, rate,
+        ):  # fmt: skip
+            optimizer.learning_rate.assign(rate)
+            style_count = pictures.shape[0]
+            style_latents = dict(style_latents)
+            style_latents["inputs"] += swap * (mixed_rows - style_latents["inputs"])
+            latents = {
+                name: tf.concat([value, face_latents[name]], axis=0)
+                for name, value in style_latents.items()
+            }
+            style_mesh = self._face_mesh(tf.concat([pictures, compared], axis=0))
+            wanted = [feature[:style_count] for feature in style_mesh.features]
+            grams = [gram for gram in map(losses.gram_matrix, style_mesh.features[_SHALLOW])]
+            with tf.GradientTape() as tape:
+                images = synthesis(latents)["image"][-1]
+                mesh = self._face_mesh(images)
+                style_features = [feature[:style_count] for feature in mesh.features]
+                faces, face_landmarks = images[style_count:], mesh.landmarks[style_count:]
+                deep = [feature[style_count:] for feature in mesh.features[_DEEP]]
+                values = {
+                    "style_l1": losses.masked_l1(images[:style_count], pictures, masks),
+                    "style_features": losses.feature_distance(style_features, wanted),
+                    "style_gram": losses.gram_distance(
+                        style_features[_SHALLOW], [gram[:style_count] for gram in grams]
+                    ),
+                    "content": losses.feature_distance(deep, untuned[:-1]),
+                    "landmarks": losses.l1(face_landmarks, untuned[-1]),
+                    "face_gram": losses.gram_distance(
+                        [feature[style_count:] for feature in mesh.features[_SHALLOW]],
+                        [gram[style_count:] for gram in grams],
+                    ),
+                    "patches": _patch_distance(faces, compared, projections, weights.position),
+                }
+                loss = tf.add_n(
+                    [getattr(weights, name) * value for name, value in values.items()]
+                )
+                if options.adversarial_weight:
+                    values["adversarial"] = self._discriminator_distance(
+                        images, tf.concat([pictures, compared], axis=0)
+                    )
+                    loss += options.adversarial_weight * values["adversarial"]
+            gradients = tape.gradient(loss, variables)
+            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            return {"loss": loss} | values
+
+        return train_step
+
+    def _discriminator_distance(self, images, pictures):
+        """Mean features of the discriminator: what kind of picture it is, not where things are."""
+        discriminator = self._networks.discriminator
+        terms = []
+        for a, b in zip(
+            discriminator.features(images), discriminator.features(pictures), strict=True
+        ):
+            a, b = tf.reduce_mean(a, axis=(1, 2)), tf.reduce_mean(b, axis=(1, 2))
+            terms.append(losses.l1(a, tf.stop_gradient(b)) / (tf.reduce_mean(tf.abs(b)) + 1e-3))
+        return tf.add_n(terms) / len(terms)
+
+
+def style_rows(networks: Networks) -> int:
+    """Rows of the networks' latents."""
+    return int(networks.w_avg.shape[1])
+
+
+def options_last_side(synthesis: Synthesis) -> int:
+    """Side of the last block's feature map."""
+    return synthesis.image_size // 2
+
+
+def interpolated(base: Synthesis, tuned: Synthesis, strength: float) -> Synthesis:
+    """A network between two, weight by weight.
+
+    Both descend from the same preset, so the straight line between them is a line of good
+    networks, and the result costs no more to run than either.
+
+    Args:
+      base: The preset's network.
+      tuned: A network tuned from it.
+      strength: 0 for `base`, 1 for `tuned`, anything between.
+
+    Raises:
+      ValueError: The strength is outside [0, 1].
+    """
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"strength must be between 0 and 1, but it is {strength}.")
+    result = _copied(base)
+    target = named_weights(tuned)
+    for name, variable in named_weights(result).items():
+        variable.assign_add(strength * (target[name] - variable))
+    return result
+
+
+def _copied(synthesis: Synthesis) -> Synthesis:
+    copy = Synthesis.from_config(synthesis.get_config())
+    copy.build()
+    source = named_weights(synthesis)
+    for name, variable in named_weights(copy).items():
+        variable.assign(source[name])
+    return copy
+
+
+def _prepared(images: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Style pictures in [-1, 1] with their empty border filled, and float masks."""
+    import cv2
+
+    if masks is None:
+        masks = np.ones(images.shape[:3], bool)
+    filled = [
+        image
+        if mask.all() or not mask.any()
+        else cv2.inpaint(image, np.uint8(~mask), 3, cv2.INPAINT_TELEA)
+        for image, mask in zip(images, masks, strict=True)
+    ]
+    pictures = np.stack(filled).astype(np.float32) / 127.5 - 1.0
+    return pictures, masks[..., np.newaxis].astype(np.float32)
+
+
+def _patch_distance(images, pictures, projections, position_weight):
+    terms = []
+    for scale in _PATCH_SCALES:
+        vectors = [
+            losses.patch_vectors(
+                tf.nn.avg_pool2d(x, scale, scale, "VALID") if scale > 1 else x,
+                _PATCH,
+                _PATCH_STRIDE,
+                position_weight,
+            )
+            for x in (images, pictures)
+        ]
+        terms.append(losses.sliced_wasserstein(*vectors, projections))
+    return tf.add_n(terms) / len(terms)
+
+
+def _unit_columns(random: np.random.Generator, size: int, count: int) -> np.ndarray:
+    columns = random.standard_normal((size, count))
+    return (columns / np.linalg.norm(columns, axis=0)).astype(np.float32)
+
+
+def _batches(pictures: np.ndarray, size: int = 16) -> list[tf.Tensor]:
+    return [tf.constant(pictures[i : i + size]) for i in range(0, len(pictures), size)]

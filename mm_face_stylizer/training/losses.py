@@ -1,0 +1,158 @@
+"""Losses that pretraining and few-shot training share. All are means, so weights carry over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mm_face_stylizer._keras import tf
+
+_EPSILON = 1e-3
+
+
+def image_pyramid(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
+    """Halves a picture again and again by averaging.
+
+    Args:
+      image: [batch, side, side, channels].
+      levels: Number of pictures to return.
+
+    Returns:
+      Pictures, coarsest first, `image` itself last.
+    """
+    pyramid = [image]
+    for _ in range(levels - 1):
+        pyramid.append(tf.nn.avg_pool2d(pyramid[-1], 2, 2, "SAME"))
+    return pyramid[::-1]
+
+
+def l1(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Mean absolute difference."""
+    return tf.reduce_mean(tf.abs(a - b))
+
+
+def pyramid_l1(images: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Mean over levels of the mean absolute difference, coarse levels counting as much as fine."""
+    return tf.add_n([l1(a, b) for a, b in zip(images, targets, strict=True)]) / len(images)
+
+
+def feature_distance(
+    features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """L1 between feature maps, each layer relative to its target's mean magnitude.
+
+    Relative, so that no layer outweighs the others by its scale.
+
+    Args:
+      features: Maps [batch, side, side, channels].
+      targets: As many maps of the same shapes; no gradient flows into them.
+
+    Returns:
+      Scalar, about 1 for unrelated pictures.
+    """
+    terms = []
+    for a, b in zip(features, targets, strict=True):
+        b = tf.stop_gradient(b)
+        terms.append(l1(a, b) / (tf.reduce_mean(tf.abs(b)) + _EPSILON))
+    return tf.add_n(terms) / len(terms)
+
+
+def gram_matrix(features: tf.Tensor) -> tf.Tensor:
+    """Second moments of a feature map over its pixels.
+
+    Source: Gatys et al., "A Neural Algorithm of Artistic Style" (2015).
+
+    Args:
+      features: [batch, side, side, channels].
+
+    Returns:
+      [batch, channels, channels].
+    """
+    channels = features.shape[-1]
+    flat = tf.reshape(features, (tf.shape(features)[0], -1, channels))
+    return tf.matmul(flat, flat, transpose_a=True) / tf.cast(tf.shape(flat)[1], flat.dtype)
+
+
+def discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+    """Non-saturating logistic loss of the discriminator (Goodfellow et al., 2014)."""
+    return tf.reduce_mean(tf.nn.softplus(-real_logits)) + tf.reduce_mean(
+        tf.nn.softplus(fake_logits)
+    )
+
+
+def generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+    """Non-saturating logistic loss of the generator (Goodfellow et al., 2014)."""
+    return tf.reduce_mean(tf.nn.softplus(-fake_logits))
+
+
+def masked_l1(a: tf.Tensor, b: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Mean absolute difference where `mask` [batch, side, side, 1] is 1."""
+    difference = tf.reduce_mean(tf.abs(a - b), axis=-1, keepdims=True)
+    return tf.reduce_sum(difference * mask) / (tf.reduce_sum(mask) + _EPSILON)
+
+
+def gram_distance(
+    features: Sequence[tf.Tensor], target_grams: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """L1 between Gram matrices, each layer relative to its target's mean magnitude.
+
+    Args:
+      features: Maps [batch, side, side, channels].
+      target_grams: As many matrices [batch or 1, channels, channels].
+
+    Returns:
+      Scalar.
+    """
+    terms = []
+    for feature_map, target in zip(features, target_grams, strict=True):
+        target = tf.stop_gradient(target)
+        scale = tf.reduce_mean(tf.abs(target)) + _EPSILON
+        terms.append(l1(gram_matrix(feature_map), target) / scale)
+    return tf.add_n(terms) / len(terms)
+
+
+def patch_vectors(image: tf.Tensor, patch: int, stride: int, position_weight: float) -> tf.Tensor:
+    """Every patch of a picture as a vector of its pixels and its place.
+
+    The place makes the comparison of two sets of patches local: in aligned faces, skin is then
+    compared with skin and background with background, without any segmentation.
+
+    Args:
+      image: [batch, side, side, 3].
+      patch: Side of a patch in pixels.
+      stride: Distance between patches in pixels.
+      position_weight: Weight of the two coordinates in [-1, 1] against the pixels.
+
+    Returns:
+      [batch, patches, 3 * patch^2 + 2].
+    """
+    patches = tf.image.extract_patches(
+        image, (1, patch, patch, 1), (1, stride, stride, 1), (1, 1, 1, 1), "VALID"
+    )
+    rows, columns, size = patches.shape[1:]
+    pixels = tf.reshape(patches, (-1, rows * columns, size))
+    y, x = tf.meshgrid(tf.linspace(-1.0, 1.0, rows), tf.linspace(-1.0, 1.0, columns), indexing="ij")
+    places = position_weight * tf.reshape(tf.stack([y, x], axis=-1), (1, rows * columns, 2))
+    return tf.concat([pixels, tf.repeat(places, tf.shape(image)[0], axis=0)], axis=-1)
+
+
+def sliced_wasserstein(a: tf.Tensor, b: tf.Tensor, projections: tf.Tensor) -> tf.Tensor:
+    """Sliced 1-Wasserstein distance between two sets of vectors.
+
+    Source: Karras et al., "Progressive Growing of GANs" (2017), section 5; Heitz et al., "A Sliced
+    Wasserstein Loss for Neural Texture Synthesis" (2021).
+
+    Args:
+      a: [batch, count, size].
+      b: [batch, count, size], compared picture by picture; no gradient flows into it.
+      projections: [size, slices] of unit columns.
+
+    Returns:
+      Scalar.
+    """
+    b = tf.stop_gradient(b)
+
+    def ordered(vectors):
+        # Transposed first: sorting along the last axis needs no copy of its own.
+        return tf.sort(tf.einsum("bns,sk->bkn", vectors, projections), axis=-1)
+
+    return l1(ordered(a), ordered(b))

@@ -1,0 +1,142 @@
+"""Portraits for pretraining: decoded once, split by file name, batched reproducibly."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import zlib
+
+import numpy as np
+from tqdm import tqdm
+
+from task_bundle.images import load_image
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_HELD_OUT_EVERY = 10
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a file belongs to the tenth that no training ever sees.
+
+    Decided by the name alone, so that every run and every evaluation agrees: a number divisible by
+    ten, or a checksum divisible by ten where the name is no number.
+
+    Args:
+      name: File name, with or without folders.
+    """
+    stem = pathlib.Path(name).stem
+    number = int(stem) if stem.isdecimal() else zlib.crc32(stem.encode())
+    return number % _HELD_OUT_EVERY == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class PortraitBatch:
+    """What one training step needs; all randomness of the step is in here.
+
+    Attributes:
+      images: uint8 [batch, side, side, 3].
+      colour: Affine colour change of each picture, [batch, 3, 4], on RGB in [-1, 1].
+    """
+
+    images: np.ndarray
+    colour: np.ndarray
+
+
+class Portraits:
+    """Aligned square portraits of a folder, decoded into a memory-mapped cache.
+
+    Attributes:
+      side: Side of every portrait in pixels.
+      train_names: File names to train on.
+      held_out_names: File names never trained on.
+    """
+
+    def __init__(self, folder: str | os.PathLike, cache: str | os.PathLike, side: int = 256):
+        """Decodes the folder, or opens the cache if it is of the same files.
+
+        Args:
+          folder: Folder of portraits, cropped as `task_bundle.alignment.FaceCrop` crops.
+          cache: Folder for the decoded pictures; made if it is missing.
+          side: Side in pixels to which portraits are resized.
+
+        Raises:
+          ValueError: The folder holds fewer than two portraits.
+          ImageError: A portrait cannot be read.
+        """
+        folder, cache = pathlib.Path(folder), pathlib.Path(cache)
+        if not folder.is_dir():
+            raise ValueError(f"The portraits' folder {folder} does not exist.")
+        names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
+        self.side = side
+        self.train_names = [name for name in names if not is_held_out(name)]
+        self.held_out_names = [name for name in names if is_held_out(name)]
+        if not self.train_names or not self.held_out_names:
+            raise ValueError(
+                f"{folder} has {len(self.train_names)} portraits to train on and "
+                f"{len(self.held_out_names)} to hold out; both are needed."
+            )
+        self._train = self._decoded(folder, cache / f"train_{side}.npy", self.train_names)
+        self._held_out = self._decoded(folder, cache / f"held_out_{side}.npy", self.held_out_names)
+
+    def _decoded(self, folder, path, names):
+        listing = path.with_suffix(".txt")
+        wanted = "\n".join(names)
+        if not (path.exists() and listing.exists() and listing.read_text() == wanted):
+            import cv2
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            listing.unlink(missing_ok=True)
+            shape = (len(names), self.side, self.side, 3)
+            pictures = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+            for index, name in enumerate(tqdm(names, desc="Decoding portraits", unit="image")):
+                image = load_image(folder / name)
+                if image.shape[:2] != (self.side, self.side):
+                    image = cv2.resize(
+                        image, (self.side, self.side), interpolation=cv2.INTER_AREA
+                    )
+                pictures[index] = image
+            pictures.flush()
+            # Written last: a run killed half-way decodes again.
+            listing.write_text(wanted)
+        return np.load(path, mmap_mode="r")
+
+    def held_out(self, count: int | None = None) -> np.ndarray:
+        """Held-out portraits, uint8 [count, side, side, 3]: all, or `count` spread evenly."""
+        total = len(self._held_out)
+        chosen = np.linspace(0, total - 1, min(count or total, total)).astype(int)
+        return np.asarray(self._held_out[chosen])
+
+    def training(self) -> np.ndarray:
+        """All training portraits, memory-mapped, uint8 [count, side, side, 3]."""
+        return self._train
+
+    def batch(self, size: int, seed: int, step: int) -> PortraitBatch:
+        """Draws a batch, mirrored at random and with random colour changes.
+
+        Args:
+          size: Portraits in the batch.
+          seed: Seed of the run.
+          step: Step of the run; the same seed and step give the same batch.
+        """
+        random = np.random.default_rng((seed, step))
+        images = self._train[np.sort(random.integers(0, len(self._train), size))]
+        mirrored = random.random(size) < 0.5
+        images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+        return PortraitBatch(images=images, colour=_colour_changes(random, size))
+
+
+def _colour_changes(random: np.random.Generator, size: int) -> np.ndarray:
+    """Half of the pictures keep their colours; the others change saturation, gain and offset.
+
+    Styles are drawn in palettes no photo has, and the encoder must read them too.
+    """
+    luma = np.array([0.299, 0.587, 0.114])
+    saturation = random.uniform(0.0, 1.5, (size, 1, 1))
+    gain = random.uniform(0.75, 1.2, (size, 1, 1)) * random.uniform(0.9, 1.1, (size, 3, 1))
+    offset = random.uniform(-0.15, 0.15, (size, 1, 1)) + random.uniform(-0.05, 0.05, (size, 3, 1))
+    matrix = gain * (saturation * np.eye(3) + (1.0 - saturation) * luma)
+    changed = np.concatenate([matrix, offset], axis=2)
+    unchanged = np.broadcast_to(np.eye(3, 4), changed.shape)
+    keep = random.random((size, 1, 1)) < 0.5
+    return np.where(keep, unchanged, changed).astype(np.float32)

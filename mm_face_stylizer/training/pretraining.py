@@ -1,0 +1,454 @@
+"""Pretraining: encoder and synthesis network learn to reconstruct portraits, small to large.
+
+The published recipe distils a teacher and then inverts it. With a few thousand portraits, training
+encoder and synthesis network jointly as an autoencoder gives a better face a minute of compute:
+pyramid L1 on every head, face-mesh features for what makes a face, and at last a patch
+discriminator for what makes a picture sharp.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+from tqdm import tqdm
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM, Synthesis, block_count, latent_rows
+from mm_face_stylizer.models.discriminator import Discriminator
+from mm_face_stylizer.models.encoder import EncoderConfig, build_encoder
+from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+from mm_face_stylizer.training import losses
+from mm_face_stylizer.training.portraits import Portraits
+
+_CHECKPOINT_SECONDS = 90.0
+_LOG_EVERY = 20
+_SHEET_EVERY = 400
+_CLIP_NORM = 5.0
+_R1_EVERY = 16
+_WARM_UP_STEPS = 100
+_LANDMARK_WEIGHT = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stretch of training at one resolution.
+
+    Attributes:
+      image_size: Side in pixels of the finest image that is trained.
+      steps: Number of steps.
+      perceptual_weight: Weight of the face-mesh feature distance.
+      perceptual_images: Pictures of each batch for which it is computed.
+      adversarial_share: Norm of the adversarial gradient with respect to the finest image, as a
+        fraction of the norm of all other losses' gradient. 0 leaves the discriminator untouched.
+      frozen_statistics: Whether batch normalisation keeps the statistics it has. The last stages
+        train exactly the graph that is exported.
+    """
+
+    image_size: int
+    steps: int
+    perceptual_weight: float = 0.0
+    perceptual_images: int = 8
+    adversarial_share: float = 0.0
+    frozen_statistics: bool = False
+
+
+DEFAULT_STAGES = (
+    Stage(64, 800),
+    Stage(128, 1800, perceptual_weight=0.15, perceptual_images=4),
+    Stage(256, 2000, perceptual_weight=0.15, perceptual_images=6, frozen_statistics=True),
+    Stage(
+        256,
+        1600,
+        perceptual_weight=0.2,
+        perceptual_images=6,
+        adversarial_share=0.4,
+        frozen_statistics=True,
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingOptions:
+    """What a pretraining run depends on.
+
+    Attributes:
+      stages: Stretches of training, in order.
+      image_size: Side in pixels of the finest image of the whole network.
+      batch_size: Portraits a step.
+      learning_rate: Peak learning rate of Adam; it decays to 2 % along a cosine over all stages.
+      spatial_dropout: Share of each batch that is reconstructed from w+ alone, so that random
+        latents, which have no spatial latents, decode to faces too.
+      r1_weight: Weight of the gradient penalty on real pictures, applied every 16th step.
+      seed: Seed of initial weights, batches and dropout.
+      conv_dtype: Precision of the convolutions, `float32` or `bfloat16`.
+      width: Factor on all channels; for tests.
+    """
+
+    stages: tuple[Stage, ...] = DEFAULT_STAGES
+    image_size: int = 256
+    batch_size: int = 16
+    learning_rate: float = 1.5e-3
+    spatial_dropout: float = 0.2
+    r1_weight: float = 1.0
+    seed: int = 0
+    conv_dtype: str = "float32"
+    width: float = 1.0
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+
+class Pretraining:
+    """A resumable pretraining run in a folder.
+
+    Attributes:
+      options: What the run depends on.
+      encoder: Photo to latents.
+      synthesis: Latents to images.
+      discriminator: Real and generated patches apart.
+      w_avg: Latent that is added to the encoder's, [1, rows, 512].
+    """
+
+    def __init__(
+        self,
+        options: PretrainingOptions,
+        portraits: Portraits,
+        face_mesh: FaceMeshFeatures,
+        folder: str | os.PathLike,
+    ):
+        """Builds the networks and restores the last checkpoint of the folder, if there is one.
+
+        Args:
+          options: What the run depends on.
+          portraits: Portraits to train on.
+          face_mesh: Perceptual space.
+          folder: Where checkpoints, sheets and logs go; made if it is missing.
+        """
+        self.options = options
+        self._portraits = portraits
+        self._face_mesh = face_mesh
+        self._folder = pathlib.Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.set_random_seed(options.seed)
+        self.encoder = build_encoder(
+            EncoderConfig(
+                input_size=portraits.side,
+                image_size=options.image_size,
+                width=options.width,
+                synthesis_width=options.width,
+            )
+        )
+        self.synthesis = Synthesis(
+            options.image_size, width=options.width, conv_dtype=options.conv_dtype
+        )
+        self.synthesis.build()
+        self.discriminator = Discriminator(options.width)
+        self.discriminator.build()
+        rows = latent_rows(options.image_size)
+        self.w_avg = tf.Variable(tf.zeros((1, rows, LATENT_DIM)), name="w_avg")
+        self._generator_variables = [
+            *self.encoder.trainable_variables,
+            *self.synthesis.trainable_variables,
+            self.w_avg,
+        ]
+        self._optimizer = keras.optimizers.Adam(options.learning_rate, 0.5, 0.99)
+        self._optimizer.build(self._generator_variables)
+        self._discriminator_optimizer = keras.optimizers.Adam(options.learning_rate, 0.0, 0.99)
+        self._discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self._step = tf.Variable(0, dtype=tf.int64, name="step")
+        self._checkpoints = tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                encoder=self.encoder,
+                synthesis=self.synthesis,
+                discriminator=self.discriminator,
+                w_avg=self.w_avg,
+                optimizer=self._optimizer,
+                discriminator_optimizer=self._discriminator_optimizer,
+                step=self._step,
+            ),
+            str(self._folder / "checkpoints"),
+            max_to_keep=2,
+        )
+        # TensorFlow names the checkpoint in its index only after both files are complete, so a run
+        # killed while saving falls back to the one before.
+        self._checkpoints.restore_or_initialize()
+        self._log_path = self._folder / "log.jsonl"
+        self._forget_later_log()
+
+    @property
+    def step(self) -> int:
+        """Steps done so far."""
+        return int(self._step.numpy())
+
+    def _forget_later_log(self):
+        if self._log_path.exists():
+            lines = self._log_path.read_text().splitlines()
+            kept = [line for line in lines if _logged_step(line) <= self.step]
+            self._log_path.write_text("".join(line + "\n" for line in kept))
+
+    def latents(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        """Encodes photos, [batch, side, side, 3] in [-1, 1], to what `synthesis` takes."""
+        latents = dict(self.encoder(images, training=training))
+        latents["inputs"] = latents["inputs"] + self.w_avg
+        return latents
+
+    def _stage_at(self, step: int) -> tuple[int, int]:
+        """Index of the stage that a step belongs to, and the step's number inside it."""
+        for index, stage in enumerate(self.options.stages):
+            if step < stage.steps:
+                return index, step
+            step -= stage.steps
+        raise ValueError("The run is over.")
+
+    def _learning_rate(self, step: int, step_of_stage: int) -> float:
+        decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / self.options.total_steps))
+        return self.options.learning_rate * decay * min(1.0, (step_of_stage + 1) / _WARM_UP_STEPS)
+
+    def run(self, on_step: Callable[[int, dict[str, float]], None] | None = None) -> None:
+        """Trains to the end of the last stage, saving a checkpoint every 90 seconds.
+
+        Args:
+          on_step: Called after each step with its number and its losses.
+        """
+        step_function, current = None, None
+        saved = time.monotonic()
+        history: list[dict[str, float]] = []
+        total = self.options.total_steps
+        with tqdm(total=total, initial=self.step, desc="Pretraining", unit="step") as bar:
+            while self.step < total:
+                step = self.step
+                index, step_of_stage = self._stage_at(step)
+                if index != current:
+                    current = index
+                    step_function = self._compile(self.options.stages[index])
+                    if step_of_stage == 0:
+                        _reset_optimizer(self._optimizer)
+                rate = self._learning_rate(step, step_of_stage)
+                self._optimizer.learning_rate.assign(rate)
+                self._discriminator_optimizer.learning_rate.assign(rate)
+                values = step_function(*self._inputs(step, step_of_stage))
+                self._step.assign_add(1)
+                values = {name: float(value) for name, value in values.items()}
+                if not math.isfinite(sum(values.values())):
+                    raise FloatingPointError(f"A loss is not finite at step {step}: {values}.")
+                history.append(values)
+                bar.update()
+                if on_step is not None:
+                    on_step(step + 1, values)
+                if (step + 1) % _LOG_EVERY == 0:
+                    bar.set_postfix(self._log(step + 1, history))
+                    history = []
+                if (step + 1) % _SHEET_EVERY == 0 or step + 1 == total:
+                    self._draw(step + 1)
+                if time.monotonic() - saved > _CHECKPOINT_SECONDS or step + 1 == total:
+                    self._checkpoints.save(step + 1)
+                    saved = time.monotonic()
+
+    def _inputs(self, step: int, step_of_stage: int):
+        batch = self._portraits.batch(self.options.batch_size, self.options.seed, step)
+        random = np.random.default_rng((self.options.seed, step, 1))
+        spatial = random.random(self.options.batch_size) >= self.options.spatial_dropout
+        crop = random.integers(0, self.options.image_size // 2 + 1, 2)
+        return (
+            tf.constant(batch.images),
+            tf.constant(batch.colour),
+            tf.constant(spatial.astype(np.float32)),
+            tf.constant(crop.astype(np.int32)),
+            tf.constant(np.float32(min(1.0, step_of_stage / 300))),
+            tf.constant(step % _R1_EVERY == 0),
+        )
+
+    def _compile(self, stage: Stage):
+        """The training step of a stage, as a graph."""
+        levels = block_count(stage.image_size) if stage.image_size >= 32 else 1
+        reduction = self._portraits.side // stage.image_size
+        size = stage.image_size
+
+        @tf.function
+        def train_step(images, colour, spatial, crop, ramp, penalise):
+            photos = tf.cast(images, tf.float32) / 127.5 - 1.0
+            photos = tf.einsum("bhwc,bdc->bhwd", photos, colour[:, :, :3])
+            photos = tf.clip_by_value(photos + colour[:, tf.newaxis, tf.newaxis, :, 3], -1, 1)
+            target = photos
+            if reduction > 1:
+                target = tf.nn.avg_pool2d(photos, reduction, reduction, "VALID")
+            targets = losses.image_pyramid(target, levels)
+            with tf.GradientTape() as tape:
+                latents = self.latents(photos, training=not stage.frozen_statistics)
+                for name in [name for name in latents if name.startswith("spatial")]:
+                    latents[name] = latents[name] * tf.reshape(spatial, (-1, 1, 1, 1))
+                outputs = self.synthesis(latents, finest=size)["image"]
+            # Losses are differentiated down to the images first: that is where the adversarial
+            # gradient can be weighed against all others without a second backward pass.
+            with tf.GradientTape() as loss_tape:
+                loss_tape.watch(outputs)
+                values = {"l1": losses.pyramid_l1(outputs, targets)}
+                loss = values["l1"]
+                if stage.perceptual_weight:
+                    count = stage.perceptual_images
+                    seen = self._face_mesh(outputs[-1][:count])
+                    wanted = self._face_mesh(target[:count])
+                    # The two coarsest maps hardly change with the picture.
+                    values["features"] = losses.feature_distance(
+                        seen.features[:4], wanted.features[:4]
+                    )
+                    values["landmarks"] = losses.l1(seen.landmarks, wanted.landmarks)
+                    loss += stage.perceptual_weight * values["features"]
+                    loss += _LANDMARK_WEIGHT * values["landmarks"]
+            gradients = loss_tape.gradient(loss, outputs)
+            if stage.adversarial_share:
+                adversarial, extra = self._adversarial(
+                    outputs[-1], target, crop, penalise, gradients[-1]
+                )
+                gradients[-1] += stage.adversarial_share * ramp * adversarial
+                values |= extra
+            updates = tape.gradient(
+                outputs, self._generator_variables, output_gradients=gradients
+            )
+            pairs = [
+                (gradient, variable)
+                for gradient, variable in zip(updates, self._generator_variables, strict=True)
+                if gradient is not None
+            ]
+            clipped, _ = tf.clip_by_global_norm([pair[0] for pair in pairs], _CLIP_NORM)
+            self._optimizer.apply_gradients(
+                zip(clipped, [pair[1] for pair in pairs], strict=True)
+            )
+            values["finest_l1"] = losses.l1(outputs[-1], target)
+            return values
+
+        return train_step
+
+    def _adversarial(self, output, target, crop, penalise, other_gradient):
+        """Trains the discriminator on a crop and returns its gradient, scaled to the others'."""
+        size = self.options.image_size // 2
+
+        def cropped(images):
+            return images[:, crop[0] : crop[0] + size, crop[1] : crop[1] + size]
+
+        def static(images):
+            return tf.ensure_shape(cropped(images), (None, size, size, 3))
+
+        with tf.GradientTape() as tape:
+            tape.watch(output)
+            loss = losses.generator_loss(self.discriminator(static(output)))
+        gradient = tape.gradient(loss, output)
+        gradient *= tf.norm(other_gradient) / (tf.norm(gradient) + 1e-12)
+
+        variables = self.discriminator.trainable_variables
+        real, fake = static(target), tf.stop_gradient(static(output))
+        with tf.GradientTape() as tape:
+            discriminator_loss = losses.discriminator_loss(
+                self.discriminator(real), self.discriminator(fake)
+            )
+            penalty = tf.cond(penalise, lambda: self._gradient_penalty(real), lambda: 0.0)
+            objective = discriminator_loss + 0.5 * self.options.r1_weight * _R1_EVERY * penalty
+        self._discriminator_optimizer.apply_gradients(
+            zip(tape.gradient(objective, variables), variables, strict=True)
+        )
+        return gradient, {"generator": loss, "discriminator": discriminator_loss}
+
+    def _gradient_penalty(self, real):
+        """R1: squared gradient of the logits at real pictures (Mescheder et al., 2018)."""
+        with tf.GradientTape() as tape:
+            tape.watch(real)
+            logits = tf.reduce_sum(self.discriminator(real))
+        gradient = tape.gradient(logits, real)
+        return tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)))
+
+    def _log(self, step: int, history: list[dict[str, float]]) -> dict[str, str]:
+        names = history[-1].keys()
+        means = {
+            name: float(np.mean([entry[name] for entry in history if name in entry]))
+            for name in names
+        }
+        with self._log_path.open("a") as log:
+            log.write(json.dumps({"step": step, **means}) + "\n")
+        return {name: f"{value:.3f}" for name, value in means.items()}
+
+    def reconstruct(self, images: np.ndarray, spatial: bool = True, finest: int | None = None):
+        """Reconstructs photos.
+
+        Args:
+          images: uint8 [count, side, side, 3].
+          spatial: Whether the spatial latents are used.
+          finest: Side in pixels of the result, the network's own if None.
+
+        Returns:
+          uint8 [count, finest, finest, 3].
+        """
+        results = []
+        for start in range(0, len(images), 16):
+            photos = images[start : start + 16].astype(np.float32) / 127.5 - 1.0
+            latents = self.latents(tf.constant(photos))
+            if not spatial:
+                latents = {"inputs": latents["inputs"]}
+            finest_image = self.synthesis(latents, finest=finest)["image"][-1].numpy()
+            results.append(np.clip((finest_image + 1.0) * 127.5 + 0.5, 0, 255).astype(np.uint8))
+        return np.concatenate(results)
+
+    def _draw(self, step: int) -> None:
+        """Writes the sample sheet of held-out portraits and the loss curve."""
+        index, _ = self._stage_at(step - 1)
+        finest = self.options.stages[index].image_size
+        photos = self._portraits.held_out(32)
+        with_maps = self.reconstruct(photos, finest=finest)
+        alone = self.reconstruct(photos[:8], spatial=False, finest=finest)
+        rows, captions = [], []
+        for start in range(0, len(photos), 8):
+            rows += [photos[start : start + 8], with_maps[start : start + 8]]
+            captions += ["held-out portraits", "reconstructed"]
+        rows.append(alone)
+        captions.append("the first row from w+ alone")
+        sheet = ContactSheet(rows, captions)
+        sheet.save(self._folder / f"samples_{step:06d}.png", side=192, overwrite=True)
+        draw_loss_curve(self._log_path, self._folder / "loss.png")
+
+
+def draw_loss_curve(log: pathlib.Path, path: pathlib.Path) -> None:
+    """Plots every loss of a log against the step.
+
+    Args:
+      log: `log.jsonl` of a run.
+      path: PNG to write; replaced if it exists.
+    """
+    import matplotlib.figure
+
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    figure = matplotlib.figure.Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    for name in dict.fromkeys(name for entry in entries for name in entry if name != "step"):
+        points = [(entry["step"], entry[name]) for entry in entries if name in entry]
+        axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+    axes.set(xlabel="step", ylabel="loss", yscale="log", title="Pretraining")
+    axes.grid(alpha=0.3)
+    if entries:
+        axes.legend()
+    partial = path.with_suffix(".partial.png")
+    figure.savefig(partial, dpi=110)
+    os.replace(partial, path)
+
+
+def _logged_step(line: str) -> float:
+    """Step of a log line; infinity for the torn last line of a killed run."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf
+
+
+def _reset_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
+    """Forgets moments: Adam's bias correction is wrong for weights that join late."""
+    for variable in optimizer.variables:
+        if variable is not optimizer.learning_rate:
+            variable.assign(tf.zeros_like(variable))
