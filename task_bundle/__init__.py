@@ -1,0 +1,31 @@
+"""Builds, checks, opens and runs `.task` bundles of face stylizers, without TensorFlow."""
+
+from task_bundle.alignment import Face, FaceCrop, FaceFinder
+from task_bundle.bundle import TaskBundle
+from task_bundle.errors import BundleError, FaceModelsError, ImageError, NoFaceError
+from task_bundle.face_models import FaceModels, download_face_landmarker, find_face_models
+from task_bundle.images import load_image, save_png
+from task_bundle.metadata import read_metadata, stylizer_metadata
+from task_bundle.model import ModelInfo, TensorInfo, check_stylizer, describe
+
+__all__ = [
+    "BundleError",
+    "Face",
+    "FaceCrop",
+    "FaceFinder",
+    "FaceModels",
+    "FaceModelsError",
+    "ImageError",
+    "ModelInfo",
+    "NoFaceError",
+    "TaskBundle",
+    "TensorInfo",
+    "check_stylizer",
+    "describe",
+    "download_face_landmarker",
+    "find_face_models",
+    "load_image",
+    "read_metadata",
+    "save_png",
+    "stylizer_metadata",
+]

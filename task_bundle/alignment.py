@@ -1,0 +1,237 @@
+"""The face crop that MediaPipe's FaceStylizer works on, its matrix and its inverse."""
+
+import math
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.face_models import FaceModels, find_face_models
+from task_bundle.images import check_image
+from task_bundle.mediapipe_import import import_mediapipe
+
+# Mesh points, as in MediaPipe's FaceToRect calculator. Left and right are the picture's.
+_LEFT_EYE = (33, 133)
+_RIGHT_EYE = (263, 362)
+_MOUTH = (61, 291)
+_MESH_POINTS = 468
+
+
+@dataclass(frozen=True)
+class FaceCrop:
+    """A rotated square round a face, in pixels of the photo.
+
+    Attributes:
+      center_x: x of the centre, measured from the photo's left edge.
+      center_y: y of the centre, measured from the photo's top edge.
+      side: length of a side.
+      rotation: radians by which the square is turned clockwise as seen.
+    """
+
+    center_x: float
+    center_y: float
+    side: float
+    rotation: float
+
+    @classmethod
+    def from_landmarks(cls, landmarks: npt.ArrayLike) -> Self:
+        """Computes the crop from face landmarks as MediaPipe's FaceToRect does.
+
+        The construction is FFHQ's: the axis across the face is a mean of the line through the eyes
+        and of the normal to the line from the eyes to the mouth; the side is the greater of 4.0 eye
+        distances and 3.6 eye-to-mouth distances. Centre and side are whole pixels.
+
+        Args:
+          landmarks: [N >= 468, 2 or 3] face mesh points, in pixels of the photo.
+
+        Returns:
+          The crop.
+
+        Raises:
+          ValueError: the array has another shape, is not finite, or its points coincide.
+        """
+        points = np.asarray(landmarks, np.float64)
+        if points.ndim != 2 or points.shape[0] < _MESH_POINTS or points.shape[1] not in (2, 3):
+            raise ValueError(f"landmarks have shape {list(points.shape)}, not [>= 468, 2 or 3]")
+        left, right, mouth = (
+            points[list(pair), :2].mean(axis=0) for pair in (_LEFT_EYE, _RIGHT_EYE, _MOUTH)
+        )
+        eyes = (left + right) / 2
+        across, down = right - left, mouth - eyes
+        axis = across + np.array([down[1], -down[0]])
+        center = eyes + 0.1 * down
+        side = max(3.6 * math.hypot(*down), 4.0 * math.hypot(*across))
+        if not (np.isfinite(center).all() and math.isfinite(side)):
+            raise ValueError("landmarks are not finite")
+        if _rounded(side) < 1:
+            raise ValueError("landmarks coincide: there is no face to crop")
+        return cls(
+            center_x=_rounded(center[0]),
+            center_y=_rounded(center[1]),
+            side=_rounded(side),
+            rotation=math.atan2(axis[1], axis[0]),
+        )
+
+    def matrix(self, size: int) -> npt.NDArray[np.float64]:
+        """Returns the matrix from the photo's pixels to those of a square crop.
+
+        MediaPipe maps the corners of the rotated square to (0, 0) and (size, size) and then reads
+        the photo at whole coordinates, so a coordinate names a pixel, not its upper left corner;
+        that is the convention on both sides of this matrix.
+
+        Args:
+          size: the crop's side in pixels.
+
+        Returns:
+          [3, 3], affine: matrix @ (x, y, 1) of the photo is (u, v, 1) of the crop.
+
+        Raises:
+          ValueError: `size` is not positive.
+        """
+        if size < 1:
+            raise ValueError(f"a crop's size must be positive, not {size}")
+        scale = size / self.side
+        a, b = scale * math.cos(self.rotation), scale * math.sin(self.rotation)
+        x, y, half = self.center_x, self.center_y, size / 2
+        return np.array(
+            [[a, b, half - a * x - b * y], [-b, a, half + b * x - a * y], [0.0, 0.0, 1.0]]
+        )
+
+    def inverse(self, size: int) -> npt.NDArray[np.float64]:
+        """Returns the matrix from the pixels of a square crop to the photo's.
+
+        Args:
+          size: the crop's side in pixels.
+
+        Returns:
+          [3, 3], affine: the inverse of `matrix(size)`.
+
+        Raises:
+          ValueError: `size` is not positive.
+        """
+        return np.linalg.inv(self.matrix(size))
+
+    def crop(self, image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+        """Cuts the square out of the photo as MediaPipe does.
+
+        Bilinear, without smoothing where the crop is much smaller than the face, as in the native
+        graph; black outside the photo.
+
+        Args:
+          image: [height, width, 3] uint8.
+          size: the crop's side in pixels.
+
+        Returns:
+          [size, size, 3] uint8.
+
+        Raises:
+          ImageError: `image` is not such an array.
+          ValueError: `size` is not positive.
+        """
+        import cv2
+
+        check_image(image)
+        result = cv2.warpPerspective(
+            image,
+            self.matrix(size),
+            (size, size),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+        )
+        return np.asarray(result, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face found in a photo.
+
+    Attributes:
+      landmarks: [478, 3] float64 in pixels of the photo; z is a depth in the scale of x. The last
+        ten are the irises; with the models of mediapipe's wheel, points of the eyes' contours.
+      crop: the square that the stylizer gets.
+    """
+
+    landmarks: npt.NDArray[np.float64]
+    crop: FaceCrop
+
+
+class FaceFinder:
+    """Finds faces with MediaPipe's FaceLandmarker. Use it in a `with` statement, or close it."""
+
+    def __init__(self, models: FaceModels | None = None, max_faces: int = 4) -> None:
+        """Loads the models.
+
+        Args:
+          models: the face models; `find_face_models()` if None.
+          max_faces: how many faces to look for in a picture.
+
+        Raises:
+          FaceModelsError: no models were found.
+          ImportError: mediapipe is not installed.
+          ValueError: `max_faces` is not positive.
+        """
+        if max_faces < 1:
+            raise ValueError(f"max_faces must be positive, not {max_faces}")
+        task = (models or find_face_models()).landmarker_task()
+        self._mediapipe = import_mediapipe()
+        tasks = self._mediapipe.tasks
+        self._landmarker = tasks.vision.FaceLandmarker.create_from_options(
+            tasks.vision.FaceLandmarkerOptions(
+                base_options=tasks.BaseOptions(model_asset_buffer=task), num_faces=max_faces
+            )
+        )
+
+    def find(self, image: npt.NDArray[np.uint8]) -> list[Face]:
+        """Finds the faces in a picture.
+
+        Args:
+          image: [height, width, 3] uint8 RGB.
+
+        Returns:
+          The faces, the one with the biggest crop first; empty if there is none.
+
+        Raises:
+          ImageError: `image` is not such an array.
+          ValueError: the finder is closed.
+        """
+        if self._landmarker is None:
+            raise ValueError("the face finder is closed")
+        check_image(image)
+        height, width = image.shape[:2]
+        result = self._landmarker.detect(
+            self._mediapipe.Image(
+                image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image)
+            )
+        )
+        faces = []
+        for points in result.face_landmarks:
+            # Normalized by the photo's size; z shares the scale of x.
+            landmarks = np.array([(p.x * width, p.y * height, p.z * width) for p in points])
+            faces.append(Face(landmarks, FaceCrop.from_landmarks(landmarks)))
+        return sorted(faces, key=lambda face: face.crop.side, reverse=True)
+
+    def close(self) -> None:
+        """Frees the models. Closing twice does nothing."""
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = None
+
+    def __enter__(self) -> Self:
+        """Returns the finder itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the finder."""
+        self.close()
+
+
+def _rounded(value: float) -> float:
+    # Half away from zero, as C++ rounds.
+    return math.copysign(math.floor(abs(value) + 0.5), value)

@@ -1,0 +1,85 @@
+"""Writing files whole or not at all."""
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = False) -> None:
+    """Writes a file so that readers see the old content or the new one, never a part.
+
+    The data goes to a temporary file in the same folder, which then takes the final name; on any
+    exception, KeyboardInterrupt included, the temporary file is removed.
+
+    Args:
+      path: the file to write. Its folder must exist.
+      data: the content.
+      overwrite: whether a file already there may be replaced.
+
+    Raises:
+      FileExistsError: the file exists and `overwrite` is false.
+      FileNotFoundError: the folder does not exist.
+      IsADirectoryError: `path` is a folder.
+      NotADirectoryError: what should be the folder is a file.
+      OSError: the folder cannot be written to (PermissionError), the disk is full, and so on.
+    """
+    # Writing through a symbolic link replaces what it points to, not the link.
+    target = Path(os.path.realpath(path))
+    # Forty characters have at most 160 bytes; file systems allow 255.
+    temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(6)}.tmp"
+    try:
+        obstacle = _obstacle(path, target, overwrite)
+        if obstacle is None:
+            try:
+                _write(temporary, data)
+                if overwrite:
+                    os.replace(temporary, target)
+                else:
+                    _move_to_new_name(temporary, target, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, f"cannot write {path}: {reason}") from error
+    if obstacle is not None:
+        raise obstacle
+
+
+def _obstacle(path: str | os.PathLike[str], target: Path, overwrite: bool) -> OSError | None:
+    """Returns the reason for which `target` cannot be written, as far as can be told before."""
+    folder = target.parent
+    if not folder.exists():
+        return FileNotFoundError(errno.ENOENT, f"cannot write {path}: no folder {folder}")
+    if not folder.is_dir():
+        return NotADirectoryError(errno.ENOTDIR, f"cannot write {path}: {folder} is not a folder")
+    if target.is_dir():
+        return IsADirectoryError(errno.EISDIR, f"cannot write {path}: it is a folder")
+    if target.exists() and not overwrite:
+        return _exists(path)
+    return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        # Else a crash after the renaming may leave the new name without its content.
+        os.fsync(file.fileno())
+
+
+def _exists(path: str | os.PathLike[str]) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, f"{path} already exists and overwriting was not asked for")
+
+
+def _move_to_new_name(temporary: Path, target: Path, path: str | os.PathLike[str]) -> None:
+    """Gives `temporary` the name `target` unless that name is taken meanwhile."""
+    try:
+        # A hard link, unlike a rename, fails if somebody else made the file since the check.
+        os.link(temporary, target)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except (OSError, NotImplementedError):  # A file system without hard links.
+        os.replace(temporary, target)

@@ -1,0 +1,239 @@
+"""What a TFLite model is made of, and whether it can be a bundle's stylizer."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from task_bundle import schema
+from task_bundle.errors import BundleError
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One input or output.
+
+    Attributes:
+      name: the tensor's name in the graph.
+      shape: its sizes; -1 where it is not fixed.
+      dtype: the TFLite type's name in lower case, such as 'float32'.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model's contents, counted from its flatbuffer.
+
+    Attributes:
+      inputs: of the first subgraph.
+      outputs: of the first subgraph.
+      ops: how many of each operator all subgraphs have; custom ones as 'CUSTOM:name'.
+      parameters: number of weights: elements of constant tensors that operators read, each buffer
+        once, without shapes, axes, indices and other plain integers.
+      macs: multiply-accumulates of one run, counted from convolutions and matrix products of the
+        first subgraph.
+    """
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    ops: dict[str, int]
+    parameters: int
+    macs: int
+
+
+def check_stylizer(model: bytes) -> None:
+    """Checks that a model can be a bundle's stylizer on every runtime.
+
+    Args:
+      model: a TFLite flatbuffer.
+
+    Raises:
+      BundleError: saying why not: no flatbuffer; several subgraphs; custom operators; not one input
+        and one output; an input or output that is not float32, of fixed shape [1, side, side, 3].
+    """
+    unpacked = schema.unpack_model(model, "the stylizer")
+    if len(unpacked.subgraphs) != 1:
+        raise BundleError(
+            f"the stylizer has {len(unpacked.subgraphs)} subgraphs; it must have one, without"
+            " variables or control flow"
+        )
+    custom = sorted({n.removeprefix("CUSTOM:") for n in _op_names(unpacked) if "CUSTOM:" in n})
+    if custom:
+        raise BundleError(
+            f"the stylizer has custom operators ({', '.join(custom)}), which other runtimes and"
+            " the GPU do not know; convert with TFLite's builtin operators only"
+        )
+    graph = unpacked.subgraphs[0]
+    for kind, indices in (("input", graph.inputs), ("output", graph.outputs)):
+        count = 0 if indices is None else len(indices)
+        if count != 1:
+            raise BundleError(f"the stylizer has {count} {kind}s; it must have one")
+        _check_image(kind, _tensor_info(_tensor(graph, indices[0])))
+
+
+def describe(model: bytes) -> ModelInfo:
+    """Describes a TFLite model.
+
+    Args:
+      model: a TFLite flatbuffer, not necessarily a stylizer.
+
+    Returns:
+      Its inputs, outputs, operators, parameters and multiply-accumulates.
+
+    Raises:
+      BundleError: not a TFLite model, or a damaged one.
+    """
+    unpacked = schema.unpack_model(model)
+    graph = unpacked.subgraphs[0]
+    return ModelInfo(
+        inputs=tuple(_tensor_info(_tensor(graph, i)) for i in _indices(graph.inputs)),
+        outputs=tuple(_tensor_info(_tensor(graph, i)) for i in _indices(graph.outputs)),
+        ops=dict(Counter(_op_names(unpacked)).most_common()),
+        parameters=_parameters(unpacked),
+        macs=_macs(unpacked),
+    )
+
+
+def _check_image(kind: str, tensor: TensorInfo) -> None:
+    shape = list(tensor.shape)
+    if tensor.dtype != "float32":
+        raise BundleError(
+            f"the stylizer's {kind} is {tensor.dtype}; it must be float32 (quantize with float"
+            " input and output)"
+        )
+    if len(shape) != 4:
+        raise BundleError(f"the stylizer's {kind} has shape {shape}; it must be [1, side, side, 3]")
+    if any(size < 1 for size in shape):
+        raise BundleError(f"the stylizer's {kind} has the dynamic shape {shape}; fix every size")
+    if shape[0] != 1:
+        raise BundleError(f"the stylizer's {kind} has batch size {shape[0]}; it must be 1")
+    if shape[3] != 3:
+        raise BundleError(f"the stylizer's {kind} has {shape[3]} channels; it must have 3 (RGB)")
+    if shape[1] != shape[2]:
+        raise BundleError(
+            f"the stylizer's {kind} is {shape[1]} x {shape[2]} pixels; it must be square"
+        )
+
+
+def _indices(values: Any) -> list[int]:
+    return [] if values is None else [int(v) for v in values]
+
+
+def _tensor(graph: Any, index: int) -> Any:
+    if not 0 <= index < len(graph.tensors or []):
+        raise BundleError(f"the model is damaged: it has no tensor {index}")
+    return graph.tensors[index]
+
+
+def _tensor_info(tensor: Any) -> TensorInfo:
+    types = schema.model_schema().TensorType
+    # The signature, where there is one, has -1 for what `shape` only gives a placeholder.
+    shape = tensor.shape if _size(tensor.shapeSignature) == 0 else tensor.shapeSignature
+    return TensorInfo(
+        name=schema.text(tensor.name),
+        shape=tuple(_indices(shape)),
+        dtype=schema.enum_name(types, tensor.type).lower(),
+    )
+
+
+def _size(values: Any) -> int:
+    return 0 if values is None else len(values)
+
+
+def _op_name(model: Any, operator: Any) -> str:
+    ops = schema.model_schema().BuiltinOperator
+    if not 0 <= operator.opcodeIndex < _size(model.operatorCodes):
+        raise BundleError("the model is damaged: an operator has no code")
+    code = model.operatorCodes[operator.opcodeIndex]
+    # Old converters fill the first field only, new ones both, unless the code exceeds a byte.
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if number == ops.CUSTOM:
+        return f"CUSTOM:{schema.text(code.customCode)}"
+    return schema.enum_name(ops, number)
+
+
+def _op_names(model: Any) -> list[str]:
+    return [_op_name(model, o) for graph in model.subgraphs for o in graph.operators or []]
+
+
+def _parameters(model: Any) -> int:
+    types = schema.model_schema().TensorType
+    weights = {types.FLOAT32, types.FLOAT16, types.FLOAT64, types.INT8, types.UINT8, types.INT16}
+    weights |= {getattr(types, t) for t in ("BFLOAT16", "INT4", "INT2") if hasattr(types, t)}
+    sizes: dict[int, int] = {}
+    for graph in model.subgraphs:
+        for operator in graph.operators or []:
+            for index in _indices(operator.inputs):
+                if index < 0:  # An optional input left out.
+                    continue
+                tensor = _tensor(graph, index)
+                if not _is_constant(model, tensor):
+                    continue
+                # The biases of int8 layers are int32, told from shapes and axes by their scales.
+                scales = tensor.quantization and _size(tensor.quantization.scale)
+                if tensor.type in weights or (tensor.type == types.INT32 and scales):
+                    sizes[tensor.buffer] = _elements(tensor)
+    return sum(sizes.values())
+
+
+def _is_constant(model: Any, tensor: Any) -> bool:
+    if not 0 <= tensor.buffer < len(model.buffers):
+        raise BundleError("the model is damaged: a tensor has no buffer")
+    return _size(model.buffers[tensor.buffer].data) > 0
+
+
+def _elements(tensor: Any) -> int:
+    return int(np.prod(_indices(tensor.shape), dtype=np.int64))
+
+
+def _macs(model: Any) -> int:
+    graph = model.subgraphs[0]
+    total = 0
+    for operator in graph.operators or []:
+        name = _op_name(model, operator)
+        count = _MACS.get(name)
+        if count is not None:
+            inputs = [_tensor(graph, i) if i >= 0 else None for i in _indices(operator.inputs)]
+            outputs = [_tensor(graph, i) for i in _indices(operator.outputs)]
+            try:
+                total += count(operator, inputs, outputs)
+            except (IndexError, AttributeError, TypeError) as error:
+                raise BundleError(f"the model is damaged: a {name} lacks tensors") from error
+    return total
+
+
+def _conv_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
+    # Weights are [out, height, width, in]; `in` is a group's, if there are groups.
+    return _elements(outputs[0]) * int(np.prod(inputs[1].shape[1:], dtype=np.int64))
+
+
+def _depthwise_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
+    return _elements(outputs[0]) * int(np.prod(inputs[1].shape[1:3], dtype=np.int64))
+
+
+def _transpose_conv_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
+    # Every input value meets every weight of its channel; inputs: output shape, weights, image.
+    return _elements(inputs[2]) * int(np.prod(inputs[1].shape[:3], dtype=np.int64))
+
+
+def _dense_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
+    return _elements(outputs[0]) * int(inputs[1].shape[-1])
+
+
+def _matmul_macs(operator: Any, inputs: list[Any], outputs: list[Any]) -> int:
+    transposed = operator.builtinOptions is not None and operator.builtinOptions.adjX
+    return _elements(outputs[0]) * int(inputs[0].shape[-2 if transposed else -1])
+
+
+_MACS = {
+    "CONV_2D": _conv_macs,
+    "DEPTHWISE_CONV_2D": _depthwise_macs,
+    "TRANSPOSE_CONV": _transpose_conv_macs,
+    "FULLY_CONNECTED": _dense_macs,
+    "BATCH_MATMUL": _matmul_macs,
+}

@@ -1,0 +1,124 @@
+"""A real portrait, and stylizers small enough to be made on the spot without TensorFlow."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from task_bundle import schema
+from task_bundle.errors import FaceModelsError
+from task_bundle.face_models import CACHE_VARIABLE, FaceModels, find_face_models
+from task_bundle.images import load_image
+
+MakeModel = Callable[..., bytes]
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps a developer's own cache out of the tests, and the tests out of it."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "no-such-cache"))
+
+
+@pytest.fixture(scope="session")
+def portrait_file() -> Path:
+    """The portrait that matplotlib carries: 512 x 600 pixels, one face."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+@pytest.fixture(scope="session")
+def portrait(portrait_file: Path) -> np.ndarray:
+    """The portrait's pixels."""
+    return load_image(portrait_file)
+
+
+@pytest.fixture
+def face_models() -> FaceModels:
+    """The face models inside mediapipe's wheel."""
+    try:
+        return find_face_models()
+    except FaceModelsError:
+        pytest.skip("this mediapipe carries no face models")
+
+
+@pytest.fixture
+def any_face_models(make_stylizer: MakeModel) -> FaceModels:
+    """Face models for tests that only pack them: real ones, or where there are none any model."""
+    try:
+        return find_face_models()
+    except FaceModelsError:
+        return FaceModels(make_stylizer(32), make_stylizer(16), "stand-ins")
+
+
+@pytest.fixture(scope="session")
+def make_stylizer() -> MakeModel:
+    """Returns a function that makes a 1x1 convolution, by default the identity, as a TFLite model.
+
+    Its defects are what `check_stylizer` must find.
+    """
+
+    def make(
+        size: int = 64,
+        shape: Sequence[int] | None = None,
+        shape_signature: Sequence[int] | None = None,
+        gain: float = 1.0,
+        dtype: str = "FLOAT32",
+        custom_op: str | None = None,
+        subgraphs: int = 1,
+        inputs: int = 1,
+    ) -> bytes:
+        tfl = schema.model_schema()
+        shape = [1, size, size, 3] if shape is None else list(shape)
+        channels = shape[-1]
+
+        model = tfl.ModelT()
+        model.version = 3
+        model.buffers = [tfl.BufferT() for _ in range(3)]
+        weights = (gain * np.eye(channels, dtype="<f4")).reshape(channels, 1, 1, channels)
+        model.buffers[1].data = np.frombuffer(weights.tobytes(), np.uint8)
+        model.buffers[2].data = np.zeros(4 * channels, np.uint8)
+
+        def tensor(name: str, sizes: Sequence[int], kind: str, buffer: int = 0):
+            made = tfl.TensorT()
+            made.name, made.buffer = name, buffer
+            made.shape = np.array(sizes, np.int32)
+            made.type = getattr(tfl.TensorType, kind)
+            return made
+
+        image = tensor("photo", shape, dtype)
+        if shape_signature is not None:
+            image.shapeSignature = np.array(shape_signature, np.int32)
+        code = tfl.OperatorCodeT()
+        code.version = 1
+        operator = tfl.OperatorT()
+        if custom_op is None:
+            code.builtinCode = code.deprecatedBuiltinCode = tfl.BuiltinOperator.CONV_2D
+            options = tfl.Conv2DOptionsT()
+            options.strideW = options.strideH = 1
+            options.dilationWFactor = options.dilationHFactor = 1
+            operator.builtinOptionsType = tfl.BuiltinOptions.Conv2DOptions
+            operator.builtinOptions = options
+        else:
+            code.builtinCode = code.deprecatedBuiltinCode = tfl.BuiltinOperator.CUSTOM
+            code.customCode = custom_op
+        model.operatorCodes = [code]
+        operator.opcodeIndex = 0
+        operator.inputs = np.array([0, 1, 2], np.int32)
+        operator.outputs = np.array([3], np.int32)
+        graph = tfl.SubGraphT()
+        graph.name = "main"
+        graph.tensors = [
+            image,
+            tensor("weights", weights.shape, "FLOAT32", 1),
+            tensor("bias", [channels], "FLOAT32", 2),
+            tensor("stylized", shape, dtype),
+        ]
+        graph.operators = [operator]
+        graph.inputs = np.array([0] * inputs, np.int32)
+        graph.outputs = np.array([3], np.int32)
+        model.subgraphs = [graph] * subgraphs
+        return schema.pack_model(model)
+
+    return make

@@ -1,0 +1,119 @@
+"""Tests of task_bundle.alignment."""
+
+import math
+
+import numpy as np
+import pytest
+
+from task_bundle.alignment import FaceCrop, FaceFinder
+from task_bundle.errors import ImageError
+
+
+def _landmarks(left=(80.0, 100.0), right=(120.0, 100.0), mouth=(100.0, 140.0)) -> np.ndarray:
+    points = np.zeros((478, 3))
+    for indices, (x, y) in (((33, 133), left), ((263, 362), right), ((61, 291), mouth)):
+        for index, offset in zip(indices, (-5.0, 5.0), strict=True):
+            points[index, :2] = x + offset, y
+    return points
+
+
+def test_upright_face() -> None:
+    crop = FaceCrop.from_landmarks(_landmarks())
+    # Eyes at (100, 100), 40 apart; the mouth 40 below: 4.0 * 40 is more than 3.6 * 40.
+    assert crop == FaceCrop(100.0, 104.0, 160.0, 0.0)
+    assert FaceCrop.from_landmarks(_landmarks()[:468, :2]) == crop
+
+
+def test_long_face_is_measured_down() -> None:
+    crop = FaceCrop.from_landmarks(_landmarks(mouth=(100.0, 161.0)))
+    assert crop.side == 220.0  # 3.6 * 61 = 219.6
+    assert crop.center_y == 106.0  # 106.1
+
+
+@pytest.mark.parametrize("degrees", [-120, -30, 10, 90, 170])
+def test_rotation_follows_the_face(degrees: float) -> None:
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    points = _landmarks()
+    points[:, :2] = (points[:, :2] - 100) @ turn.T + 300
+    crop = FaceCrop.from_landmarks(points)
+    assert crop.rotation == pytest.approx(angle)
+    assert crop.side == 160.0
+    expected = turn @ [0, 4] + 300
+    assert [crop.center_x, crop.center_y] == pytest.approx(expected, abs=0.5)
+    assert crop.center_x == round(crop.center_x)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((467, 3)), np.zeros((478, 4)), np.zeros(478), np.full((478, 3), np.nan)]
+)
+def test_bad_landmarks(bad: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="landmarks"):
+        FaceCrop.from_landmarks(bad)
+    with pytest.raises(ValueError, match="coincide"):
+        FaceCrop.from_landmarks(np.zeros((478, 3)))
+
+
+def test_matrix_maps_the_square() -> None:
+    crop = FaceCrop(300.0, 200.0, 100.0, math.pi / 2)
+    matrix = crop.matrix(50)
+    assert matrix.shape == (3, 3) and matrix.dtype == np.float64
+    np.testing.assert_allclose(matrix @ [300, 200, 1], [25, 25, 1], atol=1e-9)
+    # Turned clockwise by a quarter, the crop's right is the photo's down.
+    np.testing.assert_allclose(matrix @ [300, 250, 1], [50, 25, 1], atol=1e-9)
+    np.testing.assert_allclose(matrix @ [250, 200, 1], [25, 50, 1], atol=1e-9)
+    np.testing.assert_allclose(crop.inverse(50) @ matrix, np.eye(3), atol=1e-9)
+    with pytest.raises(ValueError, match="positive"):
+        crop.matrix(0)
+
+
+def test_crop_of_whole_pixels_is_a_slice(portrait: np.ndarray) -> None:
+    crop = FaceCrop(200.0, 300.0, 100.0, 0.0).crop(portrait, 100)
+    np.testing.assert_array_equal(crop, portrait[250:350, 150:250])
+
+
+def test_black_outside(portrait: np.ndarray) -> None:
+    crop = FaceCrop(0.0, 0.0, 100.0, 0.0).crop(np.maximum(portrait, 1), 100)
+    assert crop[:50].max() == 0 and crop[:, :50].max() == 0
+    np.testing.assert_array_equal(crop[50:, 50:], np.maximum(portrait, 1)[:50, :50])
+
+
+def test_crop_wants_a_picture() -> None:
+    with pytest.raises(ImageError, match="uint8"):
+        FaceCrop(0.0, 0.0, 1.0, 0.0).crop(np.zeros((4, 4, 3)), 4)
+
+
+def test_finder(face_models, portrait: np.ndarray) -> None:
+    with FaceFinder(face_models) as finder:
+        (face,) = finder.find(portrait)
+        assert finder.find(np.full((300, 300, 3), 128, np.uint8)) == []
+        with pytest.raises(ImageError):
+            finder.find(portrait[..., 0])
+        turned = finder.find(np.ascontiguousarray(portrait[:, ::-1]))
+    assert face.landmarks.shape == (478, 3)
+    # Where one sees the face.
+    assert face.crop.center_x == pytest.approx(265, abs=6)
+    assert face.crop.center_y == pytest.approx(200, abs=6)
+    assert face.crop.side == pytest.approx(335, abs=25)
+    assert turned[0].crop.center_x == pytest.approx(512 - face.crop.center_x, abs=6)
+    finder.close()
+    with pytest.raises(ValueError, match="closed"):
+        finder.find(portrait)
+
+
+def test_biggest_face_first(face_models, portrait: np.ndarray) -> None:
+    import cv2
+
+    canvas = np.full((620, 900, 3), 120, np.uint8)
+    canvas[300:600, :256] = cv2.resize(portrait, (256, 300), interpolation=cv2.INTER_AREA)
+    canvas[:600, 388:] = portrait
+    with FaceFinder(face_models) as finder:
+        faces = finder.find(canvas)
+    assert len(faces) == 2
+    assert faces[0].crop.side > 1.6 * faces[1].crop.side
+    assert faces[0].crop.center_x > 388 > faces[1].crop.center_x
+
+
+def test_finder_options(face_models) -> None:
+    with pytest.raises(ValueError, match="max_faces"):
+        FaceFinder(face_models, max_faces=0)

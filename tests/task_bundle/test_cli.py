@@ -1,0 +1,124 @@
+"""Tests of task_bundle.cli."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from task_bundle import cli
+from task_bundle.archive import FACE_STYLIZER
+from task_bundle.bundle import TaskBundle
+from task_bundle.errors import FaceModelsError
+
+
+@pytest.fixture
+def stylizer_file(tmp_path: Path, make_stylizer) -> Path:
+    """A stylizer on disk."""
+    path = tmp_path / "x.tflite"
+    path.write_bytes(make_stylizer(64))
+    return path
+
+
+@pytest.fixture
+def bundle_file(tmp_path: Path, make_stylizer, any_face_models) -> Path:
+    """A bundle on disk."""
+    path = tmp_path / "x.task"
+    TaskBundle.build(make_stylizer(64), any_face_models).save(path)
+    return path
+
+
+def _error(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("task-bundle: error: ")
+    return lines[0]
+
+
+def test_build(face_models, stylizer_file: Path, bundle_file: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out.task"
+    build = ["build", "--stylizer", str(stylizer_file), "-o", str(out)]
+    assert cli.main(build) == 0
+    assert out.read_bytes() == bundle_file.read_bytes()
+    capsys.readouterr()
+    assert cli.main(build) == 1
+    assert "out.task already exists" in _error(capsys)
+    assert cli.main([*build, "--overwrite", "--face-landmarker", str(bundle_file)]) == 0
+    assert out.read_bytes() == bundle_file.read_bytes()
+
+
+def test_inspect(bundle_file: Path, capsys) -> None:
+    assert cli.main(["inspect", str(bundle_file), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["bytes"] == bundle_file.stat().st_size
+    stylizer = report["models"][FACE_STYLIZER]
+    assert stylizer["inputs"][0]["shape"] == [1, 64, 64, 3]
+    assert stylizer["parameters"] == 12
+    assert stylizer["metadata"]["name"] == "FaceStylizer"
+    assert cli.main(["inspect", str(bundle_file)]) == 0
+    shown = capsys.readouterr().out
+    assert "CONV_2D 1" in shown and "face_detector.tflite" in shown
+
+
+def test_extract(bundle_file: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "deep" / "models"
+    assert cli.main(["extract", str(bundle_file), str(folder)]) == 0
+    entries = TaskBundle.open(bundle_file).entries()
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == entries
+    (folder / FACE_STYLIZER).write_bytes(b"mine")
+    (folder / "face_detector.tflite").unlink()
+    capsys.readouterr()
+    assert cli.main(["extract", str(bundle_file), str(folder)]) == 1
+    assert FACE_STYLIZER in _error(capsys)
+    assert not (folder / "face_detector.tflite").exists()
+    assert cli.main(["extract", str(bundle_file), str(folder), "--overwrite"]) == 0
+    assert (folder / FACE_STYLIZER).read_bytes() == entries[FACE_STYLIZER]
+
+
+def test_extract_into_a_file(bundle_file: Path, stylizer_file: Path, capsys) -> None:
+    assert cli.main(["extract", str(bundle_file), str(stylizer_file)]) == 1
+    assert "x.tflite is not a folder" in _error(capsys)
+
+
+def test_failures_are_one_line(tmp_path: Path, stylizer_file: Path, capsys) -> None:
+    assert cli.main(["inspect", str(tmp_path / "none.task")]) == 1
+    assert "none.task" in _error(capsys)
+    assert cli.main(["inspect", str(stylizer_file)]) == 1
+    assert "x.tflite" in _error(capsys)
+    out = str(tmp_path / "out.task")
+    assert cli.main(["build", "--stylizer", str(tmp_path / "none.tflite"), "-o", out]) == 1
+    assert "none.tflite" in _error(capsys)
+    nowhere = str(tmp_path / "nowhere" / "out.task")
+    landmarker = str(tmp_path / "none.task")
+    build = ["build", "--stylizer", str(stylizer_file), "--face-landmarker", landmarker]
+    assert cli.main([*build, "-o", nowhere]) == 1
+    assert "none.task" in _error(capsys)
+
+
+def test_wrong_usage(capsys) -> None:
+    for arguments in ([], ["paint"], ["build"], ["inspect"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+        assert "task-bundle" in capsys.readouterr().err
+
+
+def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(cli, "download_face_landmarker", lambda: tmp_path / "f.task")
+    assert cli.main(["download-face-landmarker"]) == 0
+    assert "f.task" in capsys.readouterr().out
+
+    def fail() -> Path:
+        raise FaceModelsError("cannot download:\nno network")
+
+    monkeypatch.setattr(cli, "download_face_landmarker", fail)
+    assert cli.main(["download-face-landmarker"]) == 1
+    assert _error(capsys).endswith("cannot download: no network")
+
+
+def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def interrupt() -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "download_face_landmarker", interrupt)
+    assert cli.main(["download-face-landmarker"]) == 130
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""Tests of task_bundle.files."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from task_bundle.files import atomic_write
+
+
+def test_writes_and_replaces_only_when_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    atomic_write(path, b"one")
+    with pytest.raises(FileExistsError, match=r"a\.bin already exists"):
+        atomic_write(path, b"two")
+    assert path.read_bytes() == b"one"
+    atomic_write(path, b"two", overwrite=True)
+    assert path.read_bytes() == b"two"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left")])
+def test_failure_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], overwrite: bool
+) -> None:
+    path = tmp_path / "a.bin"
+    if overwrite:
+        path.write_bytes(b"old")
+
+    def fail(_: int) -> None:
+        raise kind
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((KeyboardInterrupt, OSError)) as caught:
+        atomic_write(path, b"new", overwrite)
+    assert os.listdir(tmp_path) == (["a.bin"] if overwrite else [])
+    assert not overwrite or path.read_bytes() == b"old"
+    if isinstance(kind, OSError):
+        assert caught.value.errno == errno.ENOSPC
+        assert "a.bin" in str(caught.value) and "No space left" in str(caught.value)
+
+
+def test_a_file_made_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    monkeypatch.setattr(os, "fsync", lambda _: path.write_bytes(b"another's"))
+    with pytest.raises(FileExistsError):
+        atomic_write(path, b"mine")
+    assert path.read_bytes() == b"another's"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    atomic_write(tmp_path / "a.bin", b"one")
+    assert (tmp_path / "a.bin").read_bytes() == b"one"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_bad_places(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
+        atomic_write(tmp_path / "nowhere" / "a.bin", b"")
+    with pytest.raises(NotADirectoryError, match="file is not a folder"):
+        atomic_write(tmp_path / "file" / "a.bin", b"")
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        atomic_write(tmp_path, b"", overwrite=True)
+    with pytest.raises(OSError, match="cannot write"):
+        atomic_write(tmp_path / ("n" * 300), b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_unwritable_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(PermissionError, match=r"cannot write .*a\.bin"):
+        atomic_write(folder / "a.bin", b"")
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    atomic_write(tmp_path / "a.bin", b"")
+    assert (tmp_path / "a.bin").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_symbolic_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    atomic_write(tmp_path / "link", b"new", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"

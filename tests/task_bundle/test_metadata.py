@@ -1,0 +1,59 @@
+"""Tests of task_bundle.metadata."""
+
+import pytest
+
+from task_bundle import metadata, schema
+from task_bundle.errors import BundleError
+from task_bundle.metadata import read_metadata, stylizer_metadata
+
+_needs_writer = pytest.mark.skipif(
+    not metadata._has_writer(), reason="this mediapipe has no metadata writer"
+)
+
+
+def test_what_the_runtime_reads(make_stylizer) -> None:
+    described = read_metadata(stylizer_metadata(make_stylizer(64)))
+    assert described is not None
+    assert described["name"] == "FaceStylizer"
+    (image,) = described["subgraph_metadata"][0]["input_tensor_metadata"]
+    assert image["content"]["content_properties"] == {"color_space": "RGB"}
+    assert image["process_units"] == [
+        {"options_type": "NormalizationOptions", "options": {"mean": [0.0], "std": [255.0]}}
+    ]
+    (output,) = described["subgraph_metadata"][0]["output_tensor_metadata"]
+    assert output["name"] == "stylized"
+
+
+@_needs_writer
+def test_own_tables_are_the_writers(make_stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_stylizer(64)
+    written = stylizer_metadata(model)
+    shown = read_metadata(written)
+    monkeypatch.setattr(metadata, "_has_writer", lambda: False)
+    assert stylizer_metadata(model) == written
+    assert read_metadata(written) == shown
+
+
+@pytest.mark.parametrize("writer", [pytest.param(True, marks=_needs_writer), False])
+def test_reproducible_idempotent_and_aligned(
+    make_stylizer, monkeypatch: pytest.MonkeyPatch, writer: bool
+) -> None:
+    monkeypatch.setattr(metadata, "_has_writer", lambda: writer)
+    model = make_stylizer(64, gain=0.123)
+    once = stylizer_metadata(model)
+    assert stylizer_metadata(model) == once
+    assert stylizer_metadata(once) == once
+    weights = schema.buffer_bytes(schema.unpack_model(model).buffers[1])
+    assert once.index(weights) % 16 == 0
+
+
+def test_none_without_metadata(make_stylizer) -> None:
+    assert read_metadata(make_stylizer(64)) is None
+
+
+def test_damage(make_stylizer) -> None:
+    model = stylizer_metadata(make_stylizer(64))
+    with pytest.raises(BundleError, match="M001"):
+        read_metadata(model.replace(b"M001", b"M002"))
+    with pytest.raises(BundleError):
+        stylizer_metadata(b"nonsense")
