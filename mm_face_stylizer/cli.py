@@ -1,39 +1,363 @@
-"""Command line of mm-face-stylizer."""
+"""The `mm-face-stylizer` command."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
+import shlex
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+
+from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
+from task_bundle.errors import BundleError, FaceModelsError, ImageError, NoFaceError
+
+_PROGRAM = "mm-face-stylizer"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+      argv: Its arguments; those of the process if None.
+
+    Returns:
+      The exit status: 0 done, 1 failed with one line on stderr, 130 interrupted.
+
+    Raises:
+      SystemExit: With 2 for wrong usage, with 0 after --help.
+    """
+    arguments = _parser().parse_args(argv)
+    warnings.showwarning = _show_warning
+    try:
+        return arguments.run(arguments) or 0
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{_PROGRAM}: interrupted; nothing half-written was left behind\n")
+        return 130
+    except FileExistsError as error:
+        return _fail(f"{_first_line(error)}; pass --overwrite to replace it")
+    except (
+        BundleError,
+        FaceModelsError,
+        ImageError,
+        PresetError,
+        FloatingPointError,
+        ValueError,
+        OSError,
+        ImportError,
+    ) as error:
+        return _fail(_first_line(error))
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"{_PROGRAM}: error: {message}\n")
+    return 1
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        name = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{name}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """One line a warning, without the place in the code that only developers care for."""
+    if issubclass(category, UserWarning):
+        sys.stderr.write(f"{_PROGRAM}: warning: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Fine-tunes a face stylizer on pictures of a style and packs it into a "
+        "MediaPipe .task bundle.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_create(commands)
+    _add_stylize(commands)
+    _add_demo(commands)
+    _add_pretrain(commands)
+    return parser
+
+
+def _add_create(commands) -> None:
+    create = commands.add_parser(
+        "create",
+        help="fine-tune on style pictures and write a bundle",
+        description="Fine-tunes on one to ten pictures of a style, each showing a face, and writes "
+        "a .task bundle. About a minute on a laptop.",
+    )
+    create.add_argument("styles", nargs="+", type=pathlib.Path, metavar="STYLE")
+    create.add_argument("-o", "--output", required=True, type=pathlib.Path, metavar="X.task")
+    create.add_argument(
+        "--face",
+        type=int,
+        metavar="N",
+        help="which face of a picture with several to take, 0 the biggest",
+    )
+    create.add_argument("--plot", type=pathlib.Path, metavar="X.png", help="draw the losses")
+    _add_training_options(create)
+    create.set_defaults(run=_create)
+
+
+def _add_training_options(command: argparse.ArgumentParser) -> None:
+    training = command.add_argument_group("training")
+    training.add_argument("--steps", type=int, default=100, help="training steps (100)")
+    training.add_argument("--batch-size", type=int, default=4, help="pictures a step (4)")
+    training.add_argument("--learning-rate", type=float, default=8e-4, help="of Adam (8e-4)")
+    training.add_argument(
+        "--swap-layers",
+        type=int,
+        nargs="*",
+        default=[4, 5, 10, 11],
+        metavar="ROW",
+        help="rows of the latent that are mixed with other faces' (4 5 10 11)",
+    )
+    training.add_argument(
+        "--alpha", type=float, default=0.1, help="share of the style in those rows (0.1)"
+    )
+    training.add_argument("--seed", type=int, default=0, help="same seed, same bundle (0)")
+    export = command.add_argument_group("export")
+    export.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="0 reconstructs the photo, 1 is the full style (1.0)",
+    )
+    export.add_argument(
+        "--precision",
+        choices=("float16", "float32", "int8"),
+        default="float16",
+        help="of the weights; input and output are float32 always (float16)",
+    )
+    export.add_argument(
+        "--face-landmarker",
+        type=pathlib.Path,
+        metavar="X.task",
+        help="take face detector and landmark model from this bundle",
+    )
+    export.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def _add_stylize(commands) -> None:
+    stylize = commands.add_parser(
+        "stylize",
+        help="stylize photos with a bundle",
+        description="Runs a bundle in MediaPipe's own FaceStylizer and writes PHOTO.png into DIR.",
+    )
+    stylize.add_argument("bundle", type=pathlib.Path, metavar="X.task")
+    stylize.add_argument("photos", nargs="+", type=pathlib.Path, metavar="PHOTO")
+    stylize.add_argument("-o", "--output", required=True, type=pathlib.Path, metavar="DIR")
+    stylize.add_argument("--overwrite", action="store_true", help="replace existing files")
+    stylize.set_defaults(run=_stylize)
+
+
+def _add_demo(commands) -> None:
+    from mm_face_stylizer.style_pictures import STYLE_NAMES
+
+    demo = commands.add_parser(
+        "demo",
+        help="the whole way on pictures of the project's own",
+        description="Draws style pictures, fine-tunes on them, writes the bundle, and stylizes a "
+        "portrait with it in MediaPipe's own FaceStylizer.",
+    )
+    demo.add_argument("-o", "--output", default="out", type=pathlib.Path, metavar="DIR")
+    demo.add_argument("--style", choices=STYLE_NAMES, default=STYLE_NAMES[0])
+    _add_training_options(demo)
+    demo.set_defaults(run=_demo)
+
+
+def _add_pretrain(commands) -> None:
+    pretrain = commands.add_parser(
+        "pretrain",
+        help="train a preset from portraits",
+        description="Trains encoder, synthesis network, discriminator and mapping network from a "
+        "folder of aligned portraits. Run it again to resume after an interruption.",
+    )
+    pretrain.add_argument(
+        "--data", required=True, type=pathlib.Path, metavar="DIR", help="aligned 256 px portraits"
+    )
+    pretrain.add_argument(
+        "--data-list", type=pathlib.Path, metavar="CSV", help="columns file, source, licence"
+    )
+    pretrain.add_argument(
+        "--output", required=True, type=pathlib.Path, metavar="DIR", help="folder of the run"
+    )
+    pretrain.add_argument("--name", default=DEFAULT_PRESET, help="name of the preset")
+    pretrain.add_argument(
+        "--face-landmarker",
+        type=pathlib.Path,
+        metavar="X.task",
+        help="take the face mesh of the perceptual loss from this bundle",
+    )
+    pretrain.add_argument("--seed", type=int, default=0)
+    pretrain.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="convolve in bfloat16: faster where the processor can (AVX512-BF16, AMX)",
+    )
+    pretrain.set_defaults(run=_pretrain)
+
+
+def _create(arguments: argparse.Namespace) -> None:
+    _check_outputs(arguments.overwrite, arguments.output, arguments.plot)
+    hparams, model_options = _options(arguments)
+    from mm_face_stylizer.dataset import Dataset
+    from task_bundle.face_models import find_face_models
+
+    face_models = find_face_models(arguments.face_landmarker)
+    indices = [arguments.face] * len(arguments.styles)
+    data = Dataset.from_images(arguments.styles, indices, face_models=face_models)
+    stylizer = _trained(data, hparams, model_options, face_models)
+    bundle = stylizer.bundle(arguments.precision, arguments.strength)
+    bundle.save(arguments.output, overwrite=arguments.overwrite)
+    if arguments.plot is not None:
+        _plot(stylizer.history, arguments.plot, arguments.overwrite)
+    sys.stdout.write(f"{arguments.output}\n")
+
+
+def _options(arguments: argparse.Namespace):
+    from mm_face_stylizer.export import check_precision
+    from mm_face_stylizer.hyperparameters import HParams
+    from mm_face_stylizer.model_options import FaceStylizerModelOptions
+
+    hparams = HParams(
+        learning_rate=arguments.learning_rate,
+        batch_size=arguments.batch_size,
+        epochs=arguments.steps,
+        seed=arguments.seed,
+    )
+    model_options = FaceStylizerModelOptions(arguments.swap_layers, arguments.alpha)
+    check_precision(arguments.precision, arguments.strength)
+    return hparams, model_options
+
+
+def _trained(data, hparams, model_options, face_models):
+    from mm_face_stylizer.face_stylizer import FaceStylizer
+    from mm_face_stylizer.face_stylizer_options import FaceStylizerOptions
+    from mm_face_stylizer.model_spec import SupportedModels
+
+    options = FaceStylizerOptions(SupportedModels.BLAZE_FACE_STYLIZER_256, model_options, hparams)
+    return FaceStylizer.create(data, options, face_models=face_models)
+
+
+def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
+    from mm_face_stylizer.loss_plot import save_loss_plot
+
+    curves = {name: (range(1, len(values) + 1), values) for name, values in history.items()}
+    save_loss_plot(curves, "Fine-tuning", path, overwrite=overwrite)
+
+
+def _stylize(arguments: argparse.Namespace) -> int:
+    from task_bundle.images import load_image, save_png
+    from task_bundle.stylizer import FaceStylizer
+
+    targets = [arguments.output / f"{photo.stem}.png" for photo in arguments.photos]
+    twice = {target for target in targets if targets.count(target) > 1}
+    if twice:
+        raise ValueError(f"two photos would both be written to {min(twice)}")
+    with FaceStylizer.create_from_model_path(arguments.bundle) as stylizer:
+        _make_folder(arguments.output)
+        _check_outputs(arguments.overwrite, *targets)
+        failures = 0
+        for photo, target in zip(arguments.photos, targets, strict=True):
+            try:
+                picture = stylizer.stylize(load_image(photo))
+                if picture is None:
+                    raise NoFaceError(f"no face was found in {photo}")
+            except ImageError as error:
+                # The other photos are still worth doing.
+                failures += 1
+                _fail(_first_line(error))
+                continue
+            save_png(target, picture, overwrite=arguments.overwrite)
+            sys.stdout.write(f"{target}\n")
+    return 1 if failures else 0
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    hparams, model_options = _options(arguments)
+    from mm_face_stylizer.demo import Demo
+    from task_bundle.face_models import find_face_models
+
+    demo = Demo(arguments.output, arguments.style)
+    _make_folder(arguments.output)
+    _check_outputs(arguments.overwrite, *demo.paths)
+    face_models = find_face_models(arguments.face_landmarker)
+    data = demo.style_data(face_models, arguments.seed, arguments.overwrite)
+    stylizer = _trained(data, hparams, model_options, face_models)
+    bundle = stylizer.bundle(arguments.precision, arguments.strength)
+    bundle.save(demo.bundle, overwrite=arguments.overwrite)
+    _plot(stylizer.history, demo.training, arguments.overwrite)
+    demo.compare(data, bundle, arguments.overwrite)
+    sys.stdout.write("".join(f"{path}\n" for path in demo.paths))
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.models.perceptual import FaceMeshFeatures
     from mm_face_stylizer.training.portraits import Portraits
     from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions
+    from mm_face_stylizer.training.release import Provenance, release
     from task_bundle.face_models import find_face_models
 
-    face_mesh = FaceMeshFeatures(find_face_models(arguments.face_landmarker).landmarks)
+    face_models = find_face_models(arguments.face_landmarker)
     portraits = Portraits(arguments.data, arguments.output / "cache")
     options = PretrainingOptions(
         seed=arguments.seed, conv_dtype="bfloat16" if arguments.bfloat16 else "float32"
     )
-    Pretraining(options, portraits, face_mesh, arguments.output).run()
+    run = Pretraining(
+        options, portraits, FaceMeshFeatures(face_models.landmarks), arguments.output
+    )
+    run.run()
+    provenance = Provenance(
+        name=arguments.name,
+        command=shlex.join([_PROGRAM, *sys.argv[1:]]),
+        commit=_commit(),
+        data_list=arguments.data_list,
+    )
+    folder = arguments.output / arguments.name
+    release(run, portraits, provenance, folder, face_models)
+    sys.stdout.write(f"{folder}\n")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs a command."""
-    parser = argparse.ArgumentParser(prog="mm-face-stylizer")
-    commands = parser.add_subparsers(required=True)
-    pretrain = commands.add_parser("pretrain", help="train a preset from portraits")
-    pretrain.add_argument("--data", required=True, type=pathlib.Path)
-    pretrain.add_argument("--output", required=True, type=pathlib.Path)
-    pretrain.add_argument("--face-landmarker", type=pathlib.Path)
-    pretrain.add_argument("--seed", type=int, default=0)
-    pretrain.add_argument("--bfloat16", action="store_true")
-    pretrain.set_defaults(run=_pretrain)
-    arguments = parser.parse_args(argv)
-    arguments.run(arguments)
-    return 0
+def _commit() -> str:
+    """The commit of the code that runs, `unknown` outside a checkout."""
+    folder = pathlib.Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def _make_folder(folder: pathlib.Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _check_outputs(overwrite: bool, *paths: pathlib.Path | None) -> None:
+    """Finds out before a minute of training whether its results can be written."""
+    for path in paths:
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"cannot write {path}: no folder {path.parent}")
+        if path.is_dir():
+            raise IsADirectoryError(f"cannot write {path}: it is a folder")
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} already exists")
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"cannot write {path}: the folder {path.parent} is read-only")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,22 @@ from mm_face_stylizer.networks import Networks, named_weights
 PRECISIONS = ("float32", "float16", "int8")
 
 
+def check_precision(precision: str, strength: float = 1.0) -> None:
+    """Checks export options before the training whose result they concern.
+
+    Args:
+      precision: One of `PRECISIONS`.
+      strength: Between 0 and 1.
+
+    Raises:
+      ValueError: A value is none of these.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"strength is {strength!r}; it must be a number in [0, 1]")
+
+
 def stylizer_model(networks: Networks) -> keras.Model:
     """The inference graph: a photo crop in, its stylized picture out.
 
@@ -37,7 +53,9 @@ def stylizer_model(networks: Networks) -> keras.Model:
         variable.assign(source[name])
     photo = keras.Input((side, side, 3), batch_size=1, name="input_image")
     latents = dict(networks.encoder(photo * 2.0 - 1.0, training=False))
-    latents["inputs"] = latents["inputs"] + tf.constant(networks.w_avg)
+    # Reshapes inside the encoder lose the batch; with it, no shape is computed at run time.
+    rows = networks.w_avg.shape[1:]
+    latents["inputs"] = tf.ensure_shape(latents["inputs"], (1, *rows)) + networks.w_avg
     image = synthesis(latents)["image"][-1]
     return keras.Model(photo, tf.clip_by_value((image + 1.0) / 2.0, 0.0, 1.0), name="stylizer")
 
@@ -62,8 +80,7 @@ def convert(
     Raises:
       ValueError: The precision is unknown, or `int8` comes without calibration pictures.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, but is {precision!r}.")
+    check_precision(precision)
     if precision == "int8" and calibration is None:
         raise ValueError("precision 'int8' needs calibration pictures.")
     specification = [

@@ -55,6 +55,19 @@ class FewShotWeights:
     patches: float = 4.0
     position: float = 2.0
 
+    def scaled(self, l1: float, content: float, style: float) -> FewShotWeights:
+        """Scales the pixel terms, the terms that keep a face, and those that bring a style."""
+        return FewShotWeights(
+            style_l1=l1 * self.style_l1,
+            style_features=content * self.style_features,
+            style_gram=style * self.style_gram,
+            content=content * self.content,
+            landmarks=content * self.landmarks,
+            face_gram=style * self.face_gram,
+            patches=style * self.patches,
+            position=self.position,
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class FewShotOptions:

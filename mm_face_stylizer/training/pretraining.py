@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.loss_plot import save_loss_plot
 from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM, Synthesis, block_count, latent_rows
 from mm_face_stylizer.models.discriminator import Discriminator
 from mm_face_stylizer.models.encoder import EncoderConfig, build_encoder
@@ -50,6 +51,8 @@ class Stage:
         fraction of the norm of all other losses' gradient. 0 leaves the discriminator untouched.
       frozen_statistics: Whether batch normalisation keeps the statistics it has. The last stages
         train exactly the graph that is exported.
+      spatial_dropout: Share of each batch that is reconstructed from w+ alone, so that random
+        latents, which have no spatial latents, decode to faces too.
     """
 
     image_size: int
@@ -58,12 +61,20 @@ class Stage:
     perceptual_images: int = 8
     adversarial_share: float = 0.0
     frozen_statistics: bool = False
+    spatial_dropout: float = 0.2
 
 
 DEFAULT_STAGES = (
     Stage(64, 800),
     Stage(128, 1800, perceptual_weight=0.15, perceptual_images=4),
-    Stage(256, 2000, perceptual_weight=0.15, perceptual_images=6, frozen_statistics=True),
+    Stage(
+        256,
+        2000,
+        perceptual_weight=0.15,
+        perceptual_images=6,
+        frozen_statistics=True,
+        spatial_dropout=0.4,
+    ),
     Stage(
         256,
         1600,
@@ -71,6 +82,7 @@ DEFAULT_STAGES = (
         perceptual_images=6,
         adversarial_share=0.4,
         frozen_statistics=True,
+        spatial_dropout=0.4,
     ),
 )
 
@@ -84,8 +96,6 @@ class PretrainingOptions:
       image_size: Side in pixels of the finest image of the whole network.
       batch_size: Portraits a step.
       learning_rate: Peak learning rate of Adam; it decays to 2 % along a cosine over all stages.
-      spatial_dropout: Share of each batch that is reconstructed from w+ alone, so that random
-        latents, which have no spatial latents, decode to faces too.
       r1_weight: Weight of the gradient penalty on real pictures, applied every 16th step.
       seed: Seed of initial weights, batches and dropout.
       conv_dtype: Precision of the convolutions, `float32` or `bfloat16`.
@@ -96,7 +106,6 @@ class PretrainingOptions:
     image_size: int = 256
     batch_size: int = 16
     learning_rate: float = 1.5e-3
-    spatial_dropout: float = 0.2
     r1_weight: float = 1.0
     seed: int = 0
     conv_dtype: str = "float32"
@@ -236,7 +245,7 @@ class Pretraining:
                 rate = self._learning_rate(step, step_of_stage)
                 self._optimizer.learning_rate.assign(rate)
                 self._discriminator_optimizer.learning_rate.assign(rate)
-                values = step_function(*self._inputs(step, step_of_stage))
+                values = step_function(*self._inputs(step, step_of_stage, index))
                 self._step.assign_add(1)
                 values = {name: float(value) for name, value in values.items()}
                 if not math.isfinite(sum(values.values())):
@@ -254,10 +263,11 @@ class Pretraining:
                     self._checkpoints.save(step + 1)
                     saved = time.monotonic()
 
-    def _inputs(self, step: int, step_of_stage: int):
+    def _inputs(self, step: int, step_of_stage: int, stage_index: int):
         batch = self._portraits.batch(self.options.batch_size, self.options.seed, step)
         random = np.random.default_rng((self.options.seed, step, 1))
-        spatial = random.random(self.options.batch_size) >= self.options.spatial_dropout
+        dropout = self.options.stages[stage_index].spatial_dropout
+        spatial = random.random(self.options.batch_size) >= dropout
         crop = random.integers(0, self.options.image_size // 2 + 1, 2)
         return (
             tf.constant(batch.images),
@@ -412,31 +422,19 @@ class Pretraining:
         captions.append("the first row from w+ alone")
         sheet = ContactSheet(rows, captions)
         sheet.save(self._folder / f"samples_{step:06d}.png", side=192, overwrite=True)
-        draw_loss_curve(self._log_path, self._folder / "loss.png")
+        _draw_losses(self._log_path, self._folder / "loss.png")
 
 
-def draw_loss_curve(log: pathlib.Path, path: pathlib.Path) -> None:
-    """Plots every loss of a log against the step.
-
-    Args:
-      log: `log.jsonl` of a run.
-      path: PNG to write; replaced if it exists.
-    """
-    import matplotlib.figure
-
+def _draw_losses(log: pathlib.Path, path: pathlib.Path) -> None:
     entries = [json.loads(line) for line in log.read_text().splitlines()]
-    figure = matplotlib.figure.Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
-    for name in dict.fromkeys(name for entry in entries for name in entry if name != "step"):
-        points = [(entry["step"], entry[name]) for entry in entries if name in entry]
-        axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
-    axes.set(xlabel="step", ylabel="loss", yscale="log", title="Pretraining")
-    axes.grid(alpha=0.3)
-    if entries:
-        axes.legend()
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=110)
-    os.replace(partial, path)
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    for entry in entries:
+        for name, value in entry.items():
+            if name != "step":
+                steps, values = curves.setdefault(name, ([], []))
+                steps.append(entry["step"])
+                values.append(value)
+    save_loss_plot(curves, "Pretraining", path, overwrite=True)
 
 
 def _logged_step(line: str) -> float:

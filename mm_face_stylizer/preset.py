@@ -1,0 +1,134 @@
+"""Released weights: a preset is data, a folder with a card and a weights file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from task_bundle.files import atomic_write
+
+_PRESETS_FOLDER = pathlib.Path(__file__).parent / "presets"
+_CARD = "card.json"
+_WEIGHTS = "weights.npz"
+DEFAULT_PRESET = "blaze_face_stylizer_256"
+
+
+class PresetError(RuntimeError):
+    """A preset is unknown, incomplete, or not the one that its card describes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """Weights on disk with the card that says where they come from.
+
+    Attributes:
+      folder: Folder with `card.json` and `weights.npz`.
+      card: Name, configuration, sha256 of the weights, licence, training data, command, commit,
+        metrics.
+    """
+
+    folder: pathlib.Path
+    card: dict[str, Any]
+
+    @classmethod
+    def find(cls, name_or_folder: str | pathlib.Path = DEFAULT_PRESET) -> Preset:
+        """Opens a preset of the package by name, or any preset by its folder.
+
+        Args:
+          name_or_folder: For instance `blaze_face_stylizer_256`, or a folder that `pretrain` wrote.
+
+        Raises:
+          PresetError: There is no such preset, or its card cannot be read.
+        """
+        folder = pathlib.Path(name_or_folder)
+        if not (folder / _CARD).is_file():
+            folder = _PRESETS_FOLDER / str(name_or_folder)
+        card_path = folder / _CARD
+        try:
+            card = json.loads(card_path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            known = ", ".join(sorted(path.parent.name for path in _PRESETS_FOLDER.glob(f"*/{_CARD}")))
+            raise PresetError(
+                f"There is no preset {str(name_or_folder)!r}. Known presets: {known}."
+            ) from None
+        except ValueError as error:
+            raise PresetError(f"{card_path} is not a preset's card: {error}") from None
+        return cls(folder, card)
+
+    def networks(self):
+        """Builds the networks and fills them with the checked weights.
+
+        Returns:
+          `mm_face_stylizer.networks.Networks`.
+
+        Raises:
+          PresetError: The weights are missing, or their hash or shapes are not the card's.
+        """
+        # Not at the top: cards can be read without TensorFlow.
+        from mm_face_stylizer.networks import Networks, NetworksConfig
+
+        path = self.folder / _WEIGHTS
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise PresetError(f"The preset's weights {path} are missing.") from None
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.card["sha256"]:
+            raise PresetError(
+                f"{path} has the sha256 {found}, but its card says {self.card['sha256']}. The file "
+                "is damaged or not the released one; reinstall mm-face-stylizer."
+            )
+        with np.load(io.BytesIO(content), allow_pickle=False) as weights:
+            try:
+                return Networks.from_weights(NetworksConfig(**self.card["config"]), dict(weights))
+            except (ValueError, TypeError) as error:
+                raise PresetError(f"{path}: {error}") from error
+
+
+def save_preset(
+    folder: pathlib.Path, networks, card: dict[str, Any], overwrite: bool = False
+) -> Preset:
+    """Writes a preset.
+
+    Kernels are stored as float16; vectors (biases, normalisation) stay float32, since their size
+    does not matter and a tiny variance must not become zero.
+
+    Args:
+      folder: Folder to write; made if it is missing.
+      networks: Trained `mm_face_stylizer.networks.Networks`.
+      card: What the card says beside the configuration and the hash.
+      overwrite: Whether an existing preset may be replaced.
+
+    Returns:
+      The preset as written.
+
+    Raises:
+      FileExistsError: The folder holds a preset and `overwrite` is False.
+    """
+    weights = {
+        name: value.astype(np.float16 if value.ndim > 1 else np.float32)
+        for name, value in networks.weights().items()
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **weights)
+    content = buffer.getvalue()
+    card = card | {
+        "config": dataclasses.asdict(networks.config),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "parameters": {
+            part: int(sum(value.size for name, value in weights.items() if name.startswith(part)))
+            for part in ("encoder", "synthesis", "mapping", "discriminator", "w_avg")
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    atomic_write(folder / _WEIGHTS, content, overwrite=overwrite)
+    atomic_write(folder / _CARD, text.encode(), overwrite=overwrite)
+    return Preset(folder, card)

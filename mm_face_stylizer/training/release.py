@@ -1,0 +1,199 @@
+"""From a finished pretraining run to a preset: mean latent, mapping network, metrics, card."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+import hashlib
+import io
+import os
+import pathlib
+import platform
+from collections import Counter
+
+import numpy as np
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.evaluation import evaluate_reconstructions
+from mm_face_stylizer.models.blaze_stylegan import MappingNetwork, latent_rows
+from mm_face_stylizer.networks import Networks, NetworksConfig, named_weights
+from mm_face_stylizer.preset import Preset, save_preset
+from mm_face_stylizer.training.latent_prior import fit_mapping
+from mm_face_stylizer.training.portraits import Portraits
+from mm_face_stylizer.training.pretraining import Pretraining
+from task_bundle.face_models import FaceModels
+from task_bundle.files import atomic_write
+
+_SHEET_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """Where a run's weights come from.
+
+    Attributes:
+      name: Name of the preset.
+      command: Command line that trained it.
+      commit: Commit of the code.
+      data_list: CSV with the columns file, source, licence; None if there is none.
+    """
+
+    name: str
+    command: str
+    commit: str
+    data_list: pathlib.Path | None = None
+
+
+def release(
+    run: Pretraining,
+    portraits: Portraits,
+    provenance: Provenance,
+    folder: pathlib.Path,
+    face_models: FaceModels | None = None,
+) -> Preset:
+    """Finishes a run and writes its preset.
+
+    Args:
+      run: A run that is over.
+      portraits: The run's portraits.
+      provenance: What the card says about the run.
+      folder: Folder of the preset; an earlier one is replaced.
+      face_models: What MediaPipe finds faces with.
+
+    Returns:
+      The preset.
+    """
+    keras.utils.set_random_seed(run.options.seed)
+    networks = _centred(run, portraits)
+    latents = np.concatenate(
+        [_w_plus(networks, portraits.training(), mirrored) for mirrored in (False, True)]
+    )
+    fit_mapping(networks.mapping, latents, seed=run.options.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    preset = save_preset(folder, networks, {"name": provenance.name}, overwrite=True)
+    # Measured on the weights as they are on disk, float16 and all.
+    networks = preset.networks()
+    photos = portraits.held_out()
+    reconstructions = reconstruct(networks, photos)
+    metrics = evaluate_reconstructions(photos, reconstructions, face_models)
+    _draw(networks, portraits, folder)
+    card = {
+        "name": provenance.name,
+        "licence": "Apache-2.0",
+        "released": datetime.date.today().isoformat(),
+        "command": provenance.command,
+        "commit": provenance.commit,
+        "seed": run.options.seed,
+        "steps": run.step,
+        "stages": [dataclasses.asdict(stage) for stage in run.options.stages],
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}",
+        "data": _data_card(portraits, provenance, folder),
+        "metrics": {"held_out_reconstruction": dataclasses.asdict(metrics)},
+    }
+    return save_preset(folder, networks, card, overwrite=True)
+
+
+def reconstruct(networks: Networks, photos: np.ndarray, spatial: bool = True) -> np.ndarray:
+    """Encodes and synthesises photos, uint8 [count, side, side, 3] both ways."""
+    results = []
+    for start in range(0, len(photos), 16):
+        latents = networks.latents(_scaled(photos[start : start + 16]))
+        if not spatial:
+            latents = {"inputs": latents["inputs"]}
+        results.append(_pixels(networks.synthesis(latents)["image"][-1].numpy()))
+    return np.concatenate(results)
+
+
+def _centred(run: Pretraining, portraits: Portraits) -> Networks:
+    """The run's networks, with the mean of all latents moved from the encoder into `w_avg`."""
+    config = NetworksConfig(run.options.image_size, True, run.options.width)
+    mapping = MappingNetwork(latent_rows(run.options.image_size))
+    mapping.build()
+    # A plain float32 copy: precision of the convolutions is a matter of the run.
+    networks = Networks.build(config)
+    for target, source in (
+        (networks.encoder, run.encoder),
+        (networks.synthesis, run.synthesis),
+        (networks.discriminator, run.discriminator),
+    ):
+        values = named_weights(source)
+        for name, variable in named_weights(target).items():
+            variable.assign(values[name])
+    networks = dataclasses.replace(networks, w_avg=run.w_avg.numpy(), mapping=mapping)
+    mean = _w_plus(networks, portraits.training(), False).mean(axis=0, keepdims=True)
+    shift = mean - networks.w_avg
+    bias = named_weights(networks.encoder)["latent/bias"]
+    bias.assign_sub(shift[0, ::2].reshape(-1))
+    return dataclasses.replace(networks, w_avg=mean)
+
+
+def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarray:
+    encode = tf.function(lambda batch: networks.latents(batch)["inputs"], reduce_retracing=True)
+    step = -1 if mirrored else 1
+    return np.concatenate(
+        [
+            encode(_scaled(photos[start : start + 32, :, ::step])).numpy()
+            for start in range(0, len(photos), 32)
+        ]
+    )
+
+
+def _scaled(photos: np.ndarray) -> tf.Tensor:
+    return tf.constant(photos.astype(np.float32) / 127.5 - 1.0)
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    return np.clip((images + 1.0) * 127.5 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _draw(networks: Networks, portraits: Portraits, folder: pathlib.Path) -> None:
+    photos = portraits.held_out(_SHEET_SIZE)
+    rebuilt = reconstruct(networks, photos)
+    rows, captions = [], []
+    for start in range(0, len(photos), 8):
+        rows += [photos[start : start + 8], rebuilt[start : start + 8]]
+        captions += ["held-out portraits", "reconstructed"]
+    rows.append(reconstruct(networks, photos[:8], spatial=False))
+    captions.append("the first row from w+ alone")
+    faces = _pixels(networks.generated_faces(8, seed=0, encoded=False))
+    rows += [faces, _pixels(networks.generated_faces(8, seed=0))]
+    captions += ["random latents", "the same faces, encoded and synthesised again"]
+    ContactSheet(rows, captions).save(folder / "sheet.png", overwrite=True)
+
+
+def _data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:
+    """Writes `data.csv`, which file was used how, and returns its summary."""
+    sources: dict[str, dict[str, str]] = {}
+    if provenance.data_list is not None:
+        with provenance.data_list.open(newline="", encoding="utf-8") as listing:
+            sources = {row["file"]: row for row in csv.DictReader(listing)}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "source", "split"])
+    summary: Counter[tuple[str, str]] = Counter()
+    for split, names in (
+        ("train", portraits.train_names),
+        ("held_out", portraits.held_out_names),
+    ):
+        for name in names:
+            row = sources.get(name, {"source": "unknown", "licence": "unknown"})
+            writer.writerow([name, row["source"], split])
+            if split == "train":
+                summary[row["source"], row["licence"]] += 1
+    content = text.getvalue().encode()
+    atomic_write(folder / "data.csv", content, overwrite=True)
+    return {
+        "train": len(portraits.train_names),
+        "held_out": len(portraits.held_out_names),
+        "held_out_rule": "the file's number is divisible by ten",
+        "list": "data.csv",
+        "list_sha256": hashlib.sha256(content).hexdigest(),
+        "sources": [
+            {"source": source, "licence": licence, "train": count}
+            for (source, licence), count in sorted(summary.items())
+        ],
+    }
+
+
