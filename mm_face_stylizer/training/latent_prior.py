@@ -13,12 +13,12 @@ from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM, MappingNetwork
 from mm_face_stylizer.training import losses
 
 _COMPONENTS = 160
-_BATCH = 1024
-_PROJECTIONS = 192
+_BATCH = 512
+_PROJECTIONS = 128
 
 
 def fit_mapping(
-    mapping: MappingNetwork, latents: np.ndarray, steps: int = 1500, seed: int = 0
+    mapping: MappingNetwork, latents: np.ndarray, steps: int = 1000, seed: int = 0
 ) -> list[float]:
     """Trains the mapping network so that noise maps to latents like the given ones.
 

@@ -7,6 +7,26 @@ from collections.abc import Sequence
 from mm_face_stylizer._keras import tf
 
 _EPSILON = 1e-3
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def with_colours_of(image: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+    """The brightness of one picture in the colours of another.
+
+    What a feature network is to judge goes through here first: left to its own, a generator finds
+    that purple eyes and pink lips please a face mesh more than right ones. Brightness alone takes
+    that freedom away, and the network still sees a natural picture.
+
+    Args:
+      image: [batch, side, side, 3]; the gradient reaches its brightness.
+      reference: A picture of the same shape; no gradient flows into it.
+
+    Returns:
+      [batch, side, side, 3].
+    """
+    luma = tf.constant(_LUMA, image.dtype)
+    change = tf.reduce_sum((image - tf.stop_gradient(reference)) * luma, axis=-1, keepdims=True)
+    return tf.stop_gradient(reference) + change
 
 
 def image_pyramid(image: tf.Tensor, levels: int) -> list[tf.Tensor]:

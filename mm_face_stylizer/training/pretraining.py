@@ -306,8 +306,10 @@ class Pretraining:
                 loss = values["l1"]
                 if stage.perceptual_weight:
                     count = stage.perceptual_images
-                    seen = self._face_mesh(outputs[-1][:count])
                     wanted = self._face_mesh(target[:count])
+                    seen = self._face_mesh(
+                        losses.with_colours_of(outputs[-1][:count], target[:count])
+                    )
                     # The two coarsest maps hardly change with the picture.
                     values["features"] = losses.feature_distance(
                         seen.features[:4], wanted.features[:4]
