@@ -308,9 +308,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     options = PretrainingOptions(
         seed=arguments.seed, conv_dtype="bfloat16" if arguments.bfloat16 else "float32"
     )
-    run = Pretraining(
-        options, portraits, FaceMeshFeatures(face_models.landmarks), arguments.output
-    )
+    run = Pretraining(options, portraits, FaceMeshFeatures(face_models.landmarks), arguments.output)
     run.run()
     provenance = Provenance(
         name=arguments.name,

@@ -53,7 +53,9 @@ class Preset:
         try:
             card = json.loads(card_path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            known = ", ".join(sorted(path.parent.name for path in _PRESETS_FOLDER.glob(f"*/{_CARD}")))
+            known = ", ".join(
+                sorted(path.parent.name for path in _PRESETS_FOLDER.glob(f"*/{_CARD}"))
+            )
             raise PresetError(
                 f"There is no preset {str(name_or_folder)!r}. Known presets: {known}."
             ) from None

@@ -62,9 +62,7 @@ class _Backbone:
         return self._normalise(x, name, activate)
 
     def depthwise(self, x, strides, name):
-        x = keras.layers.DepthwiseConv2D(
-            3, strides, padding="same", use_bias=False, name=name
-        )(x)
+        x = keras.layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False, name=name)(x)
         return self._normalise(x, name, activate=True)
 
     def _normalise(self, x, name, activate):
@@ -86,14 +84,10 @@ class _Backbone:
                 name = f"stage{stage}_block{repeat}"
                 inner = x
                 if expansion > 1:
-                    inner = self.convolution(
-                        x, expansion * x.shape[-1], 1, 1, f"{name}_expand"
-                    )
+                    inner = self.convolution(x, expansion * x.shape[-1], 1, 1, f"{name}_expand")
                 expanded[inner.shape[1]] = inner
                 inner = self.depthwise(inner, strides, f"{name}_depthwise")
-                inner = self.convolution(
-                    inner, channels, 1, 1, f"{name}_project", activate=False
-                )
+                inner = self.convolution(inner, channels, 1, 1, f"{name}_project", activate=False)
                 if inner.shape == x.shape:
                     inner = keras.layers.Add(name=f"{name}_add")([inner, x])
                 x = inner

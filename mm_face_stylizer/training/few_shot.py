@@ -201,12 +201,13 @@ class FewShotTrainer:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _untuned(self, latents: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Deep features and landmarks of the faces before tuning, once instead of every step."""
+        """The faces before tuning: deep features, landmarks, pictures; once, not every step."""
 
         @tf.function
         def look(batch):
-            mesh = self._face_mesh(self._networks.synthesis(batch)["image"][-1])
-            return [*mesh.features[_DEEP], mesh.landmarks]
+            images = self._networks.synthesis(batch)["image"][-1]
+            mesh = self._face_mesh(images)
+            return [*mesh.features[_DEEP], mesh.landmarks, images]
 
         count = len(latents["inputs"])
         batches = [
@@ -247,26 +248,25 @@ class FewShotTrainer:
             with tf.GradientTape() as tape:
                 images = synthesis(latents)["image"][-1]
                 mesh = self._face_mesh(images)
+                faces = images[style_count:]
+                # In the untuned face's colours: the style's own are not to count as a change.
+                kept = self._face_mesh(losses.with_colours_of(faces, untuned[-1]))
                 style_features = [feature[:style_count] for feature in mesh.features]
-                faces, face_landmarks = images[style_count:], mesh.landmarks[style_count:]
-                deep = [feature[style_count:] for feature in mesh.features[_DEEP]]
                 values = {
                     "style_l1": losses.masked_l1(images[:style_count], pictures, masks),
                     "style_features": losses.feature_distance(style_features, wanted),
                     "style_gram": losses.gram_distance(
                         style_features[_SHALLOW], [gram[:style_count] for gram in grams]
                     ),
-                    "content": losses.feature_distance(deep, untuned[:-1]),
-                    "landmarks": losses.l1(face_landmarks, untuned[-1]),
+                    "content": losses.feature_distance(kept.features[_DEEP], untuned[:-2]),
+                    "landmarks": losses.l1(kept.landmarks, untuned[-2]),
                     "face_gram": losses.gram_distance(
                         [feature[style_count:] for feature in mesh.features[_SHALLOW]],
                         [gram[style_count:] for gram in grams],
                     ),
                     "patches": _patch_distance(faces, compared, projections, weights.position),
                 }
-                loss = tf.add_n(
-                    [getattr(weights, name) * value for name, value in values.items()]
-                )
+                loss = tf.add_n([getattr(weights, name) * value for name, value in values.items()])
                 if options.adversarial_weight:
                     values["adversarial"] = self._discriminator_distance(
                         images, tf.concat([pictures, compared], axis=0)

@@ -61,9 +61,7 @@ def fit_mapping(
                 (along / deviations)[tf.newaxis], (real / deviations)[tf.newaxis], slices
             )
             loss = distance + outside / float(np.mean(deviations**2))
-        optimizer.apply_gradients(
-            zip(tape.gradient(loss, variables), variables, strict=True)
-        )
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return distance
 
     random = np.random.default_rng(seed)

@@ -55,9 +55,7 @@ def pyramid_l1(images: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.
     return tf.add_n([l1(a, b) for a, b in zip(images, targets, strict=True)]) / len(images)
 
 
-def feature_distance(
-    features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]
-) -> tf.Tensor:
+def feature_distance(features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
     """L1 between feature maps, each layer relative to its target's mean magnitude.
 
     Relative, so that no layer outweighs the others by its scale.
@@ -110,9 +108,7 @@ def masked_l1(a: tf.Tensor, b: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(difference * mask) / (tf.reduce_sum(mask) + _EPSILON)
 
 
-def gram_distance(
-    features: Sequence[tf.Tensor], target_grams: Sequence[tf.Tensor]
-) -> tf.Tensor:
+def gram_distance(features: Sequence[tf.Tensor], target_grams: Sequence[tf.Tensor]) -> tf.Tensor:
     """L1 between Gram matrices, each layer relative to its target's mean magnitude.
 
     Args:

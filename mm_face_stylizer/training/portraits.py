@@ -92,9 +92,7 @@ class Portraits:
             for index, name in enumerate(tqdm(names, desc="Decoding portraits", unit="image")):
                 image = load_image(folder / name)
                 if image.shape[:2] != (self.side, self.side):
-                    image = cv2.resize(
-                        image, (self.side, self.side), interpolation=cv2.INTER_AREA
-                    )
+                    image = cv2.resize(image, (self.side, self.side), interpolation=cv2.INTER_AREA)
                 pictures[index] = image
             pictures.flush()
             # Written last: a run killed half-way decodes again.

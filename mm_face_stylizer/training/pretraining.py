@@ -174,6 +174,7 @@ class Pretraining:
         self._optimizer.build(self._generator_variables)
         self._discriminator_optimizer = keras.optimizers.Adam(options.learning_rate, 0.0, 0.99)
         self._discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self._checkpoint_seconds = _CHECKPOINT_SECONDS
         self._step = tf.Variable(0, dtype=tf.int64, name="step")
         self._checkpoints = tf.train.CheckpointManager(
             tf.train.Checkpoint(
@@ -259,7 +260,7 @@ class Pretraining:
                     history = []
                 if (step + 1) % _SHEET_EVERY == 0 or step + 1 == total:
                     self._draw(step + 1)
-                if time.monotonic() - saved > _CHECKPOINT_SECONDS or step + 1 == total:
+                if time.monotonic() - saved >= self._checkpoint_seconds or step + 1 == total:
                     self._checkpoints.save(step + 1)
                     saved = time.monotonic()
 
@@ -324,18 +325,14 @@ class Pretraining:
                 )
                 gradients[-1] += stage.adversarial_share * ramp * adversarial
                 values |= extra
-            updates = tape.gradient(
-                outputs, self._generator_variables, output_gradients=gradients
-            )
+            updates = tape.gradient(outputs, self._generator_variables, output_gradients=gradients)
             pairs = [
                 (gradient, variable)
                 for gradient, variable in zip(updates, self._generator_variables, strict=True)
                 if gradient is not None
             ]
             clipped, _ = tf.clip_by_global_norm([pair[0] for pair in pairs], _CLIP_NORM)
-            self._optimizer.apply_gradients(
-                zip(clipped, [pair[1] for pair in pairs], strict=True)
-            )
+            self._optimizer.apply_gradients(zip(clipped, [pair[1] for pair in pairs], strict=True))
             values["finest_l1"] = losses.l1(outputs[-1], target)
             return values
 

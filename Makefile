@@ -1,0 +1,65 @@
+# Needs Python 3.11, 3.12 or 3.13, pip and make. All else goes into .venv, whatever is activated.
+#
+#   make demo                       the first Python that works
+#   make demo PYTHON=python3.12     that one; .venv is made anew if it is of another version
+
+# What a Python must satisfy; it then prints the interpreter below any virtual environment, so that
+# .venv never hangs on an environment that somebody may delete. -I keeps PYTHONPATH and such out.
+PROBE := import ensurepip, sys, venv; \
+  (3, 11) <= sys.version_info < (3, 14) or sys.exit(1); \
+  print(getattr(sys, "_base_executable", sys.executable))
+
+# A name on the PATH proves little (pyenv has shims for Pythons that are switched off): run it. An
+# environment that is already here comes first, so that nobody's .venv is thrown away unasked.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for python in .venv/bin/python python3.12 python3.11 python3 python3.13; do \
+  "$$python" -I -c '$(PROBE)' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+endif
+BASE_PYTHON := $(if $(PYTHON),$(shell "$(PYTHON)" -I -c '$(PROBE)' 2>/dev/null))
+SHOW_VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+VERSION := $(if $(BASE_PYTHON),$(shell "$(BASE_PYTHON)" -I -c '$(SHOW_VERSION)' 2>/dev/null))
+
+BIN := .venv/bin
+READY := .venv/.ready-$(VERSION)
+
+# Settings of an activated environment, or of pip for the user, must not reach .venv.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+export PIP_USER := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: demo test lint format clean help
+
+demo: $(READY)  ## Train a stylizer on a sample style and write the results to out/.
+	$(BIN)/mm-face-stylizer demo --output out --overwrite
+
+test: lint  ## Check format, style and types, and run all tests.
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## Check format, style and types.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)  ## Format the code and repair what can be repaired.
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+clean:  ## Remove out/, caches and build products; .venv stays.
+	rm -rf out build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+help:  ## Show this.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Runs once for each version of Python, and again when pyproject.toml changes. An environment of the
+# right version is kept as it is.
+$(READY): pyproject.toml
+	@test -n "$(VERSION)" || { \
+	  echo "$(if $(PYTHON),$(PYTHON) is not a,there is no) working Python 3.11, 3.12 or 3.13 with the" \
+	    "venv module; choose one with 'make PYTHON=/path/to/python3.12 ...'" >&2; exit 1; }
+	@test "$$($(BIN)/python -I -c '$(SHOW_VERSION)' 2>/dev/null)" = "$(VERSION)" \
+	  && $(BIN)/python -m pip --version >/dev/null 2>&1 \
+	  || { echo "making .venv with Python $(VERSION)"; "$(BASE_PYTHON)" -m venv --clear .venv; }
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@

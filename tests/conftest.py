@@ -1,0 +1,42 @@
+"""The portrait that tests of all packages share, and an environment that is everybody's."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from task_bundle.errors import FaceModelsError
+from task_bundle.face_models import CACHE_VARIABLE, FaceModels, find_face_models
+from task_bundle.images import load_image
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps a developer's own cache out of the tests, and the tests out of it."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "no-such-cache"))
+
+
+@pytest.fixture(scope="session")
+def grace_hopper_file() -> Path:
+    """Rear Admiral Grace Hopper, from matplotlib: 512 x 600 pixels, one face, public domain."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+@pytest.fixture(scope="session")
+def grace_hopper(grace_hopper_file: Path) -> npt.NDArray[np.uint8]:
+    """The portrait's pixels, not writeable: [600, 512, 3] uint8."""
+    image = load_image(grace_hopper_file)
+    image.setflags(write=False)
+    return image
+
+
+@pytest.fixture(scope="session")
+def face_models() -> FaceModels:
+    """Models that find faces. MediaPipe 1.x has none: there the developer's cached ones serve."""
+    try:
+        return find_face_models()
+    except FaceModelsError as error:
+        pytest.skip(str(error))

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from litert import assert_same_as_litert, run_litert
+from tiny import tiny_networks
+
+from mm_face_stylizer._keras import tf
+from mm_face_stylizer.export import check_precision, convert, export_stylizer, stylizer_model
+from task_bundle.model import check_stylizer, describe
+
+_FORBIDDEN = ("VAR_HANDLE", "CALL_ONCE", "READ_VARIABLE", "RANDOM", "WHILE", "IF", "CUSTOM")
+
+
+@pytest.fixture(scope="module")
+def networks():
+    networks = tiny_networks()
+    # Untrained encoders give all but constant pictures.
+    networks.w_avg[:] = np.random.default_rng(0).standard_normal(networks.w_avg.shape)
+    return networks
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-4), ("float16", 1e-2)])
+def test_the_export_equals_keras(networks, photo, precision, atol):
+    exported = assert_same_as_litert(stylizer_model(networks), [photo], atol, precision)
+    check_stylizer(exported)
+
+
+def test_the_graph_is_clean(networks):
+    exported = export_stylizer(networks, "float32")
+    info = describe(exported)
+    assert not [name for name in info.ops if any(word in name for word in _FORBIDDEN)]
+    (given,), (result,) = info.inputs, info.outputs
+    assert given.shape == result.shape == (1, 64, 64, 3)
+    assert given.dtype == result.dtype == "float32"
+
+
+def test_the_graph_runs_on_gpus(networks, capfd):
+    tf.lite.experimental.Analyzer.analyze(
+        model_content=export_stylizer(networks, "float32"), gpu_compatibility=True
+    )
+    assert "compatible with GPU delegate" in capfd.readouterr().out
+
+
+def test_outputs_stay_between_0_and_1(networks, photo):
+    bias = [v for v in networks.synthesis.weights if "block32_to_rgb/bias" in v.name][0]
+    before = bias.numpy()
+    try:
+        bias.assign(before + np.resize([50, -50, 0], before.shape))
+        (image,) = run_litert(export_stylizer(networks, "float32"), photo)
+    finally:
+        bias.assign(before)
+    assert image.min() == 0 and image.max() == 1
+
+
+def test_two_exports_are_alike(networks):
+    assert export_stylizer(networks) == export_stylizer(networks)
+
+
+def test_float16_halves_the_file_and_int8_halves_it_again(networks, photo):
+    sizes = {p: len(export_stylizer(networks, p)) for p in ("float32", "float16", "int8")}
+    assert sizes["float16"] < 0.65 * sizes["float32"]
+    assert sizes["int8"] < 0.75 * sizes["float16"]
+
+
+def test_int8_keeps_float_input_and_output_and_the_picture(networks, photo):
+    exported = export_stylizer(networks, "int8", calibration_images=np.repeat(photo, 4, axis=0))
+    check_stylizer(exported)
+    (found,) = run_litert(exported, photo)
+    wanted = stylizer_model(networks)(photo).numpy()
+    assert 0 < np.abs(found - wanted).mean() < 0.05
+
+
+@pytest.mark.parametrize(("precision", "strength"), [("uint8", 1.0), ("float16", 1.5)])
+def test_bad_options_are_named(precision, strength):
+    with pytest.raises(ValueError, match="precision is 'uint8'|strength is 1.5"):
+        check_precision(precision, strength)
+
+
+def test_int8_wants_calibration(networks):
+    with pytest.raises(ValueError, match="calibration"):
+        convert(stylizer_model(networks), "int8")

@@ -1,0 +1,187 @@
+import copy
+import dataclasses
+import json
+import types
+
+import numpy as np
+import pytest
+
+import mm_face_stylizer as mm
+from mm_face_stylizer._keras import tf
+from mm_face_stylizer.preset import PresetError
+from task_bundle import BundleError, FaceFinder, TaskBundle
+from task_bundle.mediapipe_import import import_mediapipe
+from task_bundle.stylizer import FaceStylizer as TaskStylizer
+
+_MODEL = mm.SupportedModels.BLAZE_FACE_STYLIZER_256
+_HAS_NATIVE = hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
+native = pytest.mark.skipif(not _HAS_NATIVE, reason="this mediapipe has no FaceStylizer")
+
+
+@pytest.fixture(scope="module")
+def data(grace_hopper_file):
+    return mm.Dataset.from_image(str(grace_hopper_file))
+
+
+@pytest.fixture(scope="module")
+def stylizer(data, tmp_path_factory):
+    hparams = mm.HParams(epochs=4, export_dir=str(tmp_path_factory.mktemp("export")))
+    options = mm.FaceStylizerOptions(model=_MODEL, hparams=hparams)
+    return mm.FaceStylizer.create(train_data=data, options=options)
+
+
+@pytest.fixture(scope="module")
+def bundle(stylizer):
+    return stylizer.bundle()
+
+
+def test_latents_follow_the_published_contract(stylizer, data):
+    image = tf.constant(data.images[:1].astype(np.float32) / 127.5 - 1)
+    w = stylizer._encoder(image, training=True) + stylizer.w_avg
+    assert w.shape == (1, 12, 512) and stylizer.w_avg.shape == (1, 12, 512)
+    images = stylizer._decoder({"inputs": w}, training=True)["image"]
+    assert images[-1].shape == (1, 256, 256, 3)
+    assert len(images) == 6
+    noise = stylizer._mapping_network([tf.zeros((2, 512)), tf.zeros((2, 0))], training=False)
+    assert noise.shape == (2, 12, 512)
+
+
+def test_stylize_gives_a_data_set_of_images(stylizer, data):
+    result = stylizer.stylize(data)
+    assert result.size == 1 and result.label_names == ["stylized"]
+    batch = next(iter(result.gen_tf_dataset()))
+    assert batch.shape == (1, 256, 256, 3) and batch.dtype == tf.float32
+    assert 0 <= np.min(batch) and 200 < np.max(batch) <= 255
+
+
+def test_history_and_options(data):
+    hparams, model_options = mm.HParams(epochs=1), mm.ModelOptions()
+    options = mm.FaceStylizerOptions(_MODEL, model_options, hparams)
+    before = copy.deepcopy((hparams, model_options))
+    seen = []
+    stylizer = mm.FaceStylizer.create(data, options, on_step=lambda step, v: seen.append(step))
+    assert (hparams, model_options) == before and options.hparams is hparams
+    assert seen == [1] and len(stylizer.history["loss"]) == 1
+
+
+def test_options_may_be_left_out_and_come_from_elsewhere(data):
+    # Model Maker's objects have these attributes and no others that count.
+    hparams = types.SimpleNamespace(
+        learning_rate=8e-4, batch_size=2, epochs=1, beta_1=0.0, beta_2=0.99, export_dir="."
+    )
+    weight = types.SimpleNamespace(l1=0.5, content=4.0, style=1.0)
+    model_options = types.SimpleNamespace(
+        swap_layers=[4, 5], alpha=0.1, perception_loss_weight=weight, adv_loss_weight=0.2
+    )
+    options = types.SimpleNamespace(model=_MODEL, model_options=model_options, hparams=hparams)
+    google_data = types.SimpleNamespace(gen_tf_dataset=data.gen_tf_dataset)
+    stylizer = mm.FaceStylizer.create(google_data, options)
+    assert len(stylizer.history["loss"]) == 1
+
+
+def test_strength_0_is_the_reconstruction(stylizer, data):
+    full, none = stylizer.stylize_images(data.images), stylizer.stylize_images(data.images, 0.0)
+    half = stylizer.stylize_images(data.images, 0.5)
+    photo = data.images.astype(int)
+    assert np.abs(none - photo).mean() < 25
+    assert 0 < np.abs(half.astype(int) - none).mean() < np.abs(full.astype(int) - none).mean()
+
+
+def test_export_model_writes_bundle_and_metadata(stylizer):
+    stylizer.export_model()
+    folder = stylizer._hparams.export_dir
+    bundle = TaskBundle.open(f"{folder}/face_stylizer.task")
+    assert bundle == stylizer.bundle()
+    with open(f"{folder}/metadata.json") as file:
+        assert json.load(file)["name"]
+    with pytest.raises(FileExistsError, match="face_stylizer.task"):
+        stylizer.export_model()
+
+
+def test_the_bundle_is_small(bundle):
+    assert len(bundle.to_bytes()) <= 11_000_000
+
+
+@native
+def test_google_opens_it_from_path_and_buffer(bundle, tmp_path, grace_hopper):
+    mediapipe = import_mediapipe()
+    vision = import_mediapipe("mediapipe.tasks.python.vision")
+    base = import_mediapipe("mediapipe.tasks.python.core.base_options").BaseOptions
+    bundle.save(tmp_path / "x.task")
+    photo = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=grace_hopper.copy())
+    pictures = []
+    for options in (
+        base(model_asset_path=str(tmp_path / "x.task")),
+        base(model_asset_buffer=bundle.to_bytes()),
+    ):
+        task = vision.FaceStylizer.create_from_options(
+            vision.FaceStylizerOptions(base_options=options)
+        )
+        pictures += [task.stylize(photo).numpy_view().copy() for _ in range(2)]
+        blank = mediapipe.Image(
+            image_format=mediapipe.ImageFormat.SRGB, data=np.full((256, 256, 3), 90, np.uint8)
+        )
+        assert task.stylize(blank) is None
+        task.close()
+    assert pictures[0].shape[:2] == (256, 256) and pictures[0].std() > 10
+    for picture in pictures[1:]:
+        np.testing.assert_array_equal(picture, pictures[0])
+
+
+@native
+def test_the_native_picture_is_keras_on_the_native_crop(stylizer, bundle, grace_hopper):
+    with TaskStylizer.create_from_bundle(bundle) as task:
+        found = task.stylize(grace_hopper)
+    with FaceFinder() as finder:
+        crop = finder.find(grace_hopper)[0].crop.crop(grace_hopper, 256)
+    difference = np.abs(found.astype(int) - stylizer.stylize_images(crop[None])[0])
+    assert difference.mean() < 0.5 and np.percentile(difference, 99.9) <= 2
+
+
+def test_int8_gives_the_same_picture(stylizer, data):
+    from litert import run_litert
+
+    photo = data.images[:1].astype(np.float32) / 255
+    pictures = [
+        run_litert(stylizer.bundle(precision).stylizer, photo)[0] for precision in
+        ("float32", "int8")
+    ]  # fmt: skip
+    assert 0 < 255 * np.abs(pictures[0] - pictures[1]).mean() < 6
+
+
+def test_bad_options(data):
+    for model_options, message in [
+        (mm.ModelOptions(swap_layers=[12]), "swap_layers"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            mm.FaceStylizer.create(data, mm.FaceStylizerOptions(_MODEL, model_options))
+    with pytest.raises(TypeError, match="BLAZE_FACE_STYLIZER_256"):
+        mm.FaceStylizer.create(data, mm.FaceStylizerOptions("blaze"))
+    small = mm.Dataset.from_arrays(np.zeros((1, 64, 64, 3), np.uint8), ["small"])
+    with pytest.raises(ValueError, match="256"):
+        mm.FaceStylizer.create(small, mm.FaceStylizerOptions(_MODEL, hparams=mm.HParams(epochs=1)))
+
+
+def test_bad_export_options(stylizer):
+    with pytest.raises(ValueError, match="float8"):
+        stylizer.bundle("float8")
+    with pytest.raises(ValueError, match="strength"):
+        stylizer.bundle(strength=2.0)
+
+
+def test_damaged_preset(monkeypatch, data, tmp_path):
+    from mm_face_stylizer import preset
+
+    card = {"sha256": "0" * 64, "config": {}}
+    (tmp_path / "blaze_face_stylizer_256").mkdir()
+    (tmp_path / "blaze_face_stylizer_256" / "card.json").write_text(json.dumps(card))
+    (tmp_path / "blaze_face_stylizer_256" / "weights.npz").write_bytes(b"")
+    monkeypatch.setattr(preset, "_PRESETS_FOLDER", tmp_path)
+    with pytest.raises(PresetError, match="sha256"):
+        mm.FaceStylizer.create(data, mm.FaceStylizerOptions(_MODEL))
+
+
+def test_a_bundle_is_a_value(bundle):
+    assert dataclasses.is_dataclass(bundle)
+    with pytest.raises(BundleError):
+        TaskBundle.open(bundle.to_bytes()[:-100])

@@ -1,0 +1,148 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from tiny import tiny_networks
+
+from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+from mm_face_stylizer.networks import named_weights
+from mm_face_stylizer.training.few_shot import (
+    FewShotOptions,
+    FewShotTrainer,
+    FewShotWeights,
+    interpolated,
+)
+from task_bundle.face_models import find_face_models
+
+_OPTIONS = FewShotOptions(steps=6, swap_rows=(4, 5), learning_rate=5e-3)
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return FaceMeshFeatures(find_face_models().landmarks)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return tiny_networks()
+
+
+@pytest.fixture(scope="module")
+def red():
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    image[..., 0] = np.linspace(150, 250, 64).astype(np.uint8)
+    return image
+
+
+def _fit(networks, mesh, images, **changes):
+    options = dataclasses.replace(_OPTIONS, **changes)
+    return FewShotTrainer(networks, mesh, options).fit(images)
+
+
+@pytest.fixture(scope="module")
+def tuned(networks, mesh, red):
+    return _fit(networks, mesh, red, steps=25)
+
+
+def _mean_colour(networks, synthesis):
+    latents = networks.random_latents(8, seed=9)
+    return synthesis({"inputs": latents})["image"][-1].numpy().mean(axis=(0, 1, 2))
+
+
+def test_faces_take_on_the_styles_colour(networks, tuned):
+    before = _mean_colour(networks, networks.synthesis)
+    after = _mean_colour(networks, tuned.synthesis)
+    assert after[0] - after[1] > before[0] - before[1] + 0.3
+
+
+def test_the_presets_networks_stay_as_they_are(networks, mesh, red):
+    before = networks.weights()
+    _fit(networks, mesh, red)
+    after = networks.weights()
+    for name, value in before.items():
+        np.testing.assert_array_equal(value, after[name], name)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(networks, mesh, red):
+    results = [_fit(networks, mesh, red, seed=seed).synthesis for seed in (3, 3, 4)]
+    first, same, other = [
+        {name: value.numpy() for name, value in named_weights(r).items()} for r in results
+    ]
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, same[name], name)
+    assert any(np.any(value != other[name]) for name, value in first.items())
+
+
+def test_every_style_picture_is_used(networks, mesh, red):
+    blue = red[..., ::-1]
+    both = _mean_colour(
+        networks, _fit(networks, mesh, np.concatenate([red, blue]), steps=25).synthesis
+    )
+    alone = _mean_colour(networks, _fit(networks, mesh, red, steps=25).synthesis)
+    assert both[2] > alone[2] + 0.1
+
+
+def test_history_has_a_value_a_step(tuned):
+    assert {"loss", "content", "patches", "adversarial"} <= set(tuned.history)
+    assert {len(values) for values in tuned.history.values()} == {25}
+    assert tuned.history["patches"][-1] < tuned.history["patches"][0]
+
+
+def test_weights_of_zero_switch_a_term_off(networks, mesh, red):
+    untouched = _fit(
+        networks,
+        mesh,
+        red,
+        weights=FewShotWeights().scaled(0, 0, 0),
+        adversarial_weight=0.0,
+    )
+    for name, value in named_weights(untouched.synthesis).items():
+        np.testing.assert_array_equal(value, named_weights(networks.synthesis)[name], name)
+    assert "adversarial" not in untouched.history
+
+
+def test_what_is_masked_does_not_become_style(networks, mesh, red):
+    image = red.copy()
+    image[:, :, :24] = 0
+    mask = np.ones((1, 64, 64), bool)
+    mask[:, :, :24] = False
+    options = dataclasses.replace(_OPTIONS, steps=25)
+    masked = FewShotTrainer(networks, mesh, options).fit(image, mask)
+    unmasked = FewShotTrainer(networks, mesh, options).fit(image)
+    left = []
+    for result in (masked, unmasked):
+        faces = result.synthesis({"inputs": networks.random_latents(8, 9)})["image"][-1].numpy()
+        left.append(faces[:, :, :16, 0].mean())
+    assert left[0] > left[1] + 0.1
+
+
+def test_on_step_can_end_the_run(networks, mesh, red):
+    class Enough(Exception):
+        pass
+
+    seen = []
+
+    def on_step(step, values):
+        seen.append(step)
+        if step == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        FewShotTrainer(networks, mesh, _OPTIONS).fit(red, on_step=on_step)
+    assert seen == [1, 2]
+
+
+def test_divergence_is_reported(networks, mesh, red):
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        _fit(networks, mesh, red, learning_rate=1e30)
+
+
+def test_strength_interpolates(networks, tuned):
+    base, full = named_weights(networks.synthesis), named_weights(tuned.synthesis)
+    for strength in (0.0, 0.25, 1.0):
+        found = named_weights(interpolated(networks.synthesis, tuned.synthesis, strength))
+        for name in base:
+            wanted = base[name] + strength * (full[name] - base[name])
+            np.testing.assert_allclose(found[name], wanted, atol=1e-6)
+    with pytest.raises(ValueError, match="-0.1"):
+        interpolated(networks.synthesis, tuned.synthesis, -0.1)

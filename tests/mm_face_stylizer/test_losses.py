@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from mm_face_stylizer._keras import tf
+from mm_face_stylizer.training import losses
+
+
+def _random(*shape, seed=0):
+    return tf.constant(np.random.default_rng(seed).standard_normal(shape), tf.float32)
+
+
+def test_image_pyramid_is_coarse_to_fine_and_keeps_the_mean():
+    image = _random(2, 16, 16, 3)
+    pyramid = losses.image_pyramid(image, 3)
+    assert [level.shape[1] for level in pyramid] == [4, 8, 16]
+    np.testing.assert_allclose(
+        tf.reduce_mean(pyramid[0], axis=(1, 2)), tf.reduce_mean(image, axis=(1, 2)), atol=1e-5
+    )
+
+
+def test_pyramid_l1_counts_levels_alike():
+    a = [tf.zeros((1, 4, 4, 3)), tf.zeros((1, 8, 8, 3))]
+    b = [tf.ones((1, 4, 4, 3)), 3 * tf.ones((1, 8, 8, 3))]
+    assert losses.pyramid_l1(a, b).numpy() == pytest.approx(2.0)
+
+
+def test_feature_distance_is_relative_to_the_target():
+    features = [_random(1, 4, 4, 8)]
+    doubled = losses.feature_distance([2 * features[0]], features).numpy()
+    scaled = losses.feature_distance([200 * features[0]], [100 * features[0]]).numpy()
+    assert doubled == pytest.approx(1.0, abs=0.01)
+    assert scaled == pytest.approx(doubled, abs=0.01)
+    assert losses.feature_distance(features, features).numpy() == 0
+
+
+def test_gram_matrix_forgets_places_but_not_channels():
+    x = _random(1, 4, 4, 8)
+    shuffled = tf.random.shuffle(tf.reshape(x, (16, 8)), seed=1)
+    gram = losses.gram_matrix(x)
+    np.testing.assert_allclose(
+        gram, losses.gram_matrix(tf.reshape(shuffled, (1, 4, 4, 8))), atol=1e-5
+    )
+    assert np.abs(gram - losses.gram_matrix(tf.reverse(x, [3]))).max() > 0.1
+
+
+def test_masked_l1_ignores_what_is_masked():
+    a, mask = tf.zeros((1, 4, 4, 3)), np.zeros((1, 4, 4, 1), np.float32)
+    mask[:, :2] = 1
+    b = 5 * (1 - mask) + 2 * mask
+    assert losses.masked_l1(a, tf.repeat(b, 3, -1), mask).numpy() == pytest.approx(2.0, abs=0.01)
+
+
+def test_sliced_wasserstein_is_the_shift_of_a_shifted_set():
+    a = _random(1, 200, 3)
+    slices = tf.linalg.normalize(_random(3, 64, seed=1), axis=0)[0]
+    assert losses.sliced_wasserstein(a, tf.random.shuffle(a[0])[None], slices).numpy() < 1e-5
+    shift = tf.constant([0.3, -0.2, 0.5])
+    wanted = np.abs(shift.numpy() @ slices.numpy()).mean()
+    assert losses.sliced_wasserstein(a + shift, a, slices).numpy() == pytest.approx(wanted, 1e-3)
+
+
+def test_patch_vectors_know_their_place():
+    image = _random(2, 11, 11, 3)
+    vectors = losses.patch_vectors(image, patch=5, stride=3, position_weight=2.0).numpy()
+    assert vectors.shape == (2, 9, 77)
+    np.testing.assert_allclose(vectors[1, 0, :75].reshape(5, 5, 3), image[1, :5, :5])
+    np.testing.assert_allclose(vectors[0, 0, 75:], [-2, -2])
+    np.testing.assert_allclose(vectors[0, -1, 75:], [2, 2])
+
+
+def test_adversarial_losses_pull_apart():
+    high, low = tf.constant([5.0]), tf.constant([-5.0])
+    assert losses.discriminator_loss(high, low) < losses.discriminator_loss(low, high)
+    assert losses.generator_loss(high) < losses.generator_loss(low)

@@ -1,0 +1,57 @@
+import enum
+import functools
+
+import pytest
+
+from mm_face_stylizer.model_spec import ModelSpec, SupportedModels
+
+
+def test_blaze_face_stylizer_256():
+    spec = SupportedModels.get(SupportedModels.BLAZE_FACE_STYLIZER_256)
+    assert spec == ModelSpec(
+        style_block_num=12,
+        input_image_shape=[256, 256],
+        name="blaze_face_stylizer_256",
+        mean_rgb=[127.5],
+        stddev_rgb=[127.5],
+    )
+
+
+def test_names_are_model_makers():
+    assert [model.name for model in SupportedModels] == ["BLAZE_FACE_STYLIZER_256"]
+
+
+def test_name_is_optional():
+    assert ModelSpec(10, [128, 128]).name == ""
+
+
+def test_specs_share_nothing():
+    first = SupportedModels.get(SupportedModels.BLAZE_FACE_STYLIZER_256)
+    first.input_image_shape[0] = 1
+    first.mean_rgb[0] = 0.0
+    second = SupportedModels.get(SupportedModels.BLAZE_FACE_STYLIZER_256)
+    assert second.input_image_shape == [256, 256]
+    assert second.mean_rgb == [127.5]
+
+
+def test_a_member_of_model_makers_enum_serves():
+    theirs = enum.Enum(
+        "SupportedModels", {"BLAZE_FACE_STYLIZER_256": enum.member(functools.partial(dict))}
+    )
+    spec = SupportedModels.get(theirs.BLAZE_FACE_STYLIZER_256)
+    assert isinstance(spec, ModelSpec)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        None,
+        256,
+        "BLAZE_FACE_STYLIZER_256",
+        ModelSpec(12, [256, 256]),
+        enum.Enum("SupportedModels", ["BLAZE_FACE_STYLIZER_4096"]).BLAZE_FACE_STYLIZER_4096,
+    ],
+)
+def test_anything_else_is_refused_and_the_supported_are_named(spec):
+    with pytest.raises(TypeError, match=r"SupportedModels\.BLAZE_FACE_STYLIZER_256"):
+        SupportedModels.get(spec)

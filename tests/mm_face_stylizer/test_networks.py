@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from tiny import CONFIG, tiny_networks
+
+from mm_face_stylizer._keras import tf
+from mm_face_stylizer.networks import Networks
+
+
+def test_weights_survive_a_round_trip():
+    networks = tiny_networks()
+    networks.w_avg[:] = 0.25
+    copy = Networks.from_weights(CONFIG, networks.weights())
+    photo = tf.constant(np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)), tf.float32)
+    wanted, found = networks.latents(photo), copy.latents(photo)
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name])
+    np.testing.assert_array_equal(
+        copy.synthesis(found)["image"][-1], networks.synthesis(wanted)["image"][-1]
+    )
+    np.testing.assert_array_equal(copy.random_latents(2, 0), networks.random_latents(2, 0))
+
+
+def test_the_mean_latent_is_added_once():
+    networks = tiny_networks()
+    photo = tf.zeros((1, 64, 64, 3))
+    bare = networks.encoder(photo)["inputs"]
+    networks.w_avg[:] = 0.25
+    np.testing.assert_allclose(networks.latents(photo)["inputs"] - bare, 0.25, atol=1e-5)
+
+
+def test_missing_and_unknown_weights_are_named():
+    weights = tiny_networks().weights()
+    weights["encoder/nonsense"] = weights.pop("w_avg")
+    with pytest.raises(ValueError, match="w_avg.*encoder/nonsense"):
+        Networks.from_weights(CONFIG, weights)
+
+
+def test_wrong_shape_is_named():
+    weights = tiny_networks().weights()
+    weights["discriminator/mix/bias"] = np.zeros(3)
+    with pytest.raises(ValueError, match=r"discriminator/mix/bias.*\(3,\)"):
+        Networks.from_weights(CONFIG, weights)
+
+
+def test_generated_faces_depend_on_the_seed_alone():
+    networks = tiny_networks()
+    faces = networks.generated_faces(3, seed=1)
+    assert faces.shape == (3, 64, 64, 3)
+    assert np.abs(faces).max() <= 1
+    np.testing.assert_array_equal(faces, networks.generated_faces(3, seed=1))
+    assert np.abs(faces - networks.generated_faces(3, seed=2)).max() > 0

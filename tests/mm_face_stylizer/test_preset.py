@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+from tiny import tiny_networks
+
+from mm_face_stylizer.preset import Preset, PresetError, save_preset
+
+
+def test_a_saved_preset_comes_back_in_float16(tmp_path):
+    networks = tiny_networks()
+    preset = save_preset(tmp_path / "tiny", networks, {"name": "tiny"})
+    wanted, found = networks.weights(), Preset.find(tmp_path / "tiny").networks().weights()
+    for name, value in wanted.items():
+        if value.ndim > 1:
+            np.testing.assert_array_equal(found[name], value.astype(np.float16), name)
+        else:
+            np.testing.assert_array_equal(found[name], value, name)
+    assert sum(preset.card["parameters"].values()) == sum(v.size for v in wanted.values())
+
+
+def test_the_same_networks_give_the_same_bytes(tmp_path):
+    first = save_preset(tmp_path / "a", tiny_networks(), {"name": "tiny"})
+    second = save_preset(tmp_path / "b", tiny_networks(), {"name": "tiny"})
+    assert first.card["sha256"] == second.card["sha256"]
+    other = save_preset(tmp_path / "c", tiny_networks(seed=1), {"name": "tiny"})
+    assert other.card["sha256"] != first.card["sha256"]
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    preset = save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
+    path = preset.folder / "weights.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(PresetError, match=rf"{path}.*sha256.*reinstall"):
+        preset.networks()
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(PresetError, match="'nonsense'.*blaze_face_stylizer_256"):
+        Preset.find("nonsense")
+
+
+def test_a_card_that_is_no_json(tmp_path):
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(PresetError, match="card.json"):
+        Preset.find(tmp_path)
+
+
+def test_missing_weights(tmp_path):
+    preset = save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
+    (preset.folder / "weights.npz").unlink()
+    with pytest.raises(PresetError, match="missing"):
+        preset.networks()
+
+
+def test_weights_of_another_configuration(tmp_path):
+    preset = save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
+    preset.card["config"]["width"] = 0.25
+    with pytest.raises(PresetError, match="shape"):
+        preset.networks()
+
+
+def test_an_existing_preset_is_not_replaced(tmp_path):
+    save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
+    before = (tmp_path / "tiny" / "weights.npz").read_bytes()
+    with pytest.raises(FileExistsError):
+        save_preset(tmp_path / "tiny", tiny_networks(seed=1), {"name": "tiny"})
+    assert (tmp_path / "tiny" / "weights.npz").read_bytes() == before
+
+
+def test_the_released_preset_meets_its_requirements():
+    preset = Preset.find()
+    size = sum(path.stat().st_size for path in preset.folder.iterdir())
+    assert size <= 25e6
+    metrics = preset.card["metrics"]["held_out_reconstruction"]
+    assert metrics["psnr"] >= 22
+    assert metrics["face_found"] >= 0.98
+    assert metrics["landmark_error"] <= 0.035
+    for key in ("command", "commit", "licence", "data", "sha256"):
+        assert preset.card[key], key
+    listing = (preset.folder / preset.card["data"]["list"]).read_text().splitlines()
+    held_out = [line.split(",")[0] for line in listing if line.endswith(",held_out")]
+    assert len(held_out) == preset.card["data"]["held_out"]
+    assert all(int(name.split(".")[0]) % 10 == 0 for name in held_out)
+    assert json.dumps(preset.card)

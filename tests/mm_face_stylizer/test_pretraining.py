@@ -1,0 +1,161 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from tiny import write_portraits
+
+from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+from mm_face_stylizer.preset import Preset
+from mm_face_stylizer.training.portraits import Portraits
+from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
+from mm_face_stylizer.training.release import Provenance, reconstruct, release
+from task_bundle.face_models import find_face_models
+
+_STAGES = (
+    Stage(32, 4),
+    Stage(64, 4, 0.1, perceptual_images=2, adversarial_share=0.3, frozen_statistics=True),
+)
+_OPTIONS = PretrainingOptions(_STAGES, image_size=64, batch_size=4, width=0.125)
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return FaceMeshFeatures(find_face_models().landmarks)
+
+
+@pytest.fixture(scope="module")
+def portraits(tmp_path_factory, grace_hopper):
+    folder = tmp_path_factory.mktemp("portraits")
+    return Portraits(write_portraits(folder / "faces", grace_hopper), folder / "cache", side=64)
+
+
+def _run(options, portraits, mesh, folder):
+    run = Pretraining(options, portraits, mesh, folder)
+    run.run()
+    return run
+
+
+def _parameters(run):
+    return [value.numpy() for value in (*run.encoder.weights, *run.synthesis.weights, run.w_avg)]
+
+
+@pytest.fixture(scope="module")
+def finished(portraits, mesh, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return _run(_OPTIONS, portraits, mesh, folder), folder
+
+
+def test_every_network_learns(finished, portraits, mesh, tmp_path):
+    run, _ = finished
+    fresh = Pretraining(_OPTIONS, portraits, mesh, tmp_path)
+    for name in ("encoder", "synthesis", "discriminator"):
+        changed = [
+            np.any(a.numpy() != b.numpy())
+            for a, b in zip(
+                getattr(run, name).trainable_variables,
+                getattr(fresh, name).trainable_variables,
+                strict=True,
+            )
+        ]
+        assert np.mean(changed) > 0.9, name
+    assert np.any(run.w_avg.numpy())
+
+
+def test_the_same_seed_gives_the_same_weights(finished, portraits, mesh, tmp_path):
+    again = _run(_OPTIONS, portraits, mesh, tmp_path)
+    for a, b in zip(_parameters(finished[0]), _parameters(again), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(finished, portraits, mesh, tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(step, values):
+        if step == 6:
+            raise Interrupted
+
+    run = Pretraining(_OPTIONS, portraits, mesh, tmp_path)
+    run._checkpoint_seconds = 0.0
+    with pytest.raises(Interrupted):
+        run.run(interrupt)
+    resumed = Pretraining(_OPTIONS, portraits, mesh, tmp_path)
+    assert resumed.step == 5
+    resumed.run()
+    for a, b in zip(_parameters(finished[0]), _parameters(resumed), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_killed_run_resumes(portraits, tmp_path):
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for index, image in enumerate(portraits.training()):
+        from task_bundle.images import save_png
+
+        save_png(faces / f"{index:05d}.png", image)
+    script = textwrap.dedent(f"""
+        from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+        from mm_face_stylizer.training.portraits import Portraits
+        from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
+        options = PretrainingOptions(
+            (Stage(32, 100000),), image_size=64, batch_size=4, width=0.125
+        )
+        portraits = Portraits({str(faces)!r}, {str(tmp_path / "cache")!r}, side=64)
+        run = Pretraining(options, portraits, None, {str(tmp_path / "run")!r})
+        run._checkpoint_seconds = 0.0
+        run.run()
+    """)
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    index = tmp_path / "run" / "checkpoints" / "checkpoint"
+    deadline = time.monotonic() + 120
+    while not index.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    time.sleep(1.0)
+    assert process.poll() is None, "the run ended by itself"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    options = PretrainingOptions((Stage(32, 100000),), image_size=64, batch_size=4, width=0.125)
+    resumed = Pretraining(options, portraits, None, tmp_path / "run")
+    assert resumed.step > 0
+    log = tmp_path / "run" / "log.jsonl"
+    if log.exists():
+        assert all(json.loads(line)["step"] <= resumed.step for line in log.open())
+
+
+def test_sheets_and_curves_are_drawn(finished):
+    _, folder = finished
+    from task_bundle.images import load_image
+
+    assert load_image(folder / "samples_000008.png").shape[1] > 64
+    assert load_image(folder / "loss.png").std() > 0
+
+
+def test_release_centres_the_latents_and_keeps_the_pictures(finished, portraits, tmp_path):
+    run, _ = finished
+    provenance = Provenance("tiny", "a command", "a commit")
+    preset = release(run, portraits, provenance, tmp_path / "tiny", mapping_steps=3)
+    networks = preset.networks()
+    photos = portraits.held_out()
+    difference = reconstruct(networks, photos).astype(int) - run.reconstruct(photos)
+    assert np.abs(difference).mean() < 2  # float16
+    from mm_face_stylizer.training.release import _w_plus
+
+    latents = _w_plus(networks, portraits.training(), False)
+    np.testing.assert_allclose(latents.mean(axis=0), networks.w_avg[0], atol=0.02)
+    card = Preset.find(tmp_path / "tiny").card
+    assert card["data"]["train"] == 22 and card["data"]["held_out"] == 2
+    assert card["command"] == "a command" and card["commit"] == "a commit"
+    assert (tmp_path / "tiny" / "sheet.png").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(portraits, mesh, tmp_path):
+    run = Pretraining(_OPTIONS, portraits, mesh, tmp_path)
+    run.w_avg.assign(run.w_avg * np.nan)
+    with pytest.raises(FloatingPointError, match="step 0"):
+        run.run()
