@@ -1,0 +1,1 @@
+"""Pretraining, few-shot training, and the losses they share."""

@@ -36,6 +36,8 @@ _CLIP_NORM = 5.0
 _R1_EVERY = 16
 _WARM_UP_STEPS = 100
 _LANDMARK_WEIGHT = 2.0
+# Constant, as a fraction of the peak: it joins late and must keep up until the end.
+_DISCRIMINATOR_RATE = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +71,7 @@ DEFAULT_STAGES = (
     Stage(128, 1800, perceptual_weight=0.15, perceptual_images=4),
     Stage(
         256,
-        2000,
+        1500,
         perceptual_weight=0.15,
         perceptual_images=6,
         frozen_statistics=True,
@@ -77,12 +79,12 @@ DEFAULT_STAGES = (
     ),
     Stage(
         256,
-        1600,
-        perceptual_weight=0.2,
+        1500,
+        perceptual_weight=0.15,
         perceptual_images=6,
         adversarial_share=0.4,
         frozen_statistics=True,
-        spatial_dropout=0.4,
+        spatial_dropout=0.3,
     ),
 )
 
@@ -172,7 +174,9 @@ class Pretraining:
         ]
         self._optimizer = keras.optimizers.Adam(options.learning_rate, 0.5, 0.99)
         self._optimizer.build(self._generator_variables)
-        self._discriminator_optimizer = keras.optimizers.Adam(options.learning_rate, 0.0, 0.99)
+        self._discriminator_optimizer = keras.optimizers.Adam(
+            _DISCRIMINATOR_RATE * options.learning_rate, 0.0, 0.99
+        )
         self._discriminator_optimizer.build(self.discriminator.trainable_variables)
         self._checkpoint_seconds = _CHECKPOINT_SECONDS
         self._step = tf.Variable(0, dtype=tf.int64, name="step")
@@ -245,7 +249,6 @@ class Pretraining:
                         _reset_optimizer(self._optimizer)
                 rate = self._learning_rate(step, step_of_stage)
                 self._optimizer.learning_rate.assign(rate)
-                self._discriminator_optimizer.learning_rate.assign(rate)
                 values = step_function(*self._inputs(step, step_of_stage, index))
                 self._step.assign_add(1)
                 values = {name: float(value) for name, value in values.items()}

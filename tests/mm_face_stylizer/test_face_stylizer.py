@@ -51,7 +51,7 @@ def test_stylize_gives_a_data_set_of_images(stylizer, data):
     assert result.size == 1 and result.label_names == ["stylized"]
     batch = next(iter(result.gen_tf_dataset()))
     assert batch.shape == (1, 256, 256, 3) and batch.dtype == tf.float32
-    assert 0 <= np.min(batch) and 200 < np.max(batch) <= 255
+    assert np.min(batch) >= 0 and 200 < np.max(batch) <= 255
 
 
 def test_history_and_options(data):

@@ -1,46 +1,15 @@
-"""A real portrait, and stylizers small enough to be made on the spot without TensorFlow."""
+"""Stylizers small enough to be made on the spot without TensorFlow."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from task_bundle import schema
 from task_bundle.errors import FaceModelsError
-from task_bundle.face_models import CACHE_VARIABLE, FaceModels, find_face_models
-from task_bundle.images import load_image
+from task_bundle.face_models import FaceModels, find_face_models
 
 MakeModel = Callable[..., bytes]
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps a developer's own cache out of the tests, and the tests out of it."""
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "no-such-cache"))
-
-
-@pytest.fixture(scope="session")
-def portrait_file() -> Path:
-    """The portrait that matplotlib carries: 512 x 600 pixels, one face."""
-    import matplotlib
-
-    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-
-
-@pytest.fixture(scope="session")
-def portrait(portrait_file: Path) -> np.ndarray:
-    """The portrait's pixels."""
-    return load_image(portrait_file)
-
-
-@pytest.fixture
-def face_models() -> FaceModels:
-    """The face models inside mediapipe's wheel."""
-    try:
-        return find_face_models()
-    except FaceModelsError:
-        pytest.skip("this mediapipe carries no face models")
 
 
 @pytest.fixture

@@ -67,15 +67,15 @@ def test_matrix_maps_the_square() -> None:
         crop.matrix(0)
 
 
-def test_crop_of_whole_pixels_is_a_slice(portrait: np.ndarray) -> None:
-    crop = FaceCrop(200.0, 300.0, 100.0, 0.0).crop(portrait, 100)
-    np.testing.assert_array_equal(crop, portrait[250:350, 150:250])
+def test_crop_of_whole_pixels_is_a_slice(grace_hopper: np.ndarray) -> None:
+    crop = FaceCrop(200.0, 300.0, 100.0, 0.0).crop(grace_hopper, 100)
+    np.testing.assert_array_equal(crop, grace_hopper[250:350, 150:250])
 
 
-def test_black_outside(portrait: np.ndarray) -> None:
-    crop = FaceCrop(0.0, 0.0, 100.0, 0.0).crop(np.maximum(portrait, 1), 100)
+def test_black_outside(grace_hopper: np.ndarray) -> None:
+    crop = FaceCrop(0.0, 0.0, 100.0, 0.0).crop(np.maximum(grace_hopper, 1), 100)
     assert crop[:50].max() == 0 and crop[:, :50].max() == 0
-    np.testing.assert_array_equal(crop[50:, 50:], np.maximum(portrait, 1)[:50, :50])
+    np.testing.assert_array_equal(crop[50:, 50:], np.maximum(grace_hopper, 1)[:50, :50])
 
 
 def test_crop_wants_a_picture() -> None:
@@ -83,13 +83,13 @@ def test_crop_wants_a_picture() -> None:
         FaceCrop(0.0, 0.0, 1.0, 0.0).crop(np.zeros((4, 4, 3)), 4)
 
 
-def test_finder(face_models, portrait: np.ndarray) -> None:
+def test_finder(face_models, grace_hopper: np.ndarray) -> None:
     with FaceFinder(face_models) as finder:
-        (face,) = finder.find(portrait)
+        (face,) = finder.find(grace_hopper)
         assert finder.find(np.full((300, 300, 3), 128, np.uint8)) == []
         with pytest.raises(ImageError):
-            finder.find(portrait[..., 0])
-        turned = finder.find(np.ascontiguousarray(portrait[:, ::-1]))
+            finder.find(grace_hopper[..., 0])
+        turned = finder.find(np.ascontiguousarray(grace_hopper[:, ::-1]))
     assert face.landmarks.shape == (478, 3)
     # Where one sees the face.
     assert face.crop.center_x == pytest.approx(265, abs=6)
@@ -98,15 +98,15 @@ def test_finder(face_models, portrait: np.ndarray) -> None:
     assert turned[0].crop.center_x == pytest.approx(512 - face.crop.center_x, abs=6)
     finder.close()
     with pytest.raises(ValueError, match="closed"):
-        finder.find(portrait)
+        finder.find(grace_hopper)
 
 
-def test_biggest_face_first(face_models, portrait: np.ndarray) -> None:
+def test_biggest_face_first(face_models, grace_hopper: np.ndarray) -> None:
     import cv2
 
     canvas = np.full((620, 900, 3), 120, np.uint8)
-    canvas[300:600, :256] = cv2.resize(portrait, (256, 300), interpolation=cv2.INTER_AREA)
-    canvas[:600, 388:] = portrait
+    canvas[300:600, :256] = cv2.resize(grace_hopper, (256, 300), interpolation=cv2.INTER_AREA)
+    canvas[:600, 388:] = grace_hopper
     with FaceFinder(face_models) as finder:
         faces = finder.find(canvas)
     assert len(faces) == 2

@@ -82,19 +82,19 @@ def _stylize(options: dict, image: np.ndarray) -> np.ndarray | None:
 
 
 def test_runs_natively_and_the_crop_is_ours(
-    bundle: TaskBundle, face_models: FaceModels, portrait: np.ndarray, tmp_path: Path
+    bundle: TaskBundle, face_models: FaceModels, grace_hopper: np.ndarray, tmp_path: Path
 ) -> None:
     bundle.save(tmp_path / "a.task")
-    by_path = _stylize({"model_asset_path": str(tmp_path / "a.task")}, portrait)
-    by_buffer = _stylize({"model_asset_buffer": bundle.to_bytes()}, portrait)
+    by_path = _stylize({"model_asset_path": str(tmp_path / "a.task")}, grace_hopper)
+    by_buffer = _stylize({"model_asset_buffer": bundle.to_bytes()}, grace_hopper)
     assert by_path is not None
     np.testing.assert_array_equal(by_path, by_buffer)
     assert by_path.shape == (256, 256, 3)
     assert by_path.std() > 30
 
     with FaceFinder(face_models) as finder:
-        (face,) = finder.find(portrait)
-    ours = face.crop.crop(portrait, 256)
+        (face,) = finder.find(grace_hopper)
+    ours = face.crop.crop(grace_hopper, 256)
     # Measured: 0.0001; the hat's edge alone makes a shift by one pixel cost about 4.
     assert np.abs(by_path.astype(float) - ours).mean() < 0.05
     assert np.abs(by_path.astype(float) - np.roll(ours, 1, axis=1)).mean() > 1.5
@@ -102,23 +102,25 @@ def test_runs_natively_and_the_crop_is_ours(
 
 @pytest.mark.parametrize("size", [64, 512])
 def test_other_sizes_run_natively(
-    make_stylizer, face_models: FaceModels, portrait: np.ndarray, size: int
+    make_stylizer, face_models: FaceModels, grace_hopper: np.ndarray, size: int
 ) -> None:
     made = TaskBundle.build(make_stylizer(size), face_models)
-    native = _stylize({"model_asset_buffer": made.to_bytes()}, portrait)
+    native = _stylize({"model_asset_buffer": made.to_bytes()}, grace_hopper)
     assert native is not None
     with FaceFinder(face_models) as finder:
-        crop = finder.find(portrait)[0].crop
-    assert np.abs(native.astype(float) - crop.crop(portrait, size)).mean() < 0.05
+        crop = finder.find(grace_hopper)[0].crop
+    assert np.abs(native.astype(float) - crop.crop(grace_hopper, size)).mean() < 0.05
 
 
-def test_the_stylizer_acts(make_stylizer, face_models: FaceModels, portrait: np.ndarray) -> None:
+def test_the_stylizer_acts(
+    make_stylizer, face_models: FaceModels, grace_hopper: np.ndarray
+) -> None:
     half = TaskBundle.build(make_stylizer(256, gain=0.5), face_models)
-    native = _stylize({"model_asset_buffer": half.to_bytes()}, portrait)
+    native = _stylize({"model_asset_buffer": half.to_bytes()}, grace_hopper)
     assert native is not None
     with FaceFinder(face_models) as finder:
-        crop = finder.find(portrait)[0].crop
-    assert np.abs(native - 0.5 * crop.crop(portrait, 256)).mean() < 0.6
+        crop = finder.find(grace_hopper)[0].crop
+    assert np.abs(native - 0.5 * crop.crop(grace_hopper, 256)).mean() < 0.6
 
 
 def test_no_face_gives_none(bundle: TaskBundle) -> None:

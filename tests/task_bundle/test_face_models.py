@@ -105,12 +105,12 @@ def test_wheel_models_are_made_once(face_models: FaceModels) -> None:
     assert "mediapipe" in face_models.source
 
 
-def test_adapted_landmarks_run(face_models: FaceModels, portrait: np.ndarray) -> None:
+def test_adapted_landmarks_run(face_models: FaceModels, grace_hopper: np.ndarray) -> None:
     interpreters = pytest.importorskip("ai_edge_litert.interpreter")
     folder = schema.mediapipe_folder()
     assert folder is not None
     original = (folder / "modules" / "face_landmark" / "face_landmark.tflite").read_bytes()
-    image = (portrait[24:600:3, 8:512:3][:192, :192] / 255).astype(np.float32)
+    image = (grace_hopper[24:600:3, 8:512:3][:192, :192] / 255).astype(np.float32)
     image = np.pad(image, ((0, 0), (0, 192 - image.shape[1]), (0, 0)))[None]
 
     results = []

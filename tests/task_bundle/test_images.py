@@ -26,19 +26,19 @@ def _png_header(width: int, height: int) -> bytes:
     )
 
 
-def test_portrait(portrait: np.ndarray) -> None:
-    assert portrait.shape == (600, 512, 3)
-    assert portrait.dtype == np.uint8
-    assert 20 < portrait.mean() < 235
+def test_portrait(grace_hopper: np.ndarray) -> None:
+    assert grace_hopper.shape == (600, 512, 3)
+    assert grace_hopper.dtype == np.uint8
+    assert 20 < grace_hopper.mean() < 235
 
 
-def test_png_round_trip(tmp_path: Path, portrait: np.ndarray) -> None:
+def test_png_round_trip(tmp_path: Path, grace_hopper: np.ndarray) -> None:
     path = tmp_path / "a.png"
-    save_png(path, portrait)
-    np.testing.assert_array_equal(load_image(path), portrait)
+    save_png(path, grace_hopper)
+    np.testing.assert_array_equal(load_image(path), grace_hopper)
     with pytest.raises(FileExistsError, match=r"a\.png"):
-        save_png(path, portrait)
-    save_png(path, portrait[:10], overwrite=True)
+        save_png(path, grace_hopper)
+    save_png(path, grace_hopper[:10], overwrite=True)
     assert load_image(path).shape == (10, 512, 3)
 
 
@@ -51,10 +51,10 @@ def test_save_refuses_what_is_no_picture(tmp_path: Path, bad: np.ndarray) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_unusable_files_are_named(tmp_path: Path, portrait_file: Path) -> None:
+def test_unusable_files_are_named(tmp_path: Path, grace_hopper_file: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("I am not a picture")
-    (tmp_path / "cut.jpg").write_bytes(portrait_file.read_bytes()[:20_000])
+    (tmp_path / "cut.jpg").write_bytes(grace_hopper_file.read_bytes()[:20_000])
     (tmp_path / "pixelless.png").write_bytes(_png_header(8, 8))
     cases = {
         "missing.jpg": "does not exist",

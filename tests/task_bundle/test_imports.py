@@ -25,7 +25,7 @@ def test_import_is_light() -> None:
     assert _run(code) == "[] True"
 
 
-def test_mediapipe_comes_without_tensorflow(portrait_file: Path) -> None:
+def test_mediapipe_comes_without_tensorflow(grace_hopper_file: Path) -> None:
     code = (
         "import sys, numpy, task_bundle; from task_bundle.mediapipe_import import import_mediapipe;"
         "import_mediapipe(); from task_bundle import metadata;"

@@ -1,0 +1,181 @@
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mm_face_stylizer.cli import main
+from task_bundle import TaskBundle
+from task_bundle.images import load_image
+from task_bundle.mediapipe_import import import_mediapipe
+
+_HAS_NATIVE = hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
+native = pytest.mark.skipif(not _HAS_NATIVE, reason="this mediapipe has no FaceStylizer")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, grace_hopper_file):
+    folder = tmp_path_factory.mktemp("made")
+    arguments = ["create", str(grace_hopper_file), "-o", str(folder / "x.task"), "--steps", "2"]
+    assert main([*arguments, "--plot", str(folder / "x.png")]) == 0
+    return folder
+
+
+def _error(capsys):
+    """The one line of an error."""
+    lines = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("mm-face-stylizer")
+    ]
+    assert len(lines) == 1 and lines[0].startswith("mm-face-stylizer: error: "), lines
+    return lines[0]
+
+
+def test_create_writes_bundle_and_plot(made):
+    assert TaskBundle.open(made / "x.task").stylizer
+    assert load_image(made / "x.png").std() > 0
+
+
+@native
+def test_stylize_writes_a_picture_a_photo(made, grace_hopper_file, tmp_path, capsys):
+    out = tmp_path / "deep" / "out"
+    assert main(["stylize", str(made / "x.task"), str(grace_hopper_file), "-o", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out / "grace_hopper.png")
+    assert load_image(out / "grace_hopper.png").shape == (256, 256, 3)
+    assert main(["stylize", str(made / "x.task"), str(grace_hopper_file), "-o", str(out)]) == 1
+    assert "already exists; pass --overwrite" in _error(capsys)
+
+
+@native
+def test_stylize_goes_on_after_a_photo_without_a_face(made, grace_hopper_file, tmp_path, capsys):
+    Image.new("RGB", (64, 64), "grey").save(tmp_path / "blank.png")
+    photos = [str(tmp_path / "blank.png"), str(grace_hopper_file)]
+    assert main(["stylize", str(made / "x.task"), *photos, "-o", str(tmp_path / "out")]) == 1
+    assert "no face was found" in _error(capsys)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["grace_hopper.png"]
+
+
+def _style_files(folder, grace_hopper):
+    Image.new("RGB", (64, 64), "grey").save(folder / "faceless.png")
+    (folder / "empty.jpg").touch()
+    (folder / "text.jpg").write_text("not a picture")
+    Image.fromarray(grace_hopper).save(folder / "whole.jpg")
+    content = (folder / "whole.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(content[: len(content) // 2])
+    Image.new("1", (10000, 6000)).save(folder / "huge.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing.jpg", "does not exist"),
+        ("empty.jpg", "empty"),
+        ("text.jpg", "not a picture"),
+        ("truncated.jpg", "truncated"),
+        ("huge.png", "megapixels"),
+        ("faceless.png", "no face"),
+    ],
+)
+def test_bad_style_files_are_named(name, reason, tmp_path, grace_hopper, capsys):
+    _style_files(tmp_path, grace_hopper)
+    output = tmp_path / "x.task"
+    assert main(["create", str(tmp_path / name), "-o", str(output)]) == 1
+    error = _error(capsys)
+    assert name in error and reason in error
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--steps", "0"], ["epochs", "0"]),
+        (["--batch-size", "-1"], ["batch_size", "-1"]),
+        (["--learning-rate", "0"], ["learning_rate", "0"]),
+        (["--learning-rate", "nan"], ["learning_rate", "nan"]),
+        (["--alpha", "1.5"], ["alpha", "1.5", "[0, 1]"]),
+        (["--swap-layers", "4", "12"], ["swap_layers", "12", "0 to 11"]),
+        (["--strength", "2"], ["strength", "2"]),
+        (["--face", "3"], ["face_index", "3"]),
+        (["--face-landmarker", "/nowhere.task"], ["/nowhere.task"]),
+    ],
+)
+def test_bad_options_are_named(options, words, tmp_path, grace_hopper_file, capsys):
+    output = tmp_path / "x.task"
+    assert main(["create", str(grace_hopper_file), "-o", str(output), *options]) == 1
+    error = _error(capsys)
+    assert all(word in error for word in words), error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_are_checked_before_training(tmp_path, grace_hopper_file, capsys):
+    existing = tmp_path / "x.task"
+    existing.write_text("mine")
+    for output, words in [
+        (existing, "already exists; pass --overwrite"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "none" / "x.task", "no folder"),
+    ]:
+        begin = time.monotonic()
+        assert main(["create", str(grace_hopper_file), "-o", str(output)]) == 1
+        assert time.monotonic() - begin < 5
+        assert words in _error(capsys)
+    assert existing.read_text() == "mine"
+
+
+def test_two_faces_are_a_warning_and_can_be_chosen(tmp_path, grace_hopper, capsys):
+    twice = np.concatenate([grace_hopper, grace_hopper[:, ::-1]], axis=1)
+    Image.fromarray(twice).save(tmp_path / "two.png")
+    arguments = ["create", str(tmp_path / "two.png"), "--steps", "1", "-o"]
+    assert main([*arguments, str(tmp_path / "a.task")]) == 0
+    assert "2 faces were found" in capsys.readouterr().err
+    assert main([*arguments, str(tmp_path / "b.task"), "--face", "1"]) == 0
+    assert "faces were found" not in capsys.readouterr().err
+    assert (tmp_path / "a.task").read_bytes() != (tmp_path / "b.task").read_bytes()
+
+
+def test_the_same_seed_gives_the_same_bundle(made, grace_hopper_file, tmp_path):
+    again = tmp_path / "x.task"
+    assert main(["create", str(grace_hopper_file), "-o", str(again), "--steps", "2"]) == 0
+    assert again.read_bytes() == (made / "x.task").read_bytes()
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path, grace_hopper_file):
+    output = tmp_path / "x.task"
+    command = [sys.executable, "-m", "mm_face_stylizer.cli", "create", str(grace_hopper_file)]
+    process = subprocess.Popen(
+        [*command, "-o", str(output), "--steps", "100000"], stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stderr:  # Universal newlines: every update of the progress bar is a line.
+        if "Fine-tuning" in line and " 0/" not in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in error and "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [[], ["create"], ["stylize"], ["demo"], ["pretrain"]])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: mm-face-stylizer" in capsys.readouterr().out
+
+
+def test_help_does_not_import_tensorflow():
+    code = (
+        "import sys; sys.argv = ['x', '--help']\n"
+        "from mm_face_stylizer.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_pretrain_without_portraits(tmp_path, capsys):
+    arguments = ["pretrain", "--data", str(tmp_path / "none"), "--output", str(tmp_path / "run")]
+    assert main(arguments) == 1
+    assert str(tmp_path / "none") in _error(capsys)

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from mm_face_stylizer.cli import main
+from mm_face_stylizer.demo import Demo, portrait
+from task_bundle import TaskBundle
+from task_bundle.images import load_image
+from task_bundle.mediapipe_import import import_mediapipe
+
+_HAS_NATIVE = hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
+
+
+def test_the_portrait_is_grace_hopper(grace_hopper):
+    np.testing.assert_array_equal(portrait(), grace_hopper)
+
+
+@pytest.mark.skipif(not _HAS_NATIVE, reason="this mediapipe has no FaceStylizer")
+def test_the_demo_writes_what_it_promises(tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["demo", "--output", str(out), "--style", "comic", "--steps", "2"]
+    assert main(arguments) == 0
+    written = {path.name for path in out.iterdir()}
+    assert {"face_stylizer.task", "before_after.png", "training.png"} <= written
+    assert written == {path.name for path in Demo(out, "comic").paths}
+    assert TaskBundle.open(out / "face_stylizer.task")
+    sheet = load_image(out / "before_after.png").astype(int)
+    third = sheet.shape[1] // 3
+    photo, stylized = sheet[30:, third : 2 * third], sheet[30:, 2 * third : 3 * third]
+    assert np.abs(photo - stylized).mean() > 5, "two different pictures"
+    assert main(arguments) == 1, "nothing is overwritten unasked"
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
