@@ -174,9 +174,7 @@ class Pretraining:
         ]
         self._optimizer = keras.optimizers.Adam(options.learning_rate, 0.5, 0.99)
         self._optimizer.build(self._generator_variables)
-        self._discriminator_optimizer = keras.optimizers.Adam(
-            _DISCRIMINATOR_RATE * options.learning_rate, 0.0, 0.99
-        )
+        self._discriminator_optimizer = keras.optimizers.Adam(options.learning_rate, 0.0, 0.99)
         self._discriminator_optimizer.build(self.discriminator.trainable_variables)
         self._checkpoint_seconds = _CHECKPOINT_SECONDS
         self._step = tf.Variable(0, dtype=tf.int64, name="step")
@@ -249,6 +247,9 @@ class Pretraining:
                         _reset_optimizer(self._optimizer)
                 rate = self._learning_rate(step, step_of_stage)
                 self._optimizer.learning_rate.assign(rate)
+                self._discriminator_optimizer.learning_rate.assign(
+                    _DISCRIMINATOR_RATE * self.options.learning_rate
+                )
                 values = step_function(*self._inputs(step, step_of_stage, index))
                 self._step.assign_add(1)
                 values = {name: float(value) for name, value in values.items()}
