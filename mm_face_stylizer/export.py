@@ -36,39 +36,60 @@ def check_precision(precision: str, strength: float = 1.0) -> None:
         raise ValueError(f"strength is {strength!r}; it must be a number in [0, 1]")
 
 
-def stylizer_model(networks: Networks) -> keras.Model:
+class Stylizer(keras.Model):
     """The inference graph: a photo crop in, its stylized picture out.
 
-    Args:
-      networks: Trained networks; only encoder, synthesis and `w_avg` are used.
-
-    Returns:
-      A functional model with batch 1, [1, side, side, 3] in [0, 1] to the same.
+    A subclass and not a functional model, whose operations Keras would name by a counter of the
+    process: two exports of the same networks must have the same bytes.
     """
-    side = networks.encoder.input_shape[1]
-    synthesis = Synthesis(networks.config.image_size, "last", networks.config.width)
-    synthesis.build()
-    source = named_weights(networks.synthesis)
-    for name, variable in named_weights(synthesis).items():
-        variable.assign(source[name])
-    photo = keras.Input((side, side, 3), batch_size=1, name="input_image")
-    latents = dict(networks.encoder(photo * 2.0 - 1.0, training=False))
-    # Reshapes inside the encoder lose the batch; with it, no shape is computed at run time.
-    rows = networks.w_avg.shape[1:]
-    latents["inputs"] = tf.ensure_shape(latents["inputs"], (1, *rows)) + networks.w_avg
-    image = synthesis(latents)["image"][-1]
-    return keras.Model(photo, tf.clip_by_value((image + 1.0) / 2.0, 0.0, 1.0), name="stylizer")
+
+    def __init__(self, networks: Networks):
+        """Copies what inference needs.
+
+        Args:
+          networks: Trained networks; only encoder, synthesis and `w_avg` are used.
+        """
+        super().__init__(name="stylizer")
+        self.side = int(networks.encoder.input_shape[1])
+        self._encoder = networks.encoder
+        self._w_avg = tf.constant(networks.w_avg)
+        config = networks.config
+        self._synthesis = Synthesis(config.image_size, "last", config.width, name="synthesis")
+        self._synthesis.build()
+        source = named_weights(networks.synthesis)
+        for name, variable in named_weights(self._synthesis).items():
+            variable.assign(source[name])
+
+    def call(self, photo: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Stylizes one crop.
+
+        Args:
+          photo: [1, side, side, 3] in [0, 1].
+          training: Accepted for the Keras contract; the networks are in inference mode.
+
+        Returns:
+          [1, side, side, 3] in [0, 1].
+        """
+        del training
+        latents = dict(self._encoder(photo * 2.0 - 1.0, training=False))
+        # Reshapes inside the encoder lose the batch; with it, no shape is computed at run time.
+        shape = (1, *self._w_avg.shape[1:])
+        latents["inputs"] = tf.ensure_shape(latents["inputs"], shape) + self._w_avg
+        image = self._synthesis(latents)["image"][-1]
+        return tf.clip_by_value((image + 1.0) / 2.0, 0.0, 1.0)
 
 
 def convert(
     model: keras.Model,
+    input_shapes: Sequence[Sequence[int]],
     precision: str = "float16",
     calibration: Callable[[], Iterable[Sequence[np.ndarray]]] | None = None,
 ) -> bytes:
-    """Converts a Keras model with static shapes to TFLite.
+    """Converts a Keras model to TFLite with static shapes.
 
     Args:
-      model: Model with a fixed batch size.
+      model: Any model with float32 inputs and one output.
+      input_shapes: Static shape of each input, the batch included.
       precision: `float32`; `float16` (weights only, half the size); or `int8` (weights and
         activations, float32 input and output).
       calibration: Yields lists of inputs, as the converter's representative data set; needed for
@@ -82,10 +103,10 @@ def convert(
     """
     check_precision(precision)
     if precision == "int8" and calibration is None:
-        raise ValueError("precision 'int8' needs calibration pictures.")
+        raise ValueError("precision 'int8' needs calibration pictures")
     specification = [
-        tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name.split(":")[0])
-        for tensor in model.inputs
+        tf.TensorSpec(shape, tf.float32, name=f"input_{index}")
+        for index, shape in enumerate(input_shapes)
     ]
 
     @tf.function(input_signature=specification)
@@ -144,4 +165,5 @@ def export_stylizer(
             for image in calibration_images:
                 yield [image[np.newaxis].astype(np.float32)]
 
-    return convert(stylizer_model(networks), precision, calibration)
+    stylizer = Stylizer(networks)
+    return convert(stylizer, [(1, stylizer.side, stylizer.side, 3)], precision, calibration)

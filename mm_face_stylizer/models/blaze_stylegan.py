@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.layers import ModulatedConv2D, leaky_relu, repeated_rgb_initializer
 
@@ -178,6 +180,10 @@ class MappingNetwork(keras.Model):
         """Creates all weights."""
         self.built = True
         self([tf.zeros((1, LATENT_DIM)), tf.zeros((1, 0))])
+
+    def set_mean(self, distinct_rows: np.ndarray) -> None:
+        """Starts training at a mean latent, [rows / 2 * 512], flat, one row a block."""
+        self._out.bias.assign(distinct_rows)
 
     def call(self, inputs: Sequence[tf.Tensor], training: bool | None = None):
         """Maps.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer._keras import keras
 from mm_face_stylizer.models.blaze_stylegan import (
     LATENT_DIM,
     SPATIAL_SIDES,
@@ -129,7 +129,7 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
     x = keras.layers.Reshape((rows // 2, LATENT_DIM), name="latent_rows")(x)
     # Both convolutions of a block share a row: the width of the code, not the number of distinct
     # rows, is what limits the reconstruction.
-    outputs = {"inputs": tf.repeat(x, 2, axis=1)}
+    outputs = {"inputs": keras.layers.UpSampling1D(2, name="latent_repeat")(x)}
     if config.spatial:
         for side, features in zip(SPATIAL_SIDES, (deep, shallow), strict=True):
             # Zero at first: the w+ path must carry a face by itself, as random latents need.

@@ -39,10 +39,12 @@ def fit_mapping(
     mean = distinct.mean(axis=0)
     # Right singular vectors of the centred latents, by the small side's eigenvectors.
     _, scales, axes = np.linalg.svd(distinct - mean, full_matrices=False)
-    count = min(_COMPONENTS, len(scales))
+    # Components without variance cannot be whitened.
+    count = min(_COMPONENTS, int(np.sum(scales > 1e-2 * scales[0])))
     axes, deviations = axes[:count], scales[:count] / np.sqrt(len(distinct))
     coordinates = (distinct - mean) @ axes.T
     natural = deviations / deviations[0]
+    mapping.set_mean(mean)
     variables = mapping.trainable_variables
     optimizer = keras.optimizers.Adam(1e-3, 0.9, 0.99)
     optimizer.build(variables)

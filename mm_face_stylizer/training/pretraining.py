@@ -108,7 +108,7 @@ class PretrainingOptions:
     image_size: int = 256
     batch_size: int = 16
     learning_rate: float = 1.5e-3
-    r1_weight: float = 1.0
+    r1_weight: float = 0.02
     seed: int = 0
     conv_dtype: str = "float32"
     width: float = 1.0

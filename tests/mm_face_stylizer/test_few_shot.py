@@ -113,7 +113,7 @@ def test_what_is_masked_does_not_become_style(networks, mesh, red):
     for result in (masked, unmasked):
         faces = result.synthesis({"inputs": networks.random_latents(8, 9)})["image"][-1].numpy()
         left.append(faces[:, :, :16, 0].mean())
-    assert left[0] > left[1] + 0.1
+    assert left[0] > left[1] + 0.05
 
 
 def test_on_step_can_end_the_run(networks, mesh, red):

@@ -30,7 +30,7 @@ def assert_same_as_litert(model, inputs, atol: float = 1e-4, precision: str = "f
     Returns:
       The export.
     """
-    exported = convert(model, precision)
+    exported = convert(model, [np.shape(value) for value in inputs], precision)
     wanted = np.asarray(model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
     (found,) = run_litert(exported, *inputs)
     assert found.shape == wanted.shape
