@@ -2,7 +2,7 @@
 
 Fully convolutional, so that it judges crops during training as well as whole pictures. Source of
 the patch form: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks"
-(2017), section 3.2.2; losses and R1 follow StyleGAN2.
+(2017), section 3.2.2.
 """
 
 from __future__ import annotations

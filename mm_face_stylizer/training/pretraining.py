@@ -33,7 +33,6 @@ _CHECKPOINT_SECONDS = 90.0
 _LOG_EVERY = 20
 _SHEET_EVERY = 400
 _CLIP_NORM = 5.0
-_R1_EVERY = 16
 _WARM_UP_STEPS = 100
 _LANDMARK_WEIGHT = 2.0
 # Constant, as a fraction of the peak: it joins late and must keep up until the end.
@@ -98,7 +97,6 @@ class PretrainingOptions:
       image_size: Side in pixels of the finest image of the whole network.
       batch_size: Portraits a step.
       learning_rate: Peak learning rate of Adam; it decays to 2 % along a cosine over all stages.
-      r1_weight: Weight of the gradient penalty on real pictures, applied every 16th step.
       seed: Seed of initial weights, batches and dropout.
       conv_dtype: Precision of the convolutions, `float32` or `bfloat16`.
       width: Factor on all channels; for tests.
@@ -108,7 +106,6 @@ class PretrainingOptions:
     image_size: int = 256
     batch_size: int = 16
     learning_rate: float = 1.5e-3
-    r1_weight: float = 0.02
     seed: int = 0
     conv_dtype: str = "float32"
     width: float = 1.0
@@ -280,7 +277,6 @@ class Pretraining:
             tf.constant(spatial.astype(np.float32)),
             tf.constant(crop.astype(np.int32)),
             tf.constant(np.float32(min(1.0, step_of_stage / 300))),
-            tf.constant(step % _R1_EVERY == 0),
         )
 
     def _compile(self, stage: Stage):
@@ -290,7 +286,7 @@ class Pretraining:
         size = stage.image_size
 
         @tf.function
-        def train_step(images, colour, spatial, crop, ramp, penalise):
+        def train_step(images, colour, spatial, crop, ramp):
             photos = tf.cast(images, tf.float32) / 127.5 - 1.0
             photos = tf.einsum("bhwc,bdc->bhwd", photos, colour[:, :, :3])
             photos = tf.clip_by_value(photos + colour[:, tf.newaxis, tf.newaxis, :, 3], -1, 1)
@@ -324,9 +320,7 @@ class Pretraining:
                     loss += _LANDMARK_WEIGHT * values["landmarks"]
             gradients = loss_tape.gradient(loss, outputs)
             if stage.adversarial_share:
-                adversarial, extra = self._adversarial(
-                    outputs[-1], target, crop, penalise, gradients[-1]
-                )
+                adversarial, extra = self._adversarial(outputs[-1], target, crop, gradients[-1])
                 gradients[-1] += stage.adversarial_share * ramp * adversarial
                 values |= extra
             updates = tape.gradient(outputs, self._generator_variables, output_gradients=gradients)
@@ -342,7 +336,7 @@ class Pretraining:
 
         return train_step
 
-    def _adversarial(self, output, target, crop, penalise, other_gradient):
+    def _adversarial(self, output, target, crop, other_gradient):
         """Trains the discriminator on a crop and returns its gradient, scaled to the others'."""
         size = self.options.image_size // 2
 
@@ -364,20 +358,10 @@ class Pretraining:
             discriminator_loss = losses.discriminator_loss(
                 self.discriminator(real), self.discriminator(fake)
             )
-            penalty = tf.cond(penalise, lambda: self._gradient_penalty(real), lambda: 0.0)
-            objective = discriminator_loss + 0.5 * self.options.r1_weight * _R1_EVERY * penalty
         self._discriminator_optimizer.apply_gradients(
-            zip(tape.gradient(objective, variables), variables, strict=True)
+            zip(tape.gradient(discriminator_loss, variables), variables, strict=True)
         )
         return gradient, {"generator": loss, "discriminator": discriminator_loss}
-
-    def _gradient_penalty(self, real):
-        """R1: squared gradient of the logits at real pictures (Mescheder et al., 2018)."""
-        with tf.GradientTape() as tape:
-            tape.watch(real)
-            logits = tf.reduce_sum(self.discriminator(real))
-        gradient = tape.gradient(logits, real)
-        return tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)))
 
     def _log(self, step: int, history: list[dict[str, float]]) -> dict[str, str]:
         names = history[-1].keys()
