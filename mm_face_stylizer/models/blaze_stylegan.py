@@ -174,7 +174,12 @@ class MappingNetwork(keras.Model):
             keras.layers.Dense(units, kernel_initializer="he_normal", name=f"dense{index}")
             for index in range(layers_count)
         ]
-        self._out = keras.layers.Dense(rows // 2 * LATENT_DIM, name="latent")
+        # Small: latents start at their mean, not in directions that no face lies in.
+        self._out = keras.layers.Dense(
+            rows // 2 * LATENT_DIM,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            name="latent",
+        )
 
     def build(self, input_shape=None):
         """Creates all weights."""

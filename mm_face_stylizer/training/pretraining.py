@@ -36,7 +36,7 @@ _CLIP_NORM = 5.0
 _WARM_UP_STEPS = 100
 _LANDMARK_WEIGHT = 2.0
 # Constant, as a fraction of the peak: it joins late and must keep up until the end.
-_DISCRIMINATOR_RATE = 1.0
+_DISCRIMINATOR_RATE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
