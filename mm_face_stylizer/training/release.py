@@ -52,7 +52,7 @@ def release(
     provenance: Provenance,
     folder: pathlib.Path,
     face_models: FaceModels | None = None,
-    mapping_steps: int = 1000,
+    mapping_rounds: int = 120,
 ) -> Preset:
     """Finishes a run and writes its preset.
 
@@ -62,7 +62,7 @@ def release(
       provenance: What the card says about the run.
       folder: Folder of the preset; an earlier one is replaced.
       face_models: What MediaPipe finds faces with.
-      mapping_steps: Steps of the mapping network's training.
+      mapping_rounds: Rounds of the mapping network's training.
 
     Returns:
       The preset.
@@ -72,7 +72,7 @@ def release(
     latents = np.concatenate(
         [_w_plus(networks, portraits.training(), mirrored) for mirrored in (False, True)]
     )
-    fit_mapping(networks.mapping, latents, mapping_steps, run.options.seed)
+    fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
     folder.mkdir(parents=True, exist_ok=True)
     preset = save_preset(folder, networks, {"name": provenance.name}, overwrite=True)
     # Measured on the weights as they are on disk, float16 and all.

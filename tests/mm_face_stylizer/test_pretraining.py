@@ -139,7 +139,7 @@ def test_sheets_and_curves_are_drawn(finished):
 def test_release_centres_the_latents_and_keeps_the_pictures(finished, portraits, tmp_path):
     run, _ = finished
     provenance = Provenance("tiny", "a command", "a commit")
-    preset = release(run, portraits, provenance, tmp_path / "tiny", mapping_steps=3)
+    preset = release(run, portraits, provenance, tmp_path / "tiny", mapping_rounds=2)
     networks = preset.networks()
     photos = portraits.held_out()
     difference = reconstruct(networks, photos).astype(int) - run.reconstruct(photos)
