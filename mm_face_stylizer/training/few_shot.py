@@ -22,7 +22,10 @@ from mm_face_stylizer.training import losses
 
 _BANK_SIZE = 48
 _SHALLOW, _DEEP = slice(0, 3), slice(3, 6)
-_PATCH, _PATCH_STRIDE, _PATCH_SCALES, _PROJECTIONS = 5, 3, (1, 2, 4), 48
+_PATCH, _PATCH_STRIDE, _BANDS, _PROJECTIONS = 5, 3, 3, 48
+# A style without any detail in a band is not to have its noise copied.
+_LEAST_SPREAD = 0.02
+_PALETTE = 192
 # The last part of a run settles: without it the result depends on which batch came last.
 _DECAY_FROM = 0.6
 _FINAL_RATE = 0.1
@@ -43,6 +46,7 @@ class FewShotWeights:
       landmarks: Landmarks of the tuned faces against their untuned selves.
       face_gram: Gram matrices of the tuned faces against the style's.
       patches: Sliced Wasserstein distance of patches to the style's.
+      palette: Distance of the faces' colours to the nearest ones in the style.
       position: Weight of a patch's place against its pixels.
     """
 
@@ -52,8 +56,9 @@ class FewShotWeights:
     content: float = 0.5
     landmarks: float = 20.0
     face_gram: float = 0.5
-    patches: float = 4.0
-    position: float = 2.0
+    patches: float = 2.0
+    palette: float = 2.0
+    position: float = 8.0
 
     def scaled(self, l1: float, content: float, style: float) -> FewShotWeights:
         """Scales the pixel terms, the terms that keep a face, and those that bring a style."""
@@ -65,6 +70,7 @@ class FewShotWeights:
             landmarks=content * self.landmarks,
             face_gram=style * self.face_gram,
             patches=style * self.patches,
+            palette=style * self.palette,
             position=self.position,
         )
 
@@ -151,6 +157,7 @@ class FewShotTrainer:
         style_count = max(1, options.batch_size // 2)
         face_count = max(1, options.batch_size - style_count)
         pictures, masks = _prepared(images, masks)
+        palettes = _palettes(pictures, masks, random)
         style_latents = self._encoded(pictures)
         faces = self._networks.generated_faces(_BANK_SIZE, options.seed)
         face_latents = self._encoded(faces)
@@ -172,6 +179,7 @@ class FewShotTrainer:
                 {name: latent[shown] for name, latent in face_latents.items()},
                 [part[shown] for part in untuned],
                 pictures[compared],
+                palettes[compared],
                 _unit_columns(random, 3 * _PATCH**2 + 2, _PROJECTIONS),
                 np.float32(options.learning_rate * self._decay(step)),
             )
@@ -201,13 +209,13 @@ class FewShotTrainer:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _untuned(self, latents: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """The faces before tuning: deep features, landmarks, pictures; once, not every step."""
+        """Deep features and landmarks of the faces before tuning, once and not every step."""
 
         @tf.function
         def look(batch):
             images = self._networks.synthesis(batch)["image"][-1]
-            mesh = self._face_mesh(images)
-            return [*mesh.features[_DEEP], mesh.landmarks, images]
+            mesh = self._face_mesh(losses.brightness(images))
+            return [*mesh.features[_DEEP], mesh.landmarks]
 
         count = len(latents["inputs"])
         batches = [
@@ -222,17 +230,17 @@ class FewShotTrainer:
             variable
             for variable in synthesis.trainable_variables
             if "to_rgb" not in variable.name
-            or f"block{options_last_side(synthesis)}_to_rgb" in variable.name
+            or f"block{_last_side(synthesis)}_to_rgb" in variable.name
         ]
         optimizer = keras.optimizers.Adam(options.learning_rate, options.beta_1, options.beta_2)
         optimizer.build(variables)
-        swap = np.zeros((1, style_rows(self._networks), 1), np.float32)
+        swap = np.zeros((1, int(self._networks.w_avg.shape[1]), 1), np.float32)
         swap[:, list(options.swap_rows)] = 1.0 - options.alpha
 
         @tf.function
         def train_step(
             style_latents, mixed_rows, pictures, masks, face_latents, untuned, compared,
-            projections, rate,
+            palette, projections, rate,
         ):  # fmt: skip
             optimizer.learning_rate.assign(rate)
             style_count = pictures.shape[0]
@@ -242,15 +250,13 @@ class FewShotTrainer:
                 name: tf.concat([value, face_latents[name]], axis=0)
                 for name, value in style_latents.items()
             }
-            style_mesh = self._face_mesh(tf.concat([pictures, compared], axis=0))
+            # Brightness alone: colours are for the patches to judge.
+            style_mesh = self._face_mesh(losses.brightness(tf.concat([pictures, compared], axis=0)))
             wanted = [feature[:style_count] for feature in style_mesh.features]
             grams = [gram for gram in map(losses.gram_matrix, style_mesh.features[_SHALLOW])]
             with tf.GradientTape() as tape:
                 images = synthesis(latents)["image"][-1]
-                mesh = self._face_mesh(images)
-                faces = images[style_count:]
-                # In the untuned face's colours: the style's own are not to count as a change.
-                kept = self._face_mesh(losses.with_colours_of(faces, untuned[-1]))
+                mesh = self._face_mesh(losses.brightness(images))
                 style_features = [feature[:style_count] for feature in mesh.features]
                 values = {
                     "style_l1": losses.masked_l1(images[:style_count], pictures, masks),
@@ -258,13 +264,20 @@ class FewShotTrainer:
                     "style_gram": losses.gram_distance(
                         style_features[_SHALLOW], [gram[:style_count] for gram in grams]
                     ),
-                    "content": losses.feature_distance(kept.features[_DEEP], untuned[:-2]),
-                    "landmarks": losses.l1(kept.landmarks, untuned[-2]),
+                    "content": losses.feature_distance(
+                        [feature[style_count:] for feature in mesh.features[_DEEP]], untuned[:-1]
+                    ),
+                    "landmarks": losses.l1(mesh.landmarks[style_count:], untuned[-1]),
                     "face_gram": losses.gram_distance(
                         [feature[style_count:] for feature in mesh.features[_SHALLOW]],
                         [gram[style_count:] for gram in grams],
                     ),
-                    "patches": _patch_distance(faces, compared, projections, weights.position),
+                    "patches": _patch_distance(
+                        images[style_count:], compared, projections, weights.position
+                    ),
+                    "palette": losses.palette_distance(
+                        tf.nn.avg_pool2d(images[style_count:], 2, 2, "VALID"), palette
+                    ),
                 }
                 loss = tf.add_n([getattr(weights, name) * value for name, value in values.items()])
                 if options.adversarial_weight:
@@ -290,12 +303,7 @@ class FewShotTrainer:
         return tf.add_n(terms) / len(terms)
 
 
-def style_rows(networks: Networks) -> int:
-    """Rows of the networks' latents."""
-    return int(networks.w_avg.shape[1])
-
-
-def options_last_side(synthesis: Synthesis) -> int:
+def _last_side(synthesis: Synthesis) -> int:
     """Side of the last block's feature map."""
     return synthesis.image_size // 2
 
@@ -349,19 +357,34 @@ def _prepared(images: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray,
 
 
 def _patch_distance(images, pictures, projections, position_weight):
+    """Patches of each band of detail against the style's, in units of the style's own spread.
+
+    Colours spread ten times as far as strokes; unscaled, no stroke would ever count.
+    """
     terms = []
-    for scale in _PATCH_SCALES:
+    for ours, theirs in zip(
+        losses.laplacian_bands(images, _BANDS),
+        losses.laplacian_bands(pictures, _BANDS),
+        strict=True,
+    ):
+        spread = tf.stop_gradient(tf.math.reduce_std(theirs)) + _LEAST_SPREAD
         vectors = [
-            losses.patch_vectors(
-                tf.nn.avg_pool2d(x, scale, scale, "VALID") if scale > 1 else x,
-                _PATCH,
-                _PATCH_STRIDE,
-                position_weight,
-            )
-            for x in (images, pictures)
+            losses.patch_vectors(band / spread, _PATCH, _PATCH_STRIDE, position_weight)
+            for band in (ours, theirs)
         ]
         terms.append(losses.sliced_wasserstein(*vectors, projections))
     return tf.add_n(terms) / len(terms)
+
+
+def _palettes(pictures, masks, random):
+    """Colours drawn from each picture at half its resolution, [count, _PALETTE, 3]."""
+    palettes = []
+    for picture, mask in zip(pictures, masks, strict=True):
+        colours = tf.nn.avg_pool2d(picture[np.newaxis], 2, 2, "VALID").numpy()[0]
+        inside = mask[::2, ::2, 0].astype(bool)[: colours.shape[0], : colours.shape[1]]
+        candidates = colours[inside] if inside.any() else colours.reshape(-1, 3)
+        palettes.append(candidates[random.integers(0, len(candidates), _PALETTE)])
+    return np.stack(palettes)
 
 
 def _unit_columns(random: np.random.Generator, size: int, count: int) -> np.ndarray:

@@ -50,6 +50,33 @@ def l1(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.abs(a - b))
 
 
+def brightness(image: tf.Tensor) -> tf.Tensor:
+    """A picture in shades of grey, [batch, side, side, 3], for a network that is not to see colour.
+
+    See `with_colours_of` for why.
+    """
+    luma = tf.constant(_LUMA, image.dtype)
+    return tf.repeat(tf.reduce_sum(image * luma, axis=-1, keepdims=True), 3, axis=-1)
+
+
+def laplacian_bands(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
+    """Splits a picture into bands of detail.
+
+    Args:
+      image: [batch, side, side, 3].
+      levels: Number of bands.
+
+    Returns:
+      Finest first: what each halving loses, [batch, side / 2^level, ...], and last what is left.
+    """
+    bands = []
+    for _ in range(levels - 1):
+        coarse = tf.nn.avg_pool2d(image, 2, 2, "VALID")
+        bands.append(image - tf.image.resize(coarse, image.shape[1:3]))
+        image = coarse
+    return [*bands, image]
+
+
 def pyramid_l1(images: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
     """Mean over levels of the mean absolute difference, coarse levels counting as much as fine."""
     return tf.add_n([l1(a, b) for a, b in zip(images, targets, strict=True)]) / len(images)
@@ -172,3 +199,27 @@ def sliced_wasserstein(a: tf.Tensor, b: tf.Tensor, projections: tf.Tensor) -> tf
         return tf.sort(tf.einsum("bns,sk->bkn", vectors, projections), axis=-1)
 
     return l1(ordered(a), ordered(b))
+
+
+def palette_distance(image: tf.Tensor, palette: tf.Tensor) -> tf.Tensor:
+    """How far each pixel is from the nearest colour of a palette, on average.
+
+    Distributions forgive a few pixels of any colour, people do not: a blue eye in a brown engraving
+    is the first thing they see.
+
+    Args:
+      image: [batch, side, side, 3].
+      palette: [batch, colours, 3]; no gradient flows into it.
+
+    Returns:
+      Scalar: the mean Euclidean distance to the nearest colour.
+    """
+    pixels = tf.reshape(image, (tf.shape(image)[0], -1, 3))
+    palette = tf.stop_gradient(palette)
+    # Chosen without a gradient: that of the distance to the chosen one is the same.
+    squared = (
+        tf.reduce_sum(tf.square(palette), axis=-1)[:, tf.newaxis]
+        - 2.0 * tf.matmul(tf.stop_gradient(pixels), palette, transpose_b=True)
+    )  # fmt: skip
+    nearest = tf.gather(palette, tf.argmin(squared, axis=-1), batch_dims=1)
+    return tf.reduce_mean(tf.norm(pixels - nearest + 1e-6, axis=-1))
