@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from mm_face_stylizer._keras import tf
 
 _EPSILON = 1e-3
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def with_colours_of(image: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
@@ -15,7 +14,8 @@ def with_colours_of(image: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
 
     What a feature network is to judge goes through here first: left to its own, a generator finds
     that purple eyes and pink lips please a face mesh more than right ones. Brightness alone takes
-    that freedom away, and the network still sees a natural picture.
+    that freedom away, and the network still sees a natural picture. The mean of the channels and
+    not luma, whose gradient darkens green more than blue: purple eyes again.
 
     Args:
       image: [batch, side, side, 3]; the gradient reaches its brightness.
@@ -24,9 +24,8 @@ def with_colours_of(image: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
     Returns:
       [batch, side, side, 3].
     """
-    luma = tf.constant(_LUMA, image.dtype)
-    change = tf.reduce_sum((image - tf.stop_gradient(reference)) * luma, axis=-1, keepdims=True)
-    return tf.stop_gradient(reference) + change
+    reference = tf.stop_gradient(reference)
+    return reference + tf.reduce_mean(image - reference, axis=-1, keepdims=True)
 
 
 def image_pyramid(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
@@ -55,8 +54,7 @@ def brightness(image: tf.Tensor) -> tf.Tensor:
 
     See `with_colours_of` for why.
     """
-    luma = tf.constant(_LUMA, image.dtype)
-    return tf.repeat(tf.reduce_sum(image * luma, axis=-1, keepdims=True), 3, axis=-1)
+    return tf.repeat(tf.reduce_mean(image, axis=-1, keepdims=True), 3, axis=-1)
 
 
 def laplacian_bands(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
