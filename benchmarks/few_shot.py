@@ -47,9 +47,9 @@ def _vgg_features(keras):
 def _published_step(networks, keras, tf):
     """A compiled step of the published recipe: L1, content, style, discriminator features."""
     from mm_face_stylizer.training import losses
-    from mm_face_stylizer.training.few_shot import _copied
+    from mm_face_stylizer.training.few_shot import copied
 
-    vgg, synthesis = _vgg_features(keras), _copied(networks.synthesis)
+    vgg, synthesis = _vgg_features(keras), copied(networks.synthesis)
     last = f"block{synthesis.image_size // 2}_to_rgb"
     variables = [
         v for v in synthesis.trainable_variables if "to_rgb" not in v.name or last in v.name

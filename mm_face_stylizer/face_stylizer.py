@@ -186,13 +186,7 @@ class FaceStylizer:
         Returns:
           uint8 [count, side, side, 3].
         """
-        networks = self.networks(strength)
-        results = []
-        for image in images:
-            photo = tf.constant(image[np.newaxis].astype(np.float32) / 127.5 - 1.0)
-            result = networks.synthesis(networks.latents(photo))["image"][-1][0].numpy()
-            results.append(np.clip((result + 1.0) * 127.5 + 0.5, 0, 255).astype(np.uint8))
-        return np.stack(results)
+        return self.networks(strength).reconstruct(images)
 
     def bundle(self, precision: str = "float16", strength: float = 1.0) -> TaskBundle:
         """Builds the bundle in memory.

@@ -10,7 +10,6 @@ import numpy as np
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import (
     LATENT_DIM,
-    SPATIAL_SIDES,
     MappingNetwork,
     Synthesis,
     latent_rows,
@@ -115,6 +114,24 @@ class Networks:
             faces.append(np.clip(face.numpy(), -1.0, 1.0))
         return np.concatenate(faces)
 
+    def reconstruct(self, photos: np.ndarray, spatial: bool = True) -> np.ndarray:
+        """Encodes photos and synthesises them again.
+
+        Args:
+          photos: uint8 [count, side, side, 3].
+          spatial: Whether the spatial latents are used.
+
+        Returns:
+          uint8 [count, side, side, 3].
+        """
+        results = []
+        for start in range(0, len(photos), 16):
+            latents = self.latents(from_pixels(photos[start : start + 16]))
+            if not spatial:
+                latents = {"inputs": latents["inputs"]}
+            results.append(to_pixels(self.synthesis(latents)["image"][-1].numpy()))
+        return np.concatenate(results)
+
     def weights(self) -> dict[str, np.ndarray]:
         """All weights by network and layer, float32, `w_avg` included."""
         weights = {_W_AVG: np.asarray(self.w_avg, np.float32)}
@@ -153,9 +170,15 @@ class Networks:
                 variable.assign(value.astype(np.float32))
         return dataclasses.replace(networks, w_avg=weights[_W_AVG].astype(np.float32))
 
-    def spatial_names(self) -> tuple[str, ...]:
-        """Names of the spatial latents, empty for the published pure w+ network."""
-        return tuple(f"spatial_{side}" for side in SPATIAL_SIDES) if self.config.spatial else ()
+
+def from_pixels(photos: np.ndarray) -> tf.Tensor:
+    """Pictures of uint8 as float32 in [-1, 1]."""
+    return tf.constant(photos.astype(np.float32) / 127.5 - 1.0)
+
+
+def to_pixels(images: np.ndarray) -> np.ndarray:
+    """Pictures in about [-1, 1] as uint8, what lies outside cut off."""
+    return np.clip((images + 1.0) * 127.5 + 0.5, 0, 255).astype(np.uint8)
 
 
 def named_weights(model: keras.Model) -> dict[str, tf.Variable]:

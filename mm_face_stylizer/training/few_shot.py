@@ -17,7 +17,7 @@ import numpy as np
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import Synthesis
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.networks import Networks, named_weights
+from mm_face_stylizer.networks import Networks, from_pixels, named_weights
 from mm_face_stylizer.training import losses
 
 _BANK_SIZE = 48
@@ -163,7 +163,7 @@ class FewShotTrainer:
         face_latents = self._encoded(faces)
         untuned = self._untuned(face_latents)
         mixed_rows = self._networks.random_latents(_BANK_SIZE, options.seed + 1).numpy()
-        synthesis = _copied(self._networks.synthesis)
+        synthesis = copied(self._networks.synthesis)
         train_step = self._compile(synthesis)
         history: dict[str, list[float]] = {}
         for step in range(options.steps):
@@ -324,14 +324,15 @@ def interpolated(base: Synthesis, tuned: Synthesis, strength: float) -> Synthesi
     """
     if not 0.0 <= strength <= 1.0:
         raise ValueError(f"strength must be between 0 and 1, but it is {strength}.")
-    result = _copied(base)
+    result = copied(base)
     target = named_weights(tuned)
     for name, variable in named_weights(result).items():
         variable.assign_add(strength * (target[name] - variable))
     return result
 
 
-def _copied(synthesis: Synthesis) -> Synthesis:
+def copied(synthesis: Synthesis) -> Synthesis:
+    """A network of the same configuration with the same weights."""
     copy = Synthesis.from_config(synthesis.get_config())
     copy.build()
     source = named_weights(synthesis)
@@ -352,7 +353,7 @@ def _prepared(images: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray,
         else cv2.inpaint(image, np.uint8(~mask), 3, cv2.INPAINT_TELEA)
         for image, mask in zip(images, masks, strict=True)
     ]
-    pictures = np.stack(filled).astype(np.float32) / 127.5 - 1.0
+    pictures = from_pixels(np.stack(filled)).numpy()
     return pictures, masks[..., np.newaxis].astype(np.float32)
 
 

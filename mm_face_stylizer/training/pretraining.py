@@ -26,6 +26,7 @@ from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM, Synthesis, block_
 from mm_face_stylizer.models.discriminator import Discriminator
 from mm_face_stylizer.models.encoder import EncoderConfig, build_encoder
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+from mm_face_stylizer.networks import from_pixels, to_pixels
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.portraits import Portraits
 
@@ -398,12 +399,10 @@ class Pretraining:
         """
         results = []
         for start in range(0, len(images), 16):
-            photos = images[start : start + 16].astype(np.float32) / 127.5 - 1.0
-            latents = self.latents(tf.constant(photos))
+            latents = self.latents(from_pixels(images[start : start + 16]))
             if not spatial:
                 latents = {"inputs": latents["inputs"]}
-            finest_image = self.synthesis(latents, finest=finest)["image"][-1].numpy()
-            results.append(np.clip((finest_image + 1.0) * 127.5 + 0.5, 0, 255).astype(np.uint8))
+            results.append(to_pixels(self.synthesis(latents, finest=finest)["image"][-1].numpy()))
         return np.concatenate(results)
 
     def _draw(self, step: int) -> None:

@@ -18,7 +18,13 @@ from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.evaluation import evaluate_reconstructions
 from mm_face_stylizer.models.blaze_stylegan import MappingNetwork, latent_rows
-from mm_face_stylizer.networks import Networks, NetworksConfig, named_weights
+from mm_face_stylizer.networks import (
+    Networks,
+    NetworksConfig,
+    from_pixels,
+    named_weights,
+    to_pixels,
+)
 from mm_face_stylizer.preset import Preset, save_preset
 from mm_face_stylizer.training.latent_prior import fit_mapping
 from mm_face_stylizer.training.portraits import Portraits
@@ -78,9 +84,10 @@ def release(
     # Measured on the weights as they are on disk, float16 and all.
     networks = preset.networks()
     photos = portraits.held_out()
-    reconstructions = reconstruct(networks, photos)
+    reconstructions = networks.reconstruct(photos)
     metrics = evaluate_reconstructions(photos, reconstructions, face_models)
-    _draw(networks, portraits, folder)
+    # Beside the preset and not in it: portraits are not ours to ship.
+    _draw(networks, portraits, folder.with_name(f"{provenance.name}_sheet.png"))
     card = {
         "name": provenance.name,
         "licence": "Apache-2.0",
@@ -95,17 +102,6 @@ def release(
         "metrics": {"held_out_reconstruction": dataclasses.asdict(metrics)},
     }
     return save_preset(folder, networks, card, overwrite=True)
-
-
-def reconstruct(networks: Networks, photos: np.ndarray, spatial: bool = True) -> np.ndarray:
-    """Encodes and synthesises photos, uint8 [count, side, side, 3] both ways."""
-    results = []
-    for start in range(0, len(photos), 16):
-        latents = networks.latents(_scaled(photos[start : start + 16]))
-        if not spatial:
-            latents = {"inputs": latents["inputs"]}
-        results.append(_pixels(networks.synthesis(latents)["image"][-1].numpy()))
-    return np.concatenate(results)
 
 
 def _centred(run: Pretraining, portraits: Portraits) -> Networks:
@@ -136,33 +132,25 @@ def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarra
     step = -1 if mirrored else 1
     return np.concatenate(
         [
-            encode(_scaled(photos[start : start + 32, :, ::step])).numpy()
+            encode(from_pixels(photos[start : start + 32, :, ::step])).numpy()
             for start in range(0, len(photos), 32)
         ]
     )
 
 
-def _scaled(photos: np.ndarray) -> tf.Tensor:
-    return tf.constant(photos.astype(np.float32) / 127.5 - 1.0)
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    return np.clip((images + 1.0) * 127.5 + 0.5, 0, 255).astype(np.uint8)
-
-
-def _draw(networks: Networks, portraits: Portraits, folder: pathlib.Path) -> None:
+def _draw(networks: Networks, portraits: Portraits, path: pathlib.Path) -> None:
     photos = portraits.held_out(_SHEET_SIZE)
-    rebuilt = reconstruct(networks, photos)
+    rebuilt = networks.reconstruct(photos)
     rows, captions = [], []
     for start in range(0, len(photos), 8):
         rows += [photos[start : start + 8], rebuilt[start : start + 8]]
         captions += ["held-out portraits", "reconstructed"]
-    rows.append(reconstruct(networks, photos[:8], spatial=False))
+    rows.append(networks.reconstruct(photos[:8], spatial=False))
     captions.append("the first row from w+ alone")
-    faces = _pixels(networks.generated_faces(8, seed=0, encoded=False))
-    rows += [faces, _pixels(networks.generated_faces(8, seed=0))]
+    faces = to_pixels(networks.generated_faces(8, seed=0, encoded=False))
+    rows += [faces, to_pixels(networks.generated_faces(8, seed=0))]
     captions += ["random latents", "the same faces, encoded and synthesised again"]
-    ContactSheet(rows, captions).save(folder / "sheet.png", overwrite=True)
+    ContactSheet(rows, captions).save(path, overwrite=True)
 
 
 def _data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:

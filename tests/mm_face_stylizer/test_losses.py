@@ -68,6 +68,40 @@ def test_patch_vectors_know_their_place():
     np.testing.assert_allclose(vectors[0, -1, 75:], [2, 2])
 
 
+def test_only_brightness_passes_and_evenly():
+    image, reference = _random(1, 8, 8, 3), _random(1, 8, 8, 3, seed=1)
+    mixed = losses.with_colours_of(image, reference)
+    np.testing.assert_allclose(
+        tf.reduce_mean(mixed, axis=-1), tf.reduce_mean(image, axis=-1), atol=1e-5
+    )
+    chroma = reference - tf.reduce_mean(reference, axis=-1, keepdims=True)
+    found = mixed - tf.reduce_mean(mixed, axis=-1, keepdims=True)
+    np.testing.assert_allclose(found, chroma, atol=1e-5)
+    for look in (lambda x: losses.with_colours_of(x, reference), losses.brightness):
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            total = tf.reduce_sum(look(image) * _random(1, 8, 8, 3, seed=2))
+        gradient = tape.gradient(total, image)
+        np.testing.assert_allclose(gradient[..., 0], gradient[..., 2], atol=1e-5)
+        assert np.abs(gradient).max() > 0.1
+
+
+def test_laplacian_bands_add_up():
+    image = _random(1, 16, 16, 3)
+    fine, middle, rest = losses.laplacian_bands(image, 3)
+    assert [band.shape[1] for band in (fine, middle, rest)] == [16, 8, 4]
+    again = fine + tf.image.resize(middle + tf.image.resize(rest, (8, 8)), (16, 16))
+    np.testing.assert_allclose(again, image, atol=1e-5)
+    assert not np.any(np.abs(losses.laplacian_bands(tf.ones((1, 16, 16, 3)), 3)[0]) > 1e-6)
+
+
+def test_palette_distance_is_to_the_nearest_colour():
+    palette = tf.constant([[[1.0, 0, 0], [0, 0, 1.0]]])
+    image = np.zeros((1, 2, 2, 3), np.float32)
+    image[0, 0, :, 0] = 1.0  # Two pixels in the palette, two black ones at distance 1.
+    assert losses.palette_distance(tf.constant(image), palette).numpy() == pytest.approx(0.5, 1e-3)
+
+
 def test_adversarial_losses_pull_apart():
     high, low = tf.constant([5.0]), tf.constant([-5.0])
     assert losses.discriminator_loss(high, low) < losses.discriminator_loss(low, high)
