@@ -35,7 +35,6 @@ _LOG_EVERY = 20
 _SHEET_EVERY = 400
 _CLIP_NORM = 5.0
 _WARM_UP_STEPS = 100
-_LANDMARK_WEIGHT = 2.0
 # Of the peak rate: stages change what is learned, and the last one still has to learn.
 _FINAL_RATE = 0.15
 # Constant, as a fraction of the peak: it joins late and must keep up until the end.
@@ -50,6 +49,8 @@ class Stage:
       image_size: Side in pixels of the finest image that is trained.
       steps: Number of steps.
       perceptual_weight: Weight of the face-mesh feature distance.
+      landmark_weight: Weight of the landmarks' mean distance, as a fraction of the side; without
+        `perceptual_weight` it does not count.
       perceptual_images: Pictures of each batch for which it is computed.
       adversarial_share: Norm of the adversarial gradient with respect to the finest image, as a
         fraction of the norm of all other losses' gradient. 0 leaves the discriminator untouched.
@@ -62,6 +63,7 @@ class Stage:
     image_size: int
     steps: int
     perceptual_weight: float = 0.0
+    landmark_weight: float = 2.0
     perceptual_images: int = 8
     adversarial_share: float = 0.0
     frozen_statistics: bool = False
@@ -96,6 +98,16 @@ DEFAULT_STAGES = (
         perceptual_images=6,
         frozen_statistics=True,
         spatial_dropout=0.3,
+    ),
+    # Expressions last: small changes, which matter more to people than to L1.
+    Stage(
+        256,
+        700,
+        perceptual_weight=0.2,
+        landmark_weight=8.0,
+        perceptual_images=10,
+        frozen_statistics=True,
+        spatial_dropout=0.2,
     ),
 )
 
@@ -330,7 +342,7 @@ class Pretraining:
                     )
                     values["landmarks"] = losses.l1(seen.landmarks, wanted.landmarks)
                     loss += stage.perceptual_weight * values["features"]
-                    loss += _LANDMARK_WEIGHT * values["landmarks"]
+                    loss += stage.landmark_weight * values["landmarks"]
             gradients = loss_tape.gradient(loss, outputs)
             if stage.adversarial_share:
                 adversarial, extra = self._adversarial(outputs[-1], target, crop, gradients[-1])
