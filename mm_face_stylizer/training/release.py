@@ -17,6 +17,7 @@ import numpy as np
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.evaluation import evaluate_reconstructions
+from mm_face_stylizer.export import export_stylizer
 from mm_face_stylizer.models.blaze_stylegan import MappingNetwork, latent_rows
 from mm_face_stylizer.networks import (
     Networks,
@@ -31,6 +32,7 @@ from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.pretraining import Pretraining
 from task_bundle.face_models import FaceModels
 from task_bundle.files import atomic_write
+from task_bundle.model import describe
 
 _SHEET_SIZE = 32
 
@@ -98,6 +100,7 @@ def release(
         "steps": run.step,
         "stages": [dataclasses.asdict(stage) for stage in run.options.stages],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}",
+        "macs": describe(export_stylizer(networks, "float32")).macs,
         "data": _data_card(portraits, provenance, folder),
         "metrics": {"held_out_reconstruction": dataclasses.asdict(metrics)},
     }
