@@ -281,7 +281,7 @@ class Pretraining:
                 bar.update()
                 if on_step is not None:
                     on_step(step + 1, values)
-                if (step + 1) % _LOG_EVERY == 0:
+                if (step + 1) % _LOG_EVERY == 0 or step + 1 == total:
                     bar.set_postfix(self._log(step + 1, history))
                     history = []
                 if (step + 1) % _SHEET_EVERY == 0 or step + 1 == total:

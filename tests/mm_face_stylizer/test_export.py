@@ -14,7 +14,7 @@ _FORBIDDEN = ("VAR_HANDLE", "CALL_ONCE", "READ_VARIABLE", "RANDOM", "WHILE", "IF
 def networks():
     networks = tiny_networks()
     # Untrained encoders give all but constant pictures.
-    networks.w_avg[:] = 0.3 * np.random.default_rng(0).standard_normal(networks.w_avg.shape)
+    networks.w_avg[:] = 3.0 * np.random.default_rng(0).standard_normal(networks.w_avg.shape)
     return networks
 
 

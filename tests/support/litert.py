@@ -12,7 +12,9 @@ def run_litert(model: bytes, *inputs: np.ndarray) -> list[np.ndarray]:
     """Runs a flatbuffer on inputs in the order of its signature."""
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
-    for detail, value in zip(interpreter.get_input_details(), inputs, strict=True):
+    # The converter orders inputs as it likes; their names are numbered.
+    details = sorted(interpreter.get_input_details(), key=lambda detail: detail["name"])
+    for detail, value in zip(details, inputs, strict=True):
         interpreter.set_tensor(detail["index"], np.asarray(value, detail["dtype"]))
     interpreter.invoke()
     return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
