@@ -13,8 +13,10 @@ _FORBIDDEN = ("VAR_HANDLE", "CALL_ONCE", "READ_VARIABLE", "RANDOM", "WHILE", "IF
 @pytest.fixture(scope="module")
 def networks():
     networks = tiny_networks()
-    # Untrained encoders give all but constant pictures.
-    networks.w_avg[:] = 3.0 * np.random.default_rng(0).standard_normal(networks.w_avg.shape)
+    # Untrained networks give all but constant pictures.
+    networks.w_avg[:] = np.random.default_rng(0).standard_normal(networks.w_avg.shape)
+    (kernel,) = [v for v in networks.synthesis.weights if "block32_to_rgb/kernel" in v.name]
+    kernel.assign(30 * kernel)
     return networks
 
 
@@ -23,7 +25,7 @@ def photo():
     return np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-4), ("float16", 3e-3)])
+@pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-4), ("float16", 5e-3)])
 def test_the_export_equals_keras(networks, photo, precision, atol):
     exported = assert_same_as_litert(Stylizer(networks), [photo], atol, precision)
     check_stylizer(exported)
