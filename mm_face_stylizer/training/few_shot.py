@@ -258,7 +258,7 @@ class FewShotTrainer:
             # Brightness alone: colours are for the patches to judge.
             style_mesh = self._face_mesh(losses.brightness(tf.concat([pictures, compared], axis=0)))
             wanted = [feature[:style_count] for feature in style_mesh.features]
-            grams = [gram for gram in map(losses.gram_matrix, style_mesh.features[_SHALLOW])]
+            grams = [losses.gram_matrix(feature) for feature in style_mesh.features[_SHALLOW]]
             with tf.GradientTape() as tape:
                 images = synthesis(latents)["image"][-1]
                 inner = inside * images + (1.0 - inside) * tf.stop_gradient(images)

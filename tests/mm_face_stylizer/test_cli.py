@@ -5,15 +5,12 @@ import time
 
 import numpy as np
 import pytest
+from native import native
 from PIL import Image
 
 from mm_face_stylizer.cli import main
 from task_bundle import TaskBundle
 from task_bundle.images import load_image
-from task_bundle.mediapipe_import import import_mediapipe
-
-_HAS_NATIVE = hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
-native = pytest.mark.skipif(not _HAS_NATIVE, reason="this mediapipe has no FaceStylizer")
 
 
 @pytest.fixture(scope="module")

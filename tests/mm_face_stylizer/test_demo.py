@@ -1,20 +1,17 @@
 import numpy as np
-import pytest
+from native import native
 
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.demo import Demo, portrait
 from task_bundle import TaskBundle
 from task_bundle.images import load_image
-from task_bundle.mediapipe_import import import_mediapipe
-
-_HAS_NATIVE = hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
 
 
 def test_the_portrait_is_grace_hopper(grace_hopper):
     np.testing.assert_array_equal(portrait(), grace_hopper)
 
 
-@pytest.mark.skipif(not _HAS_NATIVE, reason="this mediapipe has no FaceStylizer")
+@native
 def test_the_demo_writes_what_it_promises(tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["demo", "--output", str(out), "--style", "comic", "--steps", "2"]

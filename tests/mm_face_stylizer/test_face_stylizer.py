@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+from native import native
 
 import mm_face_stylizer as mm
 from mm_face_stylizer._keras import tf
@@ -14,8 +15,6 @@ from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.stylizer import FaceStylizer as TaskStylizer
 
 _MODEL = mm.SupportedModels.BLAZE_FACE_STYLIZER_256
-_HAS_NATIVE = hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
-native = pytest.mark.skipif(not _HAS_NATIVE, reason="this mediapipe has no FaceStylizer")
 
 
 @pytest.fixture(scope="module")

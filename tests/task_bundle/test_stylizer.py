@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
+from native import HAS_NATIVE, native
 
 from task_bundle.alignment import FaceFinder
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError, ImageError
-from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.stylizer import FaceStylizer
-
-_HAS_NATIVE = hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
-native = pytest.mark.skipif(not _HAS_NATIVE, reason="this mediapipe has no FaceStylizer")
 
 
 @native
@@ -41,7 +38,7 @@ def test_a_file_that_is_no_bundle(tmp_path):
         FaceStylizer.create_from_model_path(tmp_path / "x.task")
 
 
-@pytest.mark.skipif(_HAS_NATIVE, reason="this mediapipe has FaceStylizer")
+@pytest.mark.skipif(HAS_NATIVE, reason="this mediapipe has FaceStylizer")
 def test_without_the_native_task_the_error_says_what_to_install(make_stylizer, face_models):
     with pytest.raises(ImportError, match="0.10.21"):
         FaceStylizer.create_from_bundle(TaskBundle.build(make_stylizer(256), face_models))
