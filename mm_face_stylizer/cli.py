@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import shlex
@@ -188,6 +189,11 @@ def _add_pretrain(commands) -> None:
     )
     pretrain.add_argument("--name", default=DEFAULT_PRESET, help="name of the preset")
     pretrain.add_argument(
+        "--start-from",
+        metavar="PRESET",
+        help="go on from this preset, a name or a folder, with the shorter refining schedule",
+    )
+    pretrain.add_argument(
         "--face-landmarker",
         type=pathlib.Path,
         metavar="X.task",
@@ -298,23 +304,42 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _pretrain(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+    from mm_face_stylizer.preset import Preset
     from mm_face_stylizer.training.portraits import Portraits
-    from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions
+    from mm_face_stylizer.training.pretraining import (
+        REFINEMENT_RATE,
+        REFINEMENT_STAGES,
+        Pretraining,
+        PretrainingOptions,
+    )
     from mm_face_stylizer.training.release import Provenance, release
     from task_bundle.face_models import find_face_models
 
+    start = Preset.find(arguments.start_from) if arguments.start_from else None
     face_models = find_face_models(arguments.face_landmarker)
     portraits = Portraits(arguments.data, arguments.output / "cache")
     options = PretrainingOptions(
-        seed=arguments.seed, conv_dtype="bfloat16" if arguments.bfloat16 else "float32"
+        seed=arguments.seed,
+        conv_dtype="bfloat16" if arguments.bfloat16 else "float32",
     )
-    run = Pretraining(options, portraits, FaceMeshFeatures(face_models.landmarks), arguments.output)
+    if start:
+        options = dataclasses.replace(
+            options, stages=REFINEMENT_STAGES, learning_rate=REFINEMENT_RATE
+        )
+    run = Pretraining(
+        options,
+        portraits,
+        FaceMeshFeatures(face_models.landmarks),
+        arguments.output,
+        start.networks() if start else None,
+    )
     run.run()
     provenance = Provenance(
         name=arguments.name,
         command=shlex.join([_PROGRAM, *sys.argv[1:]]),
         commit=_commit(),
         data_list=arguments.data_list,
+        start=start.card if start else None,
     )
     folder = arguments.output / arguments.name
     release(run, portraits, provenance, folder, face_models)

@@ -45,7 +45,7 @@ class Networks:
       synthesis: Latents to a pyramid of images in about [-1, 1].
       mapping: Noise to w+ latents.
       discriminator: Image to logits.
-      w_avg: Mean latent, float32 [1, rows, 512].
+      w_avg: Mean latent, float32 [1, rows, 512]; a variable while it is trained.
     """
 
     config: NetworksConfig
@@ -53,11 +53,16 @@ class Networks:
     synthesis: Synthesis
     mapping: MappingNetwork
     discriminator: Discriminator
-    w_avg: np.ndarray
+    w_avg: np.ndarray | tf.Variable
 
     @classmethod
-    def build(cls, config: NetworksConfig) -> Networks:
-        """Builds untrained networks; the global seed decides their weights."""
+    def build(cls, config: NetworksConfig, conv_dtype: str = "float32") -> Networks:
+        """Builds untrained networks; the global seed decides their weights.
+
+        Args:
+          config: What to build.
+          conv_dtype: Precision of the synthesis network's convolutions, `float32` or `bfloat16`.
+        """
         rows = latent_rows(config.image_size)
         encoder = build_encoder(
             EncoderConfig(
@@ -68,7 +73,7 @@ class Networks:
                 synthesis_width=config.width,
             )
         )
-        synthesis = Synthesis(config.image_size, width=config.width)
+        synthesis = Synthesis(config.image_size, width=config.width, conv_dtype=conv_dtype)
         mapping = MappingNetwork(rows)
         discriminator = Discriminator(config.width)
         for network in (synthesis, mapping, discriminator):
@@ -76,16 +81,17 @@ class Networks:
         w_avg = np.zeros((1, rows, LATENT_DIM), np.float32)
         return cls(config, encoder, synthesis, mapping, discriminator, w_avg)
 
-    def latents(self, photos: tf.Tensor) -> dict[str, tf.Tensor]:
+    def latents(self, photos: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """Encodes photos to what `synthesis` takes.
 
         Args:
           photos: [batch, side, side, 3] in [-1, 1].
+          training: Whether batch normalisation uses, and keeps, the statistics of this batch.
 
         Returns:
           `inputs` with `w_avg` added, and the spatial latents if there are any.
         """
-        latents = dict(self.encoder(photos, training=False))
+        latents = dict(self.encoder(photos, training=training))
         return latents | {"inputs": latents["inputs"] + self.w_avg}
 
     def random_latents(self, count: int, seed: int) -> tf.Tensor:
@@ -114,22 +120,26 @@ class Networks:
             faces.append(np.clip(face.numpy(), -1.0, 1.0))
         return np.concatenate(faces)
 
-    def reconstruct(self, photos: np.ndarray, spatial: bool = True) -> np.ndarray:
+    def reconstruct(
+        self, photos: np.ndarray, spatial: bool = True, finest: int | None = None
+    ) -> np.ndarray:
         """Encodes photos and synthesises them again.
 
         Args:
           photos: uint8 [count, side, side, 3].
           spatial: Whether the spatial latents are used.
+          finest: Side in pixels of the result, the network's own if None.
 
         Returns:
-          uint8 [count, side, side, 3].
+          uint8 [count, finest, finest, 3].
         """
         results = []
         for start in range(0, len(photos), 16):
             latents = self.latents(from_pixels(photos[start : start + 16]))
             if not spatial:
                 latents = {"inputs": latents["inputs"]}
-            results.append(to_pixels(self.synthesis(latents)["image"][-1].numpy()))
+            image = self.synthesis(latents, finest=finest)["image"][-1]
+            results.append(to_pixels(image.numpy()))
         return np.concatenate(results)
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -152,7 +162,29 @@ class Networks:
           ValueError: A weight is missing, left over, or of the wrong shape.
         """
         networks = cls.build(config)
-        expected = set(networks.weights())
+        networks._fill(weights)
+        return dataclasses.replace(networks, w_avg=weights[_W_AVG].astype(np.float32))
+
+    def assign(self, other: Networks) -> Networks:
+        """Takes over another's weights, into the same variables.
+
+        Args:
+          other: Networks of the same configuration.
+
+        Returns:
+          These networks, with the other's `w_avg`.
+
+        Raises:
+          ValueError: The configurations differ.
+        """
+        if other.config != self.config:
+            raise ValueError(f"Weights of {other.config} do not fit {self.config}.")
+        weights = other.weights()
+        self._fill(weights)
+        return dataclasses.replace(self, w_avg=weights[_W_AVG])
+
+    def _fill(self, weights: Mapping[str, np.ndarray]) -> None:
+        expected = set(self.weights())
         if expected != set(weights):
             missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
             raise ValueError(
@@ -160,7 +192,7 @@ class Networks:
                 f"all), unknown {unknown[:3]} ({len(unknown)} in all)."
             )
         for part in ("encoder", "synthesis", "mapping", "discriminator"):
-            for name, variable in named_weights(getattr(networks, part)).items():
+            for name, variable in named_weights(getattr(self, part)).items():
                 value = weights[f"{part}/{name}"]
                 if tuple(variable.shape) != value.shape:
                     raise ValueError(
@@ -168,7 +200,6 @@ class Networks:
                         f"{tuple(variable.shape)}."
                     )
                 variable.assign(value.astype(np.float32))
-        return dataclasses.replace(networks, w_avg=weights[_W_AVG].astype(np.float32))
 
 
 def from_pixels(photos: np.ndarray) -> tf.Tensor:

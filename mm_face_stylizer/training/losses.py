@@ -80,6 +80,21 @@ def pyramid_l1(images: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.
     return tf.add_n([l1(a, b) for a, b in zip(images, targets, strict=True)]) / len(images)
 
 
+def colour_error(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Mean squared difference of the pictures at a quarter of their side.
+
+    L1 gives up what is rare, for it costs no more the further it is off: green hats turn blue and
+    pink hair blond. Squared, one wrong hat outweighs a hundred slightly wrong walls. Shrunken,
+    because squared errors of fine detail would only blur it.
+
+    Args:
+      image: [batch, side, side, 3].
+      target: A picture of the same shape.
+    """
+    difference = tf.nn.avg_pool2d(image - target, 4, 4, "VALID")
+    return tf.reduce_mean(tf.square(difference))
+
+
 def feature_distance(features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
     """L1 between feature maps, each layer relative to its target's mean magnitude.
 

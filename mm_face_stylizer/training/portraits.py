@@ -14,6 +14,7 @@ from task_bundle.images import load_image
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _HELD_OUT_EVERY = 10
+_HUE_SHARE = 0.4
 
 
 def is_held_out(name: str) -> bool:
@@ -124,16 +125,26 @@ class Portraits:
         return PortraitBatch(images=images, colour=_colour_changes(random, size))
 
 
+def _hue_rotations(angles: np.ndarray) -> np.ndarray:
+    """Rotations of RGB about the grey axis, [count, 3, 3] (Rodrigues' formula)."""
+    axis = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3.0)
+    cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
+    return cosine * np.eye(3) + (1.0 - cosine) / 3.0 + sine * axis
+
+
 def _colour_changes(random: np.random.Generator, size: int) -> np.ndarray:
     """Half of the pictures keep their colours; the others change saturation, gain and offset.
 
-    Styles are drawn in palettes no photo has, and the encoder must read them too.
+    Two in five of those change their hue as well, all round the circle. Styles are drawn in
+    palettes no photo has; and a network that hardly sees green finds that hats may as well be blue.
     """
     luma = np.array([0.299, 0.587, 0.114])
     saturation = random.uniform(0.0, 1.5, (size, 1, 1))
     gain = random.uniform(0.75, 1.2, (size, 1, 1)) * random.uniform(0.9, 1.1, (size, 3, 1))
     offset = random.uniform(-0.15, 0.15, (size, 1, 1)) + random.uniform(-0.05, 0.05, (size, 3, 1))
     matrix = gain * (saturation * np.eye(3) + (1.0 - saturation) * luma)
+    angles = random.uniform(-np.pi, np.pi, size) * (random.random(size) < _HUE_SHARE)
+    matrix = matrix @ _hue_rotations(angles)
     changed = np.concatenate([matrix, offset], axis=2)
     unchanged = np.broadcast_to(np.eye(3, 4), changed.shape)
     keep = random.random((size, 1, 1)) < 0.5

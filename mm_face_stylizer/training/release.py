@@ -11,30 +11,28 @@ import os
 import pathlib
 import platform
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.evaluation import evaluate_reconstructions
 from mm_face_stylizer.export import export_stylizer
-from mm_face_stylizer.models.blaze_stylegan import MappingNetwork, latent_rows
-from mm_face_stylizer.networks import (
-    Networks,
-    NetworksConfig,
-    from_pixels,
-    named_weights,
-    to_pixels,
-)
+from mm_face_stylizer.networks import Networks, from_pixels, named_weights
 from mm_face_stylizer.preset import Preset, save_preset
 from mm_face_stylizer.training.latent_prior import fit_mapping
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.pretraining import Pretraining
+from mm_face_stylizer.training.reconstruction_sheet import reconstruction_sheet
 from task_bundle.face_models import FaceModels
 from task_bundle.files import atomic_write
 from task_bundle.model import describe
 
 _SHEET_SIZE = 32
+_ANCESTOR_FIELDS = (
+    "name", "released", "command", "commit", "start", "seed", "steps", "stages", "history",
+    "sha256",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +44,14 @@ class Provenance:
       command: Command line that trained it.
       commit: Commit of the code.
       data_list: CSV with the columns file, source, licence; None if there is none.
+      start: Card of the preset that the run started from; None if it started from noise.
     """
 
     name: str
     command: str
     commit: str
     data_list: pathlib.Path | None = None
+    start: dict[str, Any] | None = None
 
 
 def release(
@@ -89,13 +89,15 @@ def release(
     reconstructions = networks.reconstruct(photos)
     metrics = evaluate_reconstructions(photos, reconstructions, face_models)
     # Beside the preset and not in it: portraits are not ours to ship.
-    _draw(networks, portraits, folder.with_name(f"{provenance.name}_sheet.png"))
+    sheet = reconstruction_sheet(networks, portraits.held_out(_SHEET_SIZE), generated=True)
+    sheet.save(folder.with_name(f"{provenance.name}_sheet.png"), overwrite=True)
     card = {
         "name": provenance.name,
         "licence": "Apache-2.0",
         "released": datetime.date.today().isoformat(),
         "command": provenance.command,
         "commit": provenance.commit,
+        "start": provenance.start and _ancestor(provenance.start),
         "seed": run.options.seed,
         "steps": run.step,
         "stages": [dataclasses.asdict(stage) for stage in run.options.stages],
@@ -107,22 +109,15 @@ def release(
     return save_preset(folder, networks, card, overwrite=True)
 
 
+def _ancestor(card: dict[str, Any]) -> dict[str, Any]:
+    """What a card says about the preset that training started from, and that one's ancestors."""
+    return {name: card[name] for name in _ANCESTOR_FIELDS if name in card}
+
+
 def _centred(run: Pretraining, portraits: Portraits) -> Networks:
     """The run's networks, with the mean of all latents moved from the encoder into `w_avg`."""
-    config = NetworksConfig(run.options.image_size, True, run.options.width)
-    mapping = MappingNetwork(latent_rows(run.options.image_size))
-    mapping.build()
     # A plain float32 copy: precision of the convolutions is a matter of the run.
-    networks = Networks.build(config)
-    for target, source in (
-        (networks.encoder, run.encoder),
-        (networks.synthesis, run.synthesis),
-        (networks.discriminator, run.discriminator),
-    ):
-        values = named_weights(source)
-        for name, variable in named_weights(target).items():
-            variable.assign(values[name])
-    networks = dataclasses.replace(networks, w_avg=run.w_avg.numpy(), mapping=mapping)
+    networks = Networks.from_weights(run.networks.config, run.networks.weights())
     mean = _w_plus(networks, portraits.training(), False).mean(axis=0, keepdims=True)
     shift = mean - networks.w_avg
     bias = named_weights(networks.encoder)["latent/bias"]
@@ -139,21 +134,6 @@ def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarra
             for start in range(0, len(photos), 32)
         ]
     )
-
-
-def _draw(networks: Networks, portraits: Portraits, path: pathlib.Path) -> None:
-    photos = portraits.held_out(_SHEET_SIZE)
-    rebuilt = networks.reconstruct(photos)
-    rows, captions = [], []
-    for start in range(0, len(photos), 8):
-        rows += [photos[start : start + 8], rebuilt[start : start + 8]]
-        captions += ["held-out portraits", "reconstructed"]
-    rows.append(networks.reconstruct(photos[:8], spatial=False))
-    captions.append("the first row from w+ alone")
-    faces = to_pixels(networks.generated_faces(8, seed=0, encoded=False))
-    rows += [faces, to_pixels(networks.generated_faces(8, seed=0))]
-    captions += ["random latents", "the same faces, encoded and synthesised again"]
-    ContactSheet(rows, captions).save(path, overwrite=True)
 
 
 def _data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:

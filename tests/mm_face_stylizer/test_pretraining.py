@@ -42,7 +42,9 @@ def _run(options, portraits, mesh, folder):
 
 
 def _parameters(run):
-    return [value.numpy() for value in (*run.encoder.weights, *run.synthesis.weights, run.w_avg)]
+    networks = run.networks
+    variables = (*networks.encoder.weights, *networks.synthesis.weights, networks.w_avg)
+    return [variable.numpy() for variable in variables]
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +60,13 @@ def test_every_network_learns(finished, portraits, mesh, tmp_path):
         changed = [
             np.any(a.numpy() != b.numpy())
             for a, b in zip(
-                getattr(run, name).trainable_variables,
-                getattr(fresh, name).trainable_variables,
+                getattr(run.networks, name).trainable_variables,
+                getattr(fresh.networks, name).trainable_variables,
                 strict=True,
             )
         ]
         assert np.mean(changed) > 0.9, name
-    assert np.any(run.w_avg.numpy())
+    assert np.any(run.networks.w_avg.numpy())
 
 
 def test_the_same_seed_gives_the_same_weights(finished, portraits, mesh, tmp_path):
@@ -142,7 +144,7 @@ def test_release_centres_the_latents_and_keeps_the_pictures(finished, portraits,
     preset = release(run, portraits, provenance, tmp_path / "tiny", mapping_rounds=2)
     networks = preset.networks()
     photos = portraits.held_out()
-    difference = networks.reconstruct(photos).astype(int) - run.reconstruct(photos)
+    difference = networks.reconstruct(photos).astype(int) - run.networks.reconstruct(photos)
     assert np.abs(difference).mean() < 2  # float16
     from mm_face_stylizer.training.release import _w_plus
 
@@ -156,6 +158,6 @@ def test_release_centres_the_latents_and_keeps_the_pictures(finished, portraits,
 
 def test_a_loss_that_is_not_finite_ends_the_run(portraits, mesh, tmp_path):
     run = Pretraining(_OPTIONS, portraits, mesh, tmp_path)
-    run.w_avg.assign(run.w_avg * np.nan)
+    run.networks.w_avg.assign(run.networks.w_avg * np.nan)
     with pytest.raises(FloatingPointError, match="step 0"):
         run.run()
