@@ -333,7 +333,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         arguments.output,
         start.networks() if start else None,
     )
-    run.run()
+    # Before the training: hours later the checkout may be at another commit.
     provenance = Provenance(
         name=arguments.name,
         command=shlex.join([_PROGRAM, *sys.argv[1:]]),
@@ -341,6 +341,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         data_list=arguments.data_list,
         start=start.card if start else None,
     )
+    run.run()
     folder = arguments.output / arguments.name
     release(run, portraits, provenance, folder, face_models)
     sys.stdout.write(f"{folder}\n")
