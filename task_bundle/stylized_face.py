@@ -1,0 +1,41 @@
+"""What a stylizer makes of one face, and where in the photo it belongs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.alignment import Face, FaceCrop
+
+
+@dataclass(frozen=True, eq=False)
+class StylizedFace:
+    """A stylized face.
+
+    Attributes:
+      image: [side, side, 3] uint8 RGB, the stylizer's picture of the crop.
+      face: the face in the photo, with its landmarks in pixels of the photo.
+    """
+
+    image: npt.NDArray[np.uint8]
+    face: Face
+
+    @property
+    def crop(self) -> FaceCrop:
+        """The rotated square of the photo that was stylized."""
+        return self.face.crop
+
+    @property
+    def landmarks(self) -> npt.NDArray[np.float64]:
+        """[478, 3], in pixels of the photo."""
+        return self.face.landmarks
+
+    @property
+    def matrix(self) -> npt.NDArray[np.float64]:
+        """[4, 4], from the photo's pixels to the picture's; z is scaled and not turned."""
+        size = self.image.shape[0]
+        flat = self.crop.matrix(size)
+        matrix = np.eye(4)
+        matrix[:2, :2], matrix[:2, 3] = flat[:2, :2], flat[:2, 2]
+        matrix[2, 2] = size / self.crop.side
+        return matrix
