@@ -1,8 +1,10 @@
 """Writing files whole or not at all."""
 
+import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -24,28 +26,65 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = Fa
       NotADirectoryError: what should be the folder is a file.
       OSError: the folder cannot be written to (PermissionError), the disk is full, and so on.
     """
+    with atomic_path(path, overwrite) as temporary, _naming(path), open(temporary, "xb") as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_path(
+    path: str | os.PathLike[str], overwrite: bool = False, suffix: str = ".tmp"
+) -> Iterator[Path]:
+    """Lends a temporary file name that becomes the real one when the `with` block is done.
+
+    For writers that insist on opening their file themselves; `atomic_write` is simpler. If the
+    block raises, KeyboardInterrupt included, the temporary file is removed and `path` stays as it
+    was.
+
+    Args:
+      path: the file to write. Its folder must exist.
+      overwrite: whether a file already there may be replaced.
+      suffix: how the temporary name ends, for writers that look at it.
+
+    Yields:
+      The name to write to, in the same folder; there is no file of that name yet.
+
+    Raises:
+      FileExistsError: the file exists and `overwrite` is false.
+      FileNotFoundError: the folder does not exist.
+      IsADirectoryError: `path` is a folder.
+      NotADirectoryError: what should be the folder is a file.
+      OSError: the folder cannot be written to (PermissionError), the disk is full, and so on.
+    """
     # Writing through a symbolic link replaces what it points to, not the link.
     target = Path(os.path.realpath(path))
     # Forty characters have at most 160 bytes; file systems allow 255.
-    temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(6)}.tmp"
-    try:
+    temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(6)}{suffix}"
+    with _naming(path):
         obstacle = _obstacle(path, target, overwrite)
-        if obstacle is None:
-            try:
-                _write(temporary, data)
-                if overwrite:
-                    os.replace(temporary, target)
-                else:
-                    _move_to_new_name(temporary, target, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+    if obstacle is not None:
+        raise obstacle
+    try:
+        yield temporary
+        with _naming(path):
+            _sync(temporary)
+            if overwrite:
+                os.replace(temporary, target)
+            else:
+                _move_to_new_name(temporary, target, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Makes errors of the system say which file they kept from being written."""
+    try:
+        yield
     except FileExistsError:
         raise
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno or errno.EIO, f"cannot write {path}: {reason}") from error
-    if obstacle is not None:
-        raise obstacle
 
 
 def _obstacle(path: str | os.PathLike[str], target: Path, overwrite: bool) -> OSError | None:
@@ -62,11 +101,9 @@ def _obstacle(path: str | os.PathLike[str], target: Path, overwrite: bool) -> OS
     return None
 
 
-def _write(path: Path, data: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        # Else a crash after the renaming may leave the new name without its content.
+def _sync(path: Path) -> None:
+    """Else a crash after the renaming may leave the new name without its content."""
+    with open(path, "rb+") as file:
         os.fsync(file.fileno())
 
 

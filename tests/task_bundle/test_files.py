@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from task_bundle.files import atomic_write
+from task_bundle.files import atomic_path, atomic_write
 
 
 def test_writes_and_replaces_only_when_told(tmp_path: Path) -> None:
@@ -95,3 +95,27 @@ def test_symbolic_link_stays(tmp_path: Path) -> None:
     atomic_write(tmp_path / "link", b"new", overwrite=True)
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_a_lent_name_becomes_the_real_one(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a.mp4", suffix=".mp4") as temporary:
+        assert temporary.parent == tmp_path and temporary.suffix == ".mp4"
+        temporary.write_bytes(b"one")
+        assert not (tmp_path / "a.mp4").exists()
+    assert (tmp_path / "a.mp4").read_bytes() == b"one"
+    with pytest.raises(FileExistsError), atomic_path(tmp_path / "a.mp4"):
+        pytest.fail("the block must not run")
+    assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"old")
+    # The block's own errors pass as they are: they may be about another file.
+    with (
+        pytest.raises(OSError, match=r"^of the writer$"),
+        atomic_path(tmp_path / "a.mp4", overwrite=True) as temporary,
+    ):
+        temporary.write_bytes(b"half")
+        raise OSError("of the writer")
+    assert os.listdir(tmp_path) == ["a.mp4"]
+    assert (tmp_path / "a.mp4").read_bytes() == b"old"
