@@ -120,7 +120,7 @@ REFINEMENT_RATE = 5e-4
 REFINEMENT_STAGES = (
     Stage(
         256,
-        3400,
+        2000,
         finest_weight=1.0,
         colour_weight=2.0,
         perceptual_weight=0.15,
@@ -130,7 +130,7 @@ REFINEMENT_STAGES = (
     ),
     Stage(
         256,
-        600,
+        500,
         finest_weight=1.0,
         colour_weight=2.0,
         perceptual_weight=0.2,
