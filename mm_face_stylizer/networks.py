@@ -1,4 +1,4 @@
-"""The five parts of a stylizer, together: what a preset holds and few-shot training starts from."""
+"""The parts of a stylizer, together: what a preset holds and few-shot training starts from."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from mm_face_stylizer.models.blaze_stylegan import (
 )
 from mm_face_stylizer.models.discriminator import Discriminator
 from mm_face_stylizer.models.encoder import EncoderConfig, build_encoder
+from mm_face_stylizer.models.face_prior import NOISE_DIM, FacePrior
 
 _W_AVG = "w_avg"
+_PARTS = ("encoder", "synthesis", "mapping", "prior", "discriminator")
+# Further out along several axes at once lie faces of colours that no light makes.
+_PRIOR_LIMIT = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +41,14 @@ class NetworksConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """Encoder, synthesis, mapping, discriminator and the mean latent.
+    """Encoder, synthesis, mapping, face prior, discriminator and the mean latent.
 
     Attributes:
       config: What the networks were built from.
       encoder: Photo [batch, side, side, 3] in [-1, 1] to latents without `w_avg`.
       synthesis: Latents to a pyramid of images in about [-1, 1].
       mapping: Noise to w+ latents.
+      prior: Noise to w+ and spatial latents.
       discriminator: Image to logits.
       w_avg: Mean latent, float32 [1, rows, 512]; a variable while it is trained.
     """
@@ -52,6 +57,7 @@ class Networks:
     encoder: keras.Model
     synthesis: Synthesis
     mapping: MappingNetwork
+    prior: FacePrior
     discriminator: Discriminator
     w_avg: np.ndarray | tf.Variable
 
@@ -75,11 +81,12 @@ class Networks:
         )
         synthesis = Synthesis(config.image_size, width=config.width, conv_dtype=conv_dtype)
         mapping = MappingNetwork(rows)
+        prior = FacePrior(config.image_size, config.spatial, config.width)
         discriminator = Discriminator(config.width)
-        for network in (synthesis, mapping, discriminator):
+        for network in (synthesis, mapping, prior, discriminator):
             network.build()
         w_avg = np.zeros((1, rows, LATENT_DIM), np.float32)
-        return cls(config, encoder, synthesis, mapping, discriminator, w_avg)
+        return cls(config, encoder, synthesis, mapping, prior, discriminator, w_avg)
 
     def latents(self, photos: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """Encodes photos to what `synthesis` takes.
@@ -99,24 +106,24 @@ class Networks:
         noise = np.random.default_rng(seed).standard_normal((count, LATENT_DIM))
         return self.mapping([tf.constant(noise, tf.float32), tf.zeros((count, 0))])
 
-    def generated_faces(self, count: int, seed: int, encoded: bool = True) -> np.ndarray:
+    def generated_faces(self, count: int, seed: int) -> np.ndarray:
         """Draws faces that do not exist.
+
+        Each goes through the encoder once more: its latents are then such as photos have.
 
         Args:
           count: Number of faces.
           seed: Seed of the noise.
-          encoded: Whether each face goes through the encoder once more, which gives it spatial
-            latents and so crisper detail.
 
         Returns:
           float32 [count, side, side, 3] in [-1, 1].
         """
         faces = []
-        latents = self.random_latents(count, seed)
+        noise = np.random.default_rng(seed).standard_normal((count, NOISE_DIM))
+        noise = np.clip(noise, -_PRIOR_LIMIT, _PRIOR_LIMIT).astype(np.float32)
         for start in range(0, count, 16):
-            face = self.synthesis({"inputs": latents[start : start + 16]})["image"][-1]
-            if encoded:
-                face = self.synthesis(self.latents(tf.clip_by_value(face, -1, 1)))["image"][-1]
+            face = self.synthesis(self.prior(noise[start : start + 16]))["image"][-1]
+            face = self.synthesis(self.latents(tf.clip_by_value(face, -1, 1)))["image"][-1]
             faces.append(np.clip(face.numpy(), -1.0, 1.0))
         return np.concatenate(faces)
 
@@ -145,7 +152,7 @@ class Networks:
     def weights(self) -> dict[str, np.ndarray]:
         """All weights by network and layer, float32, `w_avg` included."""
         weights = {_W_AVG: np.asarray(self.w_avg, np.float32)}
-        for part in ("encoder", "synthesis", "mapping", "discriminator"):
+        for part in _PARTS:
             for name, variable in named_weights(getattr(self, part)).items():
                 weights[f"{part}/{name}"] = variable.numpy()
         return weights
@@ -191,7 +198,7 @@ class Networks:
                 f"The weights do not fit the networks: missing {missing[:3]} ({len(missing)} in "
                 f"all), unknown {unknown[:3]} ({len(unknown)} in all)."
             )
-        for part in ("encoder", "synthesis", "mapping", "discriminator"):
+        for part in _PARTS:
             for name, variable in named_weights(getattr(self, part)).items():
                 value = weights[f"{part}/{name}"]
                 if tuple(variable.shape) != value.shape:

@@ -126,7 +126,7 @@ def save_preset(
         "bytes": len(content),
         "parameters": {
             part: int(sum(value.size for name, value in weights.items() if name.startswith(part)))
-            for part in ("encoder", "synthesis", "mapping", "discriminator", "w_avg")
+            for part in ("encoder", "synthesis", "mapping", "prior", "discriminator", "w_avg")
         },
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,8 @@ def reconstruction_sheet(
     rows.append(networks.reconstruct(photos[:_COLUMNS], spatial=False, finest=finest))
     captions.append("the first row from w+ alone")
     if generated:
-        rows.append(to_pixels(networks.generated_faces(_COLUMNS, seed=0, encoded=False)))
+        random = networks.synthesis({"inputs": networks.random_latents(_COLUMNS, seed=0)})
+        rows.append(to_pixels(random["image"][-1].numpy()))
         rows.append(to_pixels(networks.generated_faces(_COLUMNS, seed=0)))
-        captions += ["random latents", "the same faces, encoded and synthesised again"]
+        captions += ["random w+ latents of the mapping network", "faces drawn by the prior"]
     return ContactSheet(rows, captions)

@@ -29,6 +29,7 @@ from task_bundle.files import atomic_write
 from task_bundle.model import describe
 
 _SHEET_SIZE = 32
+_PRIOR_PORTRAITS = 2000
 _ANCESTOR_FIELDS = (
     "name", "released", "command", "commit", "start", "seed", "steps", "stages", "history",
     "sha256",
@@ -81,6 +82,7 @@ def release(
         [_w_plus(networks, portraits.training(), mirrored) for mirrored in (False, True)]
     )
     fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
+    networks.prior.fit_latents(_latents(networks, portraits.training()))
     folder.mkdir(parents=True, exist_ok=True)
     preset = save_preset(folder, networks, {"name": provenance.name}, overwrite=True)
     # Measured on the weights as they are on disk, float16 and all.
@@ -134,6 +136,18 @@ def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarra
             for start in range(0, len(photos), 32)
         ]
     )
+
+
+def _latents(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarray]:
+    """All latents of portraits spread evenly over the data, every other one mirrored."""
+    chosen = np.linspace(0, len(photos) - 1, min(_PRIOR_PORTRAITS, len(photos))).astype(int)
+    encode = tf.function(networks.latents, reduce_retracing=True)
+    parts = []
+    for start in range(0, len(chosen), 32):
+        batch = photos[chosen[start : start + 32]]
+        batch[::2] = batch[::2, :, ::-1]
+        parts.append({name: value.numpy() for name, value in encode(from_pixels(batch)).items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:
