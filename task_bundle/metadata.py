@@ -11,6 +11,7 @@ from task_bundle import schema
 from task_bundle.archive import FACE_STYLIZER
 from task_bundle.errors import BundleError
 from task_bundle.mediapipe_import import import_mediapipe
+from task_bundle.verifier import verify
 
 # MediaPipe computes (pixel - mean) / std: these give the network [0, 1].
 NORM_MEAN = 0.0
@@ -73,14 +74,15 @@ def read_metadata(model: bytes) -> dict[str, Any] | None:
     data = schema.buffer_bytes(unpacked.buffers[entry.buffer])
     if data[4:8] != schema.METADATA_IDENTIFIER:
         raise BundleError("the model's metadata are damaged: no M001 identifier")
+    tables = schema.metadata_schema()
+    verify(data, tables, "ModelMetadata", "the model's metadata are damaged")
     if _has_writer():
         displayer = import_mediapipe("mediapipe.tasks.python.metadata.metadata")
         result: dict[str, Any] = json.loads(displayer.convert_to_json(data))
         return result
-    tables = schema.metadata_schema()
     try:
         metadata = tables.ModelMetadataT.InitFromObj(tables.ModelMetadata.GetRootAs(data, 0))
-    except Exception as error:  # Offsets into nowhere surface as whatever they hit.
+    except Exception as error:  # Values that make no sense surface as whatever they hit.
         raise BundleError(f"the model's metadata are damaged: {error}") from error
     return _model_json(metadata)
 

@@ -184,7 +184,8 @@ def _parameters(model: Any) -> int:
 def _is_constant(model: Any, tensor: Any) -> bool:
     if not 0 <= tensor.buffer < len(model.buffers):
         raise BundleError("the model is damaged: a tensor has no buffer")
-    return _size(model.buffers[tensor.buffer].data) > 0
+    # Buffer 0 means none to TFLite, whatever is in it.
+    return tensor.buffer > 0 and _size(model.buffers[tensor.buffer].data) > 0
 
 
 def _elements(tensor: Any) -> int:

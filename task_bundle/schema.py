@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from task_bundle.errors import BundleError
+from task_bundle.verifier import verify
 
 MODEL_IDENTIFIER = b"TFL3"
 METADATA_IDENTIFIER = b"M001"
@@ -82,9 +83,11 @@ def unpack_model(model: bytes, name: str = "the model") -> Any:
     if len(model) < 8 or model[4:8] != MODEL_IDENTIFIER:
         raise BundleError(f"{name} is not a TFLite model: no TFL3 identifier")
     schema = model_schema()
+    # Nothing follows an offset that has not been checked.
+    verify(model, schema, "Model", f"{name} is a damaged TFLite model")
     try:
         unpacked = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-    except Exception as error:  # Offsets into nowhere surface as whatever they hit.
+    except Exception as error:  # Values that make no sense surface as whatever they hit.
         raise BundleError(f"{name} is a damaged TFLite model: {error}") from error
     if not unpacked.subgraphs or unpacked.buffers is None:
         raise BundleError(f"{name} is a TFLite model without a graph")
