@@ -1,0 +1,315 @@
+"""Pasting stylized faces back into the photo that they come from."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.alignment import Face, FaceCrop
+from task_bundle.errors import ImageError
+from task_bundle.images import check_image
+from task_bundle.stylized_face import StylizedFace
+
+DEFAULT_FEATHER = 0.08
+
+# The points of the mesh without the irises, which stick out of it where the eyes look sideways.
+_MESH_POINTS = 468
+# Masks are smooth: drawn with at most so many pixels a side, they do for a face of any size.
+_MAX_MASK_SIDE = 256
+# The middle of the soft edge lies a little outside the mesh, which is stretched round the crop's
+# centre, and well above its upper end, which leaves out a part of the forehead.
+_STRETCH = 1.03
+_FOREHEAD_STRETCH = 1.28
+# Where a style has next to no colour or contrast, more gain than this would show its noise.
+_MAX_GAIN = 2.0
+
+
+def face_mask(
+    face: Face, height: int, width: int, feather: float = DEFAULT_FEATHER
+) -> npt.NDArray[np.float32]:
+    """Returns how much of each pixel of the photo a pasted face covers.
+
+    The mask follows the outline of the face's mesh: seen from the front that is MediaPipe's face
+    oval, FACE_LANDMARKS_FACE_OVAL; on a turned head the nose and the cheek that stick out of the
+    oval belong to it as well. The forehead, of which the mesh leaves out a part, is stretched
+    towards the hair.
+
+    Args:
+      face: the face.
+      height: of the photo, in pixels.
+      width: of the photo, in pixels.
+      feather: how wide the soft edge is, in sides of the crop; from 0, no softer than a pixel of
+        the mask, which has 256 a side, to 0.5.
+
+    Returns:
+      [height, width] float32 in [0, 1]: 1 in the middle of the face, exactly 0 outside the crop.
+
+    Raises:
+      ValueError: `feather` is out of range, or the size is not positive.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"a photo's size must be positive, not {width} x {height}")
+    mask = np.zeros((height, width), np.float32)
+    drawn = _draw_mask(face, feather)
+    window = _window(face.crop, drawn, height, width)
+    mask[window.slices] = _mask_in(window, face.crop, drawn)
+    return mask
+
+
+def composite(
+    photo: npt.NDArray[np.uint8],
+    results: StylizedFace | Sequence[StylizedFace],
+    *,
+    colour_match: bool = False,
+    feather: float = DEFAULT_FEATHER,
+) -> npt.NDArray[np.uint8]:
+    """Pastes stylized faces into the photo, at the photo's own resolution.
+
+    Of several faces the smaller ones are pasted first: where two overlap, the bigger one is as a
+    rule nearer to the camera, and hides the other in the photo too.
+
+    Args:
+      photo: [height, width, 3] uint8 RGB, the picture that was stylized.
+      results: what the stylizer made of it, in any order; none is allowed.
+      colour_match: whether each face first gets the mean and the spread of the colours of the face
+        that it replaces.
+      feather: how wide the soft edge is, in sides of the crop, in [0, 0.5]; see `face_mask`.
+
+    Returns:
+      [height, width, 3] uint8 RGB, a new array. Where the masks of all faces are 0 it has the bytes
+      of the photo.
+
+    Raises:
+      ImageError: `photo` or the picture of a face is no such array, or the latter is not square.
+      ValueError: `feather` is out of range.
+    """
+    check_image(photo)
+    pasted = photo.copy()
+    for layer in _layers(photo, results, colour_match, feather):
+        below = pasted[layer.window.slices]
+        alpha = layer.alpha[..., None]
+        blended = below + alpha * (layer.colours - below)
+        below[...] = np.where(alpha > 0, _bytes(blended), below)
+    return pasted
+
+
+def cutout(
+    photo: npt.NDArray[np.uint8],
+    results: StylizedFace | Sequence[StylizedFace],
+    *,
+    colour_match: bool = False,
+    feather: float = DEFAULT_FEATHER,
+) -> npt.NDArray[np.uint8]:
+    """Cuts stylized faces out along their masks, each at its place in the photo.
+
+    Laid over the photo, as Pillow's `alpha_composite` does it, this gives what `composite` gives.
+
+    Args:
+      photo: [height, width, 3] uint8 RGB, the picture that was stylized.
+      results: what the stylizer made of it, in any order; none is allowed.
+      colour_match: as in `composite`.
+      feather: as in `composite`.
+
+    Returns:
+      [height, width, 4] uint8 RGBA, alpha not premultiplied; transparent black outside the masks.
+
+    Raises:
+      ImageError: `photo` or the picture of a face is no such array, or the latter is not square.
+      ValueError: `feather` is out of range.
+    """
+    check_image(photo)
+    cut = np.zeros((*photo.shape[:2], 4), np.uint8)
+    for layer in _layers(photo, results, colour_match, feather):
+        below = cut[layer.window.slices]
+        alpha = layer.alpha[..., None]
+        shine = below[..., 3:] / np.float32(255) * (1 - alpha)
+        opacity = alpha + shine
+        colours = alpha * layer.colours + shine * below[..., :3]
+        colours /= np.maximum(opacity, np.float32(1e-6))
+        over = _bytes(np.concatenate([colours, 255 * opacity], axis=2))
+        below[...] = np.where(over[..., 3:] > 0, over, below)
+    return cut
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A rectangle of the photo, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A face as it goes into a window: [h, w, 3] colours in [0, 255] and [h, w] alpha."""
+
+    window: _Window
+    colours: npt.NDArray[np.float32]
+    alpha: npt.NDArray[np.float32]
+
+
+def _layers(
+    photo: npt.NDArray[np.uint8],
+    results: StylizedFace | Sequence[StylizedFace],
+    colour_match: bool,
+    feather: float,
+) -> Iterator[_Layer]:
+    """Yields the faces as they are to be laid over the photo, the one on top last."""
+    height, width = photo.shape[:2]
+    faces = [results] if isinstance(results, StylizedFace) else results
+    for result in sorted(faces, key=lambda face: face.crop.side):
+        check_image(result.image)
+        if result.image.shape[0] != result.image.shape[1]:
+            raise ImageError(f"a stylized face must be square, not {list(result.image.shape)}")
+        drawn = _draw_mask(result.face, feather)
+        window = _window(result.crop, drawn, height, width)
+        if not window.width or not window.height:
+            continue
+        picture = result.image.astype(np.float32)
+        if colour_match:
+            picture = _matched(picture, photo, result.crop, drawn)
+        yield _Layer(
+            window,
+            _colours_in(window, result.crop, picture),
+            _mask_in(window, result.crop, drawn),
+        )
+
+
+def _draw_mask(face: Face, feather: float) -> npt.NDArray[np.float32]:
+    """Draws a mask in the crop: [side, side] in [0, 1], 0 along the border."""
+    import cv2
+
+    if not 0 <= feather <= 0.5:
+        raise ValueError(f"feather must be in [0, 0.5], not {feather}")
+    # No finer than the photo, so that it is never sampled with gaps.
+    side = round(min(max(face.crop.side, 1), _MAX_MASK_SIDE))
+    matrix = face.crop.matrix(side)
+    points = face.landmarks[:_MESH_POINTS, :2] @ matrix[:2, :2].T + matrix[:2, 2] - side / 2
+    points[:, 1] *= np.where(points[:, 1] < 0, _FOREHEAD_STRETCH, _STRETCH)
+    points[:, 0] *= _STRETCH
+    outline = cv2.convexHull((points + side / 2).astype(np.float32))
+    mask = np.zeros((side, side), np.float32)
+    shift = 4  # Corners in sixteenths of a pixel.
+    cv2.fillConvexPoly(
+        mask, np.rint(outline * 2**shift).astype(np.int32), (1.0,), cv2.LINE_AA, shift
+    )
+    # A Gaussian cut off at two sigma: the edge has an end, and is as wide as asked for.
+    sigma = feather * side / 4
+    reach = math.ceil(2 * sigma)
+    border = reach + 1
+    mask[:border] = mask[-border:] = mask[:, :border] = mask[:, -border:] = 0
+    if reach:
+        mask = np.asarray(cv2.GaussianBlur(mask, (2 * reach + 1, 2 * reach + 1), sigma), np.float32)
+    return mask
+
+
+def _window(crop: FaceCrop, drawn: npt.NDArray[np.float32], height: int, width: int) -> _Window:
+    """Returns the part of the photo outside of which a mask is 0; empty if there is none."""
+    import cv2
+
+    left, top, across, down = cv2.boundingRect((drawn > 0).astype(np.uint8))
+    # Interpolation reaches a pixel beyond those that are not 0.
+    u, v = np.meshgrid([left - 1, left + across], [top - 1, top + down])
+    corners = crop.inverse(len(drawn)) @ np.stack([u.ravel(), v.ravel(), np.ones(4)])
+    x0, y0 = np.clip(np.floor(corners[:2].min(axis=1)), 0, (width, height)).astype(int)
+    x1, y1 = np.clip(np.ceil(corners[:2].max(axis=1)) + 1, 0, (width, height)).astype(int)
+    return _Window(int(x0), int(y0), int(x1 - x0), int(y1 - y0))
+
+
+def _mask_in(
+    window: _Window, crop: FaceCrop, drawn: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    import cv2
+
+    return _warp(window, crop.matrix(len(drawn)), drawn, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+
+
+def _colours_in(
+    window: _Window, crop: FaceCrop, picture: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Brings a stylized picture into the photo, smoothed first where it has the finer pixels."""
+    import cv2
+
+    matrix = crop.matrix(len(picture))
+    side = max(round(crop.side), 1)
+    if side < len(picture):
+        # OpenCV's resize names the middles of pixels x + 1/2, the crop's matrix whole numbers.
+        scale = side / len(picture)
+        shift = (scale - 1) / 2
+        matrix = np.array([[scale, 0, shift], [0, scale, shift], [0, 0, 1]]) @ matrix
+        resized = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(resized, np.float32)
+    # Cubic interpolation overshoots, matched colours may be too bright.
+    colours = _warp(window, matrix, picture, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+    return np.clip(colours, 0, 255)
+
+
+def _warp(
+    window: _Window,
+    matrix: npt.NDArray[np.float64],
+    picture: npt.NDArray[np.float32],
+    interpolation: int,
+    border: int,
+) -> npt.NDArray[np.float32]:
+    """Samples `picture` at matrix @ (x, y, 1) for each pixel of the window."""
+    import cv2
+
+    shifted = matrix @ np.array([[1, 0, window.x], [0, 1, window.y], [0, 0, 1]])
+    flags = interpolation | cv2.WARP_INVERSE_MAP
+    size = (window.width, window.height)
+    warped = cv2.warpAffine(picture, shifted[:2], size, flags=flags, borderMode=border)
+    return np.asarray(warped, np.float32)
+
+
+def _matched(
+    picture: npt.NDArray[np.float32],
+    photo: npt.NDArray[np.uint8],
+    crop: FaceCrop,
+    drawn: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Gives the face in a picture the mean and spread, in CIE Lab, of the one in the photo.
+
+    Source: Reinhard et al., Color Transfer between Images, 2001, with bounded gains.
+    """
+    import cv2
+
+    size = (len(picture), len(picture))
+    # Not what the crop has outside of the photo.
+    inside = crop.crop(np.full_like(photo, 255), len(picture))[..., 0] == 255
+    face = (cv2.resize(drawn, size) > 0.5) & inside
+    if not face.any():
+        return picture
+    original = crop.crop(photo, len(picture)).astype(np.float32)
+    wanted_mean, wanted_spread = _statistics(_lab(original), face)
+    lab = _lab(picture)
+    mean, spread = _statistics(lab, face)
+    gain = np.clip(wanted_spread / np.maximum(spread, 1e-3), 1 / _MAX_GAIN, _MAX_GAIN)
+    matched = ((lab - mean) * gain + wanted_mean).astype(np.float32)
+    return np.asarray(cv2.cvtColor(matched, cv2.COLOR_LAB2RGB), np.float32) * 255
+
+
+def _lab(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    import cv2
+
+    return np.asarray(cv2.cvtColor(picture / 255, cv2.COLOR_RGB2LAB), np.float32)
+
+
+def _statistics(
+    picture: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    import cv2
+
+    mean, spread = cv2.meanStdDev(picture, mask=where.astype(np.uint8))
+    return np.ravel(mean), np.ravel(spread)
+
+
+def _bytes(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    return np.rint(values).astype(np.uint8)
