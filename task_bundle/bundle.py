@@ -1,23 +1,29 @@
 """The `.task` bundle of a face stylizer."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
-from task_bundle import schema
 from task_bundle.archive import (
     FACE_DETECTOR,
     FACE_LANDMARKS_DETECTOR,
     FACE_STYLIZER,
+    TaskArchive,
     read_archive,
     read_bytes,
     write_archive,
 )
 from task_bundle.errors import BundleError
-from task_bundle.face_models import FaceModels, find_face_models
+from task_bundle.face_models import FaceModels, adapt_landmarks, find_face_models
 from task_bundle.files import atomic_write
-from task_bundle.metadata import stylizer_metadata
-from task_bundle.model import check_stylizer
+from task_bundle.inspection import EntryReport, inspect_archive
+from task_bundle.metadata import normalization, stylizer_metadata
+from task_bundle.model import check_stylizer, check_stylizer_images
+from task_bundle.validation import check_loads, check_models
+
+_ENTRIES = (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER)
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class TaskBundle:
     def open(cls, source: str | os.PathLike[str] | bytes) -> Self:
         """Reads a bundle.
 
-        Google's own bundles open too: what their stylizer is made of is not checked.
+        Its models are checked by reading them, not by loading them (see `validate`), and not for
+        what they do: Google's own bundles open too.
 
         Args:
           source: a path, or the bundle's content.
@@ -70,21 +77,22 @@ class TaskBundle:
         Raises:
           FileNotFoundError: no such file.
           BundleError: not an archive of exactly the three models, stored without compression, or
-            one of them is no TFLite model.
+            one of them is no TFLite model or a damaged one.
+          OSError: the file cannot be read.
         """
         data, name = read_bytes(source)
-        entries = read_archive(data, name, stored_only=True)
-        wanted = (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER)
-        missing = [n for n in wanted if n not in entries]
+        return cls._of(read_archive(data, name, stored_only=True), name)
+
+    @classmethod
+    def _of(cls, entries: Mapping[str, bytes], name: str) -> Self:
+        missing = [n for n in _ENTRIES if n not in entries]
         if missing:
             raise BundleError(f"{name} lacks {', '.join(missing)}")
-        extra = [n for n in entries if n not in wanted]
+        extra = [n for n in entries if n not in _ENTRIES]
         if extra:
             raise BundleError(f"{name} has entries that do not belong there: {', '.join(extra)}")
-        for entry, model in entries.items():
-            if model[4:8] != schema.MODEL_IDENTIFIER:
-                raise BundleError(f"{entry} in {name} is not a TFLite model")
-        return cls(*(entries[n] for n in wanted))
+        check_models(entries, name)
+        return cls(*(entries[n] for n in _ENTRIES))
 
     def entries(self) -> dict[str, bytes]:
         """Returns the archive's file names and contents, in the archive's order."""
@@ -110,3 +118,66 @@ class TaskBundle:
           OSError: the file cannot be written.
         """
         atomic_write(path, self.to_bytes(), overwrite)
+
+    def inspect(self) -> tuple[EntryReport, ...]:
+        """Describes the entries, in the archive's order, as `to_bytes` lays them out."""
+        return inspect_archive(TaskArchive.open(self.to_bytes()))
+
+    def replace(self, entry: str, model: bytes) -> Self:
+        """Returns a bundle with another model in one place.
+
+        Args:
+          entry: 'face_detector.tflite', 'face_landmarks_detector.tflite' or 'face_stylizer.tflite'.
+          model: a TFLite flatbuffer, taken as it is: a stylizer needs its metadata already.
+
+        Returns:
+          The other bundle.
+
+        Raises:
+          BundleError: there is no such entry, or the model is no TFLite model or a damaged one.
+        """
+        return self._of({**self.entries(), entry: model}, "the bundle")
+
+    def extract(self, folder: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
+        """Writes the models into a folder, as `TaskArchive.extract` does."""
+        return TaskArchive.open(self.to_bytes()).extract(folder, overwrite)
+
+    def validate(self, name: str = "the bundle") -> tuple[str, ...]:
+        """Checks that the bundle is safe to load and that MediaPipe's FaceStylizer can use it.
+
+        The models are loaded and run in another process, which takes a third of a second for models
+        never seen before (see `task_bundle.validation`).
+
+        Args:
+          name: what to call the bundle in messages.
+
+        Returns:
+          What is not wrong but worth knowing, a sentence each.
+
+        Raises:
+          BundleError: a model crashes, hangs, or is refused by LiteRT; the landmark model has other
+            outputs than the runtime wants; the stylizer does not take and give pictures, or has no
+            normalization in its metadata.
+          OSError: the other process cannot be started.
+        """
+        check_loads(self.entries(), name)
+        if (
+            adapt_landmarks(self.landmarks, f"{FACE_LANDMARKS_DETECTOR} in {name}")
+            != self.landmarks
+        ):
+            raise BundleError(
+                f"{FACE_LANDMARKS_DETECTOR} in {name} finds 468 points; MediaPipe's FaceStylizer"
+                " wants 478 (task-bundle build adapts it)"
+            )
+        check_stylizer_images(self.stylizer)
+        scale = normalization(self.stylizer)
+        if scale is None:
+            raise BundleError(
+                f"{FACE_STYLIZER} in {name} has no normalization in its metadata, which MediaPipe"
+                " asks for; task-bundle build adds it"
+            )
+        try:
+            check_stylizer(self.stylizer)
+        except BundleError as error:
+            return (f"only MediaPipe's own FaceStylizer runs it: {error}",)
+        return ()

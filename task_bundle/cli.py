@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from task_bundle.bundle import TaskBundle
+from task_bundle.cache import cache_folder
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
-from task_bundle.face_models import cache_folder, download_face_landmarker, find_face_models
+from task_bundle.face_models import download_face_landmarker, find_face_models
 from task_bundle.files import atomic_write
 from task_bundle.metadata import read_metadata
 from task_bundle.model import describe

@@ -17,8 +17,10 @@ from task_bundle.archive import (
     read_bytes,
     write_archive,
 )
+from task_bundle.cache import cache_folder
 from task_bundle.errors import BundleError, FaceModelsError
 from task_bundle.files import atomic_write
+from task_bundle.validation import check_loads
 
 FACE_LANDMARKER_FILE = "face_landmarker.task"
 FACE_LANDMARKER_URL = (
@@ -26,7 +28,6 @@ FACE_LANDMARKER_URL = (
     "face_landmarker.task"
 )
 FACE_LANDMARKER_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-CACHE_VARIABLE = "MM_FACE_STYLIZER_CACHE"
 
 _LANDMARKS = 478
 _LANDMARKS_WITHOUT_IRIS = 468
@@ -77,7 +78,7 @@ def find_face_models(path: str | os.PathLike[str] | None = None) -> FaceModels:
 
     Raises:
       FaceModelsError: `path` does not exist, the cached copy is damaged, or there are no models.
-      BundleError: `path` is not such an archive.
+      BundleError: `path` is not such an archive, or its models are not safe to load.
     """
     if path is not None:
         return _from_task(path)
@@ -101,19 +102,6 @@ def find_face_models(path: str | os.PathLike[str] | None = None) -> FaceModels:
         " (task-bundle download-face-landmarker), or install mediapipe 0.10.21, which carries"
         " models (1.x does not)"
     )
-
-
-def cache_folder() -> Path:
-    """Returns the folder of cached downloads, which need not exist.
-
-    It is $MM_FACE_STYLIZER_CACHE, else $XDG_CACHE_HOME/mm-face-stylizer, else
-    ~/.cache/mm-face-stylizer.
-    """
-    if own := os.environ.get(CACHE_VARIABLE):
-        return Path(own)
-    if general := os.environ.get("XDG_CACHE_HOME"):
-        return Path(general) / "mm-face-stylizer"
-    return Path.home() / ".cache" / "mm-face-stylizer"
 
 
 def download_face_landmarker(
@@ -191,7 +179,7 @@ def _from_archive(data: bytes, name: str) -> FaceModels:
     missing = [e for e in (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR) if e not in entries]
     if missing:
         raise BundleError(f"{name} has no {' and no '.join(missing)}")
-    schema.unpack_model(entries[FACE_DETECTOR], f"{FACE_DETECTOR} in {name}")
+    check_loads({e: entries[e] for e in (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR)}, name)
     landmarks = adapt_landmarks(
         entries[FACE_LANDMARKS_DETECTOR], f"{FACE_LANDMARKS_DETECTOR} in {name}"
     )

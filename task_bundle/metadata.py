@@ -67,6 +67,46 @@ def read_metadata(model: bytes) -> dict[str, Any] | None:
       BundleError: not a TFLite model, or its metadata are damaged.
       ImportError: mediapipe is not installed.
     """
+    data = _metadata_buffer(model)
+    if data is None:
+        return None
+    if _has_writer():
+        displayer = import_mediapipe("mediapipe.tasks.python.metadata.metadata")
+        result: dict[str, Any] = json.loads(displayer.convert_to_json(data))
+        return result
+    return _model_json(_unpack(data))
+
+
+def normalization(model: bytes) -> tuple[list[float], list[float]] | None:
+    """Reads how pixels in [0, 255] become a model's first input: (pixel - mean) / std.
+
+    Args:
+      model: a TFLite flatbuffer.
+
+    Returns:
+      Mean and standard deviation, one number each for all channels or one for each channel; None
+      if the metadata do not say, or there are none.
+
+    Raises:
+      BundleError: not a TFLite model, its metadata are damaged, or the numbers are no finite ones,
+        the standard deviations zero.
+      ImportError: mediapipe is not installed.
+    """
+    data = _metadata_buffer(model)
+    graphs = _unpack(data).subgraphMetadata if data is not None else None
+    tensors = graphs[0].inputTensorMetadata if graphs else None
+    kinds = schema.metadata_schema().ProcessUnitOptions
+    for unit in (tensors[0].processUnits if tensors else None) or []:
+        if unit.optionsType == kinds.NormalizationOptions and unit.options is not None:
+            mean, std = _floats(unit.options.mean), _floats(unit.options.std)
+            if not (mean and std and np.isfinite([*mean, *std]).all() and all(std)):
+                raise BundleError(f"the model's metadata normalize by mean {mean} and std {std}")
+            return mean, std
+    return None
+
+
+def _metadata_buffer(model: bytes) -> bytes | None:
+    """Returns a model's metadata flatbuffer, its offsets checked, or None."""
     unpacked = schema.unpack_model(model)
     entry = schema.metadata_entry(unpacked)
     if entry is None:
@@ -74,17 +114,16 @@ def read_metadata(model: bytes) -> dict[str, Any] | None:
     data = schema.buffer_bytes(unpacked.buffers[entry.buffer])
     if data[4:8] != schema.METADATA_IDENTIFIER:
         raise BundleError("the model's metadata are damaged: no M001 identifier")
+    verify(data, schema.metadata_schema(), "ModelMetadata", "the model's metadata are damaged")
+    return data
+
+
+def _unpack(metadata: bytes) -> Any:
     tables = schema.metadata_schema()
-    verify(data, tables, "ModelMetadata", "the model's metadata are damaged")
-    if _has_writer():
-        displayer = import_mediapipe("mediapipe.tasks.python.metadata.metadata")
-        result: dict[str, Any] = json.loads(displayer.convert_to_json(data))
-        return result
     try:
-        metadata = tables.ModelMetadataT.InitFromObj(tables.ModelMetadata.GetRootAs(data, 0))
+        return tables.ModelMetadataT.InitFromObj(tables.ModelMetadata.GetRootAs(metadata, 0))
     except Exception as error:  # Values that make no sense surface as whatever they hit.
         raise BundleError(f"the model's metadata are damaged: {error}") from error
-    return _model_json(metadata)
 
 
 def _has_writer() -> bool:

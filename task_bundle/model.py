@@ -1,13 +1,14 @@
 """What a TFLite model is made of, and whether it can be a bundle's stylizer."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from task_bundle import schema
 from task_bundle.errors import BundleError
+
+_CUSTOM = "CUSTOM:"
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,43 @@ def check_stylizer(model: bytes) -> None:
       model: a TFLite flatbuffer.
 
     Raises:
-      BundleError: saying why not: no flatbuffer; several subgraphs; custom operators; not one input
-        and one output; an input or output that is not float32, of fixed shape [1, side, side, 3].
+      BundleError: saying why not: see `check_stylizer_images`; several subgraphs; custom operators.
     """
     unpacked = schema.unpack_model(model, "the stylizer")
+    _check_images(unpacked)
     if len(unpacked.subgraphs) != 1:
         raise BundleError(
             f"the stylizer has {len(unpacked.subgraphs)} subgraphs; it must have one, without"
             " variables or control flow"
         )
-    custom = sorted({n.removeprefix("CUSTOM:") for n in _op_names(unpacked) if "CUSTOM:" in n})
+    custom = custom_operators(unpacked)
     if custom:
         raise BundleError(
             f"the stylizer has custom operators ({', '.join(custom)}), which other runtimes and"
             " the GPU do not know; convert with TFLite's builtin operators only"
         )
-    graph = unpacked.subgraphs[0]
+
+
+def check_stylizer_images(model: bytes) -> None:
+    """Checks that a model takes and gives pictures as MediaPipe's own FaceStylizer wants them.
+
+    Args:
+      model: a TFLite flatbuffer.
+
+    Raises:
+      BundleError: saying why not: no flatbuffer; not one input and one output; an input or output
+        that is not float32, of fixed shape [1, side, side, 3].
+    """
+    _check_images(schema.unpack_model(model, "the stylizer"))
+
+
+def custom_operators(model: Any) -> list[str]:
+    """Returns the names of the custom operators of a `ModelT`, in alphabetical order."""
+    return sorted({n.removeprefix(_CUSTOM) for n in _op_names(model) if n.startswith(_CUSTOM)})
+
+
+def _check_images(model: Any) -> None:
+    graph = model.subgraphs[0]
     for kind, indices in (("input", graph.inputs), ("output", graph.outputs)):
         count = 0 if indices is None else len(indices)
         if count != 1:
@@ -153,7 +175,7 @@ def _op_name(model: Any, operator: Any) -> str:
     # Old converters fill the first field only, new ones both, unless the code exceeds a byte.
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == ops.CUSTOM:
-        return f"CUSTOM:{schema.text(code.customCode)}"
+        return f"{_CUSTOM}{schema.text(code.customCode)}"
     return schema.enum_name(ops, number)
 
 
@@ -189,7 +211,7 @@ def _is_constant(model: Any, tensor: Any) -> bool:
 
 
 def _elements(tensor: Any) -> int:
-    return int(np.prod(_indices(tensor.shape), dtype=np.int64))
+    return math.prod(_indices(tensor.shape))
 
 
 def _macs(model: Any) -> int:
@@ -210,16 +232,16 @@ def _macs(model: Any) -> int:
 
 def _conv_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
     # Weights are [out, height, width, in]; `in` is a group's, if there are groups.
-    return _elements(outputs[0]) * int(np.prod(inputs[1].shape[1:], dtype=np.int64))
+    return _elements(outputs[0]) * math.prod(_indices(inputs[1].shape[1:]))
 
 
 def _depthwise_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
-    return _elements(outputs[0]) * int(np.prod(inputs[1].shape[1:3], dtype=np.int64))
+    return _elements(outputs[0]) * math.prod(_indices(inputs[1].shape[1:3]))
 
 
 def _transpose_conv_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
     # Every input value meets every weight of its channel; inputs: output shape, weights, image.
-    return _elements(inputs[2]) * int(np.prod(inputs[1].shape[:3], dtype=np.int64))
+    return _elements(inputs[2]) * math.prod(_indices(inputs[1].shape[:3]))
 
 
 def _dense_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from task_bundle.cache import CACHE_VARIABLE
 from task_bundle.errors import FaceModelsError
-from task_bundle.face_models import CACHE_VARIABLE, FaceModels, find_face_models
+from task_bundle.face_models import FaceModels, find_face_models
 from task_bundle.images import load_image
 
 

@@ -12,13 +12,12 @@ import pytest
 from task_bundle import face_models as module
 from task_bundle import schema
 from task_bundle.archive import FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, write_archive
+from task_bundle.cache import CACHE_VARIABLE
 from task_bundle.errors import BundleError, FaceModelsError
 from task_bundle.face_models import (
-    CACHE_VARIABLE,
     FACE_LANDMARKER_FILE,
     FaceModels,
     adapt_landmarks,
-    cache_folder,
     download_face_landmarker,
     find_face_models,
 )
@@ -79,17 +78,6 @@ def test_cache_comes_before_the_wheel(
     cached.write_bytes(published + b"!")
     with pytest.raises(FaceModelsError, match=f"{FACE_LANDMARKER_FILE} is damaged.*delete it"):
         find_face_models()
-
-
-def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, "/own")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/general")
-    assert cache_folder() == Path("/own")
-    monkeypatch.delenv(CACHE_VARIABLE)
-    assert cache_folder() == Path("/general/mm-face-stylizer")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "mm-face-stylizer"
 
 
 def test_nothing_anywhere_names_three_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
