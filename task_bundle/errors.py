@@ -15,3 +15,7 @@ class ImageError(ValueError):
 
 class NoFaceError(ImageError):
     """A picture in which no face was found where one is needed."""
+
+
+class VideoError(ImageError):
+    """A video cannot be read or written."""
