@@ -241,16 +241,16 @@ def _check_size(size: int, name: str) -> None:
         raise BundleError(f"{name} is larger than {MAX_BYTES // 2**20} MiB")
 
 
-def read_archive(data: bytes, name: str, stored_only: bool = False) -> dict[str, bytes]:
+def read_archive(data: bytes, name: str) -> dict[str, bytes]:
     """Unpacks a zip with the checks of `read_entries`.
 
     Returns:
       File names to contents, in the archive's order.
     """
-    return {entry.name: entry.data for entry in read_entries(data, name, stored_only)}
+    return {entry.name: entry.data for entry in read_entries(data, name)}
 
 
-def read_entries(data: bytes, name: str, stored_only: bool = False) -> tuple[Entry, ...]:
+def read_entries(data: bytes, name: str) -> tuple[Entry, ...]:
     """Unpacks a zip that every tool understands in the same way.
 
     A zip says most things twice, in its directory and in each entry's own header; readers differ
@@ -259,17 +259,16 @@ def read_entries(data: bytes, name: str, stored_only: bool = False) -> tuple[Ent
     Args:
       data: the zip.
       name: what to call it in messages.
-      stored_only: whether compressed entries are an error, as they are to MediaPipe.
 
     Returns:
       The entries, in the directory's order.
 
     Raises:
-      BundleError: not a zip, truncated, with bytes before the directory's end or after its own that
-        are not accounted for; more than `MAX_ENTRIES`, or more than `MAX_BYTES` unpacked; an entry
+      BundleError: not a zip, truncated, with bytes after its end, or in several
+        parts; more than `MAX_ENTRIES`, or more than `MAX_BYTES` unpacked; an entry
         twice, overlapping another, encrypted, no plain file, with a name that is no plain file
-        name, with a header that contradicts the directory, with a wrong checksum, compressed where
-        it must not be or by anything but deflate.
+        name, with a header that contradicts the directory, with a wrong checksum, compressed by
+        anything but deflate.
     """
     directory_start, count = _find_directory(data, name)
     entries: list[Entry] = []
@@ -280,7 +279,7 @@ def read_entries(data: bytes, name: str, stored_only: bool = False) -> tuple[Ent
                 raise BundleError(
                     f"{name} is damaged: it has {len(infos)} entries and announces {count}"
                 )
-            starts = _check_entries(data, infos, directory_start, name, stored_only)
+            starts = _check_entries(data, infos, directory_start, name)
             for info, start in zip(infos, starts, strict=True):
                 content = archive.read(info)
                 if len(content) != info.file_size:
@@ -321,7 +320,7 @@ def _find_directory(data: bytes, name: str) -> tuple[int, int]:
 
 
 def _check_entries(
-    data: bytes, infos: list[zipfile.ZipInfo], directory_start: int, name: str, stored_only: bool
+    data: bytes, infos: list[zipfile.ZipInfo], directory_start: int, name: str
 ) -> list[int]:
     """Checks everything that can be checked before unpacking; returns where each's data begin."""
     starts, spans, seen = [], [], set[str]()
@@ -333,7 +332,7 @@ def _check_entries(
         if entry.casefold() in seen:
             raise BundleError(f"{name} has {entry} twice")
         seen.add(entry.casefold())
-        _check_kind(info, name, stored_only)
+        _check_kind(info, name)
         total += info.file_size
         if total > MAX_BYTES:
             raise BundleError(f"{name} unpacks to more than {MAX_BYTES // 2**20} MiB")
@@ -356,7 +355,7 @@ def _check_name(entry: str, name: str) -> None:
         raise BundleError(f"{name} has an entry called {shown}, which is no plain file name")
 
 
-def _check_kind(info: zipfile.ZipInfo, name: str, stored_only: bool) -> None:
+def _check_kind(info: zipfile.ZipInfo, name: str) -> None:
     """Checks that an entry is a plain file that anybody can unpack."""
     entry = info.filename
     if info.flag_bits & _ENCRYPTED:
@@ -369,8 +368,6 @@ def _check_kind(info: zipfile.ZipInfo, name: str, stored_only: bool) -> None:
     if info.compress_type == zipfile.ZIP_STORED:
         if info.compress_size != info.file_size:
             raise BundleError(f"{name} is damaged: {entry} is stored with two different sizes")
-    elif stored_only:
-        raise BundleError(f"{name}: {entry} is compressed; entries must be stored as they are")
     elif info.compress_type != zipfile.ZIP_DEFLATED:
         raise BundleError(f"{name}: {entry} is compressed by other means than deflate")
 

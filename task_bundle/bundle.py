@@ -11,8 +11,6 @@ from task_bundle.archive import (
     FACE_LANDMARKS_DETECTOR,
     FACE_STYLIZER,
     TaskArchive,
-    read_archive,
-    read_bytes,
     write_archive,
 )
 from task_bundle.errors import BundleError
@@ -21,7 +19,7 @@ from task_bundle.files import atomic_write
 from task_bundle.inspection import EntryReport, inspect_archive
 from task_bundle.metadata import normalization, stylizer_metadata
 from task_bundle.model import check_stylizer, check_stylizer_images
-from task_bundle.validation import check_loads, check_models
+from task_bundle.validation import check_loads, check_model, check_models
 
 _ENTRIES = (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER)
 
@@ -53,10 +51,11 @@ class TaskBundle:
           The bundle, its stylizer carrying metadata.
 
         Raises:
-          BundleError: the stylizer cannot be packed (see `check_stylizer`).
+          BundleError: the stylizer cannot be packed (see `check_stylizer` and `check_model`).
           FaceModelsError: no face models were found.
         """
         check_stylizer(stylizer)
+        check_model(stylizer, "the stylizer")
         if face_models is None:
             face_models = find_face_models()
         return cls(face_models.detector, face_models.landmarks, stylizer_metadata(stylizer))
@@ -80,8 +79,18 @@ class TaskBundle:
             one of them is no TFLite model or a damaged one.
           OSError: the file cannot be read.
         """
-        data, name = read_bytes(source)
-        return cls._of(read_archive(data, name, stored_only=True), name)
+        return cls.from_archive(TaskArchive.open(source))
+
+    @classmethod
+    def from_archive(cls, archive: TaskArchive) -> Self:
+        """Takes the models out of an archive, with the checks of `open`."""
+        for entry in archive.entries:
+            if entry.compressed:
+                raise BundleError(
+                    f"{archive.name}: {entry.name} is compressed; entries must be stored as they"
+                    " are"
+                )
+        return cls._of(archive.contents(), archive.name)
 
     @classmethod
     def _of(cls, entries: Mapping[str, bytes], name: str) -> Self:

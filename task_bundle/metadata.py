@@ -72,7 +72,10 @@ def read_metadata(model: bytes) -> dict[str, Any] | None:
         return None
     if _has_writer():
         displayer = import_mediapipe("mediapipe.tasks.python.metadata.metadata")
-        result: dict[str, Any] = json.loads(displayer.convert_to_json(data))
+        try:
+            result: dict[str, Any] = json.loads(displayer.convert_to_json(data))
+        except ValueError as error:  # Of text that is no UTF-8 it makes nothing at all.
+            raise BundleError("the model's metadata are damaged: no readable text") from error
         return result
     return _model_json(_unpack(data))
 
@@ -107,11 +110,15 @@ def normalization(model: bytes) -> tuple[list[float], list[float]] | None:
 
 def _metadata_buffer(model: bytes) -> bytes | None:
     """Returns a model's metadata flatbuffer, its offsets checked, or None."""
-    unpacked = schema.unpack_model(model)
-    entry = schema.metadata_entry(unpacked)
+    root = schema.read_model(model)
+    entries = [root.Metadata(i) for i in range(root.MetadataLength())]
+    entry = next((e for e in entries if schema.text(e.Name()) == schema.METADATA_NAME), None)
     if entry is None:
         return None
-    data = schema.buffer_bytes(unpacked.buffers[entry.buffer])
+    if entry.Buffer() >= root.BuffersLength():
+        raise BundleError("the model's metadata are damaged: no such buffer")
+    buffer = root.Buffers(entry.Buffer())
+    data = b"" if buffer.DataIsNone() else buffer.DataAsNumpy().tobytes()
     if data[4:8] != schema.METADATA_IDENTIFIER:
         raise BundleError("the model's metadata are damaged: no M001 identifier")
     verify(data, schema.metadata_schema(), "ModelMetadata", "the model's metadata are damaged")

@@ -63,7 +63,7 @@ def check_stylizer(model: bytes) -> None:
             f"the stylizer has {len(unpacked.subgraphs)} subgraphs; it must have one, without"
             " variables or control flow"
         )
-    custom = custom_operators(unpacked)
+    custom = sorted({n.removeprefix(_CUSTOM) for n in _op_names(unpacked) if _CUSTOM in n})
     if custom:
         raise BundleError(
             f"the stylizer has custom operators ({', '.join(custom)}), which other runtimes and"
@@ -82,11 +82,6 @@ def check_stylizer_images(model: bytes) -> None:
         that is not float32, of fixed shape [1, side, side, 3].
     """
     _check_images(schema.unpack_model(model, "the stylizer"))
-
-
-def custom_operators(model: Any) -> list[str]:
-    """Returns the names of the custom operators of a `ModelT`, in alphabetical order."""
-    return sorted({n.removeprefix(_CUSTOM) for n in _op_names(model) if n.startswith(_CUSTOM)})
 
 
 def _check_images(model: Any) -> None:

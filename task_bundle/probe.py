@@ -101,10 +101,10 @@ def child() -> None:
     while header := stream.read(_LENGTH.size):
         models.append(stream.read(*_LENGTH.unpack(header)))
     answers.write(_READY + b"\n")
-    _limit()
+    limit()
     for model in models:
         try:
-            complaint = _complaint(model)
+            complaint = complaint_about(model)
         except MemoryError:
             complaint = f"it needs more than {MEMORY_BYTES // 2**20} MiB"
         except Exception as error:  # Whatever LiteRT finds wrong.
@@ -112,7 +112,7 @@ def child() -> None:
         answers.write(json.dumps(complaint).encode() + b"\n")
 
 
-def _complaint(model: bytes) -> str:
+def complaint_about(model: bytes) -> str:
     """Loads a model and runs it once; returns what is wrong with it, or nothing."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -131,7 +131,7 @@ def _complaint(model: bytes) -> str:
     return ""
 
 
-def _limit() -> None:
+def limit() -> None:
     """Limits this process's memory and CPU time, as far as the system can."""
     with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; macOS in part.
         import resource

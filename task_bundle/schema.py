@@ -67,6 +67,26 @@ def _load_from_mediapipe(name: str) -> ModuleType:
     return module
 
 
+def read_model(model: bytes, name: str = "the model") -> Any:
+    """Opens a TFLite flatbuffer for reading, without taking it apart.
+
+    Args:
+      model: the flatbuffer.
+      name: what to call it in messages.
+
+    Returns:
+      A `Model` whose offsets have all been checked. What it says may still make no sense.
+
+    Raises:
+      BundleError: not a TFLite flatbuffer, or a damaged one.
+    """
+    if len(model) < 8 or model[4:8] != MODEL_IDENTIFIER:
+        raise BundleError(f"{name} is not a TFLite model: no TFL3 identifier")
+    schema = model_schema()
+    verify(model, schema, "Model", f"{name} is a damaged TFLite model")
+    return schema.Model.GetRootAs(model, 0)
+
+
 def unpack_model(model: bytes, name: str = "the model") -> Any:
     """Reads a TFLite flatbuffer into the schema's mutable objects.
 
@@ -80,13 +100,9 @@ def unpack_model(model: bytes, name: str = "the model") -> Any:
     Raises:
       BundleError: not a TFLite flatbuffer, or a damaged one.
     """
-    if len(model) < 8 or model[4:8] != MODEL_IDENTIFIER:
-        raise BundleError(f"{name} is not a TFLite model: no TFL3 identifier")
-    schema = model_schema()
-    # Nothing follows an offset that has not been checked.
-    verify(model, schema, "Model", f"{name} is a damaged TFLite model")
+    root = read_model(model, name)
     try:
-        unpacked = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+        unpacked = model_schema().ModelT.InitFromObj(root)
     except Exception as error:  # Values that make no sense surface as whatever they hit.
         raise BundleError(f"{name} is a damaged TFLite model: {error}") from error
     if not unpacked.subgraphs or unpacked.buffers is None:

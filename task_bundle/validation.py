@@ -21,7 +21,6 @@ from task_bundle import probe, schema
 from task_bundle.cache import cache_folder
 from task_bundle.errors import BundleError
 from task_bundle.files import atomic_write
-from task_bundle.model import custom_operators
 
 # 1024 x 1024 pixels of 128 channels.
 MAX_TENSOR_BYTES = 512 * 2**20
@@ -102,7 +101,11 @@ def check_loads(models: Mapping[str, bytes], name: str) -> None:
 
 
 def _is_custom(model: bytes) -> bool:
-    return bool(custom_operators(schema.unpack_model(model)))
+    root = schema.read_model(model)
+    codes = [root.OperatorCodes(i) for i in range(root.OperatorCodesLength())]
+    custom = schema.model_schema().BuiltinOperator.CUSTOM
+    # Old converters fill one field, new ones both.
+    return any(custom in (code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes)
 
 
 def _is_remembered(digest: str) -> bool:

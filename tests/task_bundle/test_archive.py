@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from task_bundle import archive
-from task_bundle.archive import read_archive, read_bytes, write_archive
+from task_bundle.archive import TaskArchive, read_archive, read_bytes, write_archive
 from task_bundle.errors import BundleError
 
 
@@ -33,7 +33,7 @@ def test_data_are_stored_and_aligned(length: int) -> None:
             start = info.header_offset + 30 + name_length + extra_length
             assert start % 4 == 0
             assert data[start : start + info.file_size] == entries[info.filename]
-    assert read_archive(data, "it", stored_only=True) == entries
+    assert read_archive(data, "it") == entries
 
 
 def test_same_input_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,10 +44,10 @@ def test_same_input_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compressed_entries() -> None:
-    data = _zip(("a", bytes(1000)), method=zipfile.ZIP_DEFLATED)
-    assert read_archive(data, "it") == {"a": bytes(1000)}
-    with pytest.raises(BundleError, match="a is compressed"):
-        read_archive(data, "it", stored_only=True)
+    (entry,) = TaskArchive.open(_zip(("a", bytes(1000)), method=zipfile.ZIP_DEFLATED)).entries
+    assert (entry.data, entry.compressed) == (bytes(1000), True)
+    with pytest.raises(BundleError, match="other means than deflate"):
+        TaskArchive.open(_zip(("a", bytes(1000)), method=zipfile.ZIP_BZIP2))
 
 
 def test_damage_is_named(recwarn: pytest.WarningsRecorder) -> None:
