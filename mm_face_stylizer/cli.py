@@ -271,15 +271,15 @@ def _stylize(arguments: argparse.Namespace) -> int:
         failures = 0
         for photo, target in zip(arguments.photos, targets, strict=True):
             try:
-                picture = stylizer.stylize(load_image(photo))
-                if picture is None:
+                face = stylizer.stylize(load_image(photo))
+                if face is None:
                     raise NoFaceError(f"no face was found in {photo}")
             except ImageError as error:
                 # The other photos are still worth doing.
                 failures += 1
                 _fail(_first_line(error))
                 continue
-            save_png(target, picture, overwrite=arguments.overwrite)
+            save_png(target, face.image, overwrite=arguments.overwrite)
             sys.stdout.write(f"{target}\n")
     return 1 if failures else 0
 

@@ -10,7 +10,6 @@ import numpy as np
 from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.dataset import Dataset
 from mm_face_stylizer.style_pictures import draw_style
-from task_bundle.alignment import FaceFinder
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import NoFaceError
 from task_bundle.face_models import FaceModels
@@ -85,14 +84,14 @@ class Demo:
         """
         photo = portrait()
         with FaceStylizer.create_from_bundle(bundle) as stylizer:
-            stylized = stylizer.stylize(photo)
-        with FaceFinder(FaceModels(bundle.detector, bundle.landmarks, "the bundle")) as finder:
-            faces = finder.find(photo)
-        if stylized is None or not faces:
+            face = stylizer.stylize(photo)
+        if face is None:
             raise NoFaceError("MediaPipe found no face in the demo's portrait")
-        crop = faces[0].crop.crop(photo, stylized.shape[0])
-        sheet = ContactSheet([[data.images[0], crop, stylized]], [f"{self.style}, photo, stylized"])
-        sheet.save(self.before_after, side=stylized.shape[0] * 3 // 2, overwrite=overwrite)
+        crop = face.crop.crop(photo, face.height)
+        sheet = ContactSheet(
+            [[data.images[0], crop, face.image]], [f"{self.style}, photo, stylized"]
+        )
+        sheet.save(self.before_after, side=face.height * 3 // 2, overwrite=overwrite)
 
 
 def portrait() -> np.ndarray:

@@ -7,6 +7,8 @@ from task_bundle.face_models import FaceModels, download_face_landmarker, find_f
 from task_bundle.images import load_image, save_png
 from task_bundle.metadata import read_metadata, stylizer_metadata
 from task_bundle.model import ModelInfo, TensorInfo, check_stylizer, describe
+from task_bundle.stylized_face import StylizedFace
+from task_bundle.stylizer import FaceStylizer, FaceStylizerOptions
 
 __all__ = [
     "BundleError",
@@ -15,9 +17,12 @@ __all__ = [
     "FaceFinder",
     "FaceModels",
     "FaceModelsError",
+    "FaceStylizer",
+    "FaceStylizerOptions",
     "ImageError",
     "ModelInfo",
     "NoFaceError",
+    "StylizedFace",
     "TaskBundle",
     "TensorInfo",
     "check_stylizer",

@@ -1,16 +1,20 @@
 """The face crop that MediaPipe's FaceStylizer works on, its matrix and its inverse."""
 
 import math
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from task_bundle.errors import FaceModelsError
 from task_bundle.face_models import FaceModels, find_face_models
 from task_bundle.images import check_image
 from task_bundle.mediapipe_import import import_mediapipe
+from task_bundle.region import Region
 
 # Mesh points, as in MediaPipe's FaceToRect calculator. Left and right are the picture's.
 _LEFT_EYE = (33, 133)
@@ -36,15 +40,16 @@ class FaceCrop:
     rotation: float
 
     @classmethod
-    def from_landmarks(cls, landmarks: npt.ArrayLike) -> Self:
+    def from_landmarks(cls, landmarks: npt.ArrayLike, whole_pixels: bool = True) -> Self:
         """Computes the crop from face landmarks as MediaPipe's FaceToRect does.
 
         The construction is FFHQ's: the axis across the face is a mean of the line through the eyes
         and of the normal to the line from the eyes to the mouth; the side is the greater of 4.0 eye
-        distances and 3.6 eye-to-mouth distances. Centre and side are whole pixels.
+        distances and 3.6 eye-to-mouth distances.
 
         Args:
           landmarks: [N >= 468, 2 or 3] face mesh points, in pixels of the photo.
+          whole_pixels: whether centre and side are rounded, as MediaPipe does.
 
         Returns:
           The crop.
@@ -67,12 +72,8 @@ class FaceCrop:
             raise ValueError("landmarks are not finite")
         if _rounded(side) < 1:
             raise ValueError("landmarks coincide: there is no face to crop")
-        return cls(
-            center_x=_rounded(center[0]),
-            center_y=_rounded(center[1]),
-            side=_rounded(side),
-            rotation=math.atan2(axis[1], axis[0]),
-        )
+        x, y, side = (_rounded(v) if whole_pixels else float(v) for v in (*center, side))
+        return cls(x, y, side, rotation=math.atan2(axis[1], axis[0]))
 
     def matrix(self, size: int) -> npt.NDArray[np.float64]:
         """Returns the matrix from the photo's pixels to those of a square crop.
@@ -160,63 +161,132 @@ class Face:
 class FaceFinder:
     """Finds faces with MediaPipe's FaceLandmarker. Use it in a `with` statement, or close it."""
 
-    def __init__(self, models: FaceModels | None = None, max_faces: int = 4) -> None:
+    def __init__(
+        self, models: FaceModels | None = None, max_faces: int = 4, video: bool = False
+    ) -> None:
         """Loads the models.
 
         Args:
           models: the face models; `find_face_models()` if None.
-          max_faces: how many faces to look for in a picture.
+          max_faces: how many faces to look for in a picture. With one, it is that which the
+            detector is surest of, and which MediaPipe's FaceStylizer takes.
+          video: whether pictures are frames of a video, for `track`, or have nothing to do with
+            each other, for `find`.
 
         Raises:
-          FaceModelsError: no models were found.
+          FaceModelsError: no models were found, or MediaPipe cannot open them.
           ImportError: mediapipe is not installed.
           ValueError: `max_faces` is not positive.
         """
         if max_faces < 1:
             raise ValueError(f"max_faces must be positive, not {max_faces}")
-        task = (models or find_face_models()).landmarker_task()
+        models = models or find_face_models()
         self._mediapipe = import_mediapipe()
+        self._video = video
+        self._time = -1
         tasks = self._mediapipe.tasks
-        self._landmarker = tasks.vision.FaceLandmarker.create_from_options(
-            tasks.vision.FaceLandmarkerOptions(
-                base_options=tasks.BaseOptions(model_asset_buffer=task), num_faces=max_faces
-            )
+        options = tasks.vision.FaceLandmarkerOptions(
+            base_options=tasks.BaseOptions(model_asset_buffer=models.landmarker_task()),
+            running_mode=getattr(tasks.vision.RunningMode, "VIDEO" if video else "IMAGE"),
+            num_faces=max_faces,
         )
+        try:
+            landmarker = tasks.vision.FaceLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError) as error:
+            raise FaceModelsError(
+                f"MediaPipe cannot open the face models of {models.source}: {error}"
+            ) from error
+        self._landmarker = landmarker
+        # MediaPipe's objects complain when they are left to the garbage collector.
+        self._close = weakref.finalize(self, landmarker.close)
 
-    def find(self, image: npt.NDArray[np.uint8]) -> list[Face]:
+    def find(self, image: npt.NDArray[np.uint8], region: Region | None = None) -> list[Face]:
         """Finds the faces in a picture.
 
         Args:
           image: [height, width, 3] uint8 RGB.
+          region: where to look for faces; everywhere if None.
 
         Returns:
           The faces, the one with the biggest crop first; empty if there is none.
 
         Raises:
           ImageError: `image` is not such an array.
-          ValueError: the finder is closed.
+          ValueError: the finder is closed, or is one for videos.
         """
-        if self._landmarker is None:
+        if self._video:
+            raise ValueError("this face finder is for videos: call track")
+        return self._faces(self._landmarker.detect, image, region, whole_pixels=True)
+
+    def track(
+        self, image: npt.NDArray[np.uint8], timestamp_ms: int, region: Region | None = None
+    ) -> list[Face]:
+        """Finds the faces in a video's next frame.
+
+        A face is looked for where it was in the frame before, and anywhere only if fewer faces
+        than asked for were there.
+
+        Args:
+          image: [height, width, 3] uint8 RGB.
+          timestamp_ms: the frame's time, in milliseconds, greater than the one before.
+          region: where to look for faces, the same for all frames; everywhere if None.
+
+        Returns:
+          The faces as `find` gives them, their crops not rounded to whole pixels.
+
+        Raises:
+          ImageError: `image` is not such an array.
+          ValueError: the finder is closed, or is not for videos, or time does not advance.
+        """
+        if not self._video:
+            raise ValueError("this face finder is for single pictures: call find")
+        if timestamp_ms <= self._time:
+            raise ValueError(
+                "the timestamps of a video's frames must increase: got"
+                f" {timestamp_ms} ms after {self._time} ms"
+                if self._time >= 0
+                else f"a timestamp must not be negative: got {timestamp_ms} ms"
+            )
+
+        def detect(frame: Any, options: Any) -> Any:
+            return self._landmarker.detect_for_video(frame, timestamp_ms, options)
+
+        faces = self._faces(detect, image, region, whole_pixels=False)
+        self._time = timestamp_ms
+        return faces
+
+    def _faces(
+        self,
+        detect: Callable[[Any, Any], Any],
+        image: npt.NDArray[np.uint8],
+        region: Region | None,
+        whole_pixels: bool,
+    ) -> list[Face]:
+        if not self._close.alive:
             raise ValueError("the face finder is closed")
         check_image(image)
-        height, width = image.shape[:2]
-        result = self._landmarker.detect(
-            self._mediapipe.Image(
-                image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image)
+        cut, options, origin = image, None, (0.0, 0.0)
+        if region is not None:
+            # FaceLandmarker turns pictures, but does not take a region of interest.
+            cut, origin = region.cut(image)
+            options = self._mediapipe.tasks.vision.ImageProcessingOptions(
+                rotation_degrees=region.rotation_degrees
             )
+        height, width = cut.shape[:2]
+        frame = self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(cut)
         )
         faces = []
-        for points in result.face_landmarks:
-            # Normalized by the photo's size; z shares the scale of x.
+        for points in detect(frame, options).face_landmarks:
+            # Normalized by the picture's size; z shares the scale of x.
             landmarks = np.array([(p.x * width, p.y * height, p.z * width) for p in points])
-            faces.append(Face(landmarks, FaceCrop.from_landmarks(landmarks)))
+            landmarks[:, :2] += origin
+            faces.append(Face(landmarks, FaceCrop.from_landmarks(landmarks, whole_pixels)))
         return sorted(faces, key=lambda face: face.crop.side, reverse=True)
 
     def close(self) -> None:
         """Frees the models. Closing twice does nothing."""
-        if self._landmarker is not None:
-            self._landmarker.close()
-            self._landmarker = None
+        self._close()
 
     def __enter__(self) -> Self:
         """Returns the finder itself."""

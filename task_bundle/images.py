@@ -37,7 +37,7 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
     Raises:
       ImageError: naming the file: missing, a folder, empty, not a picture, truncated, too big.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     file = Path(path)
     if not file.exists():
@@ -60,7 +60,7 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
                         f" {max_megapixels:g} megapixels"
                     )
                 image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+                return _to_rgb(image)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -71,6 +71,42 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
         raise ImageError(f"{file} cannot be read, it may be truncated: {error}") from error
 
 
+def from_pillow(image: "PIL.Image.Image") -> npt.NDArray[np.uint8]:
+    """Converts a Pillow image, as `load_image` does.
+
+    Args:
+      image: of any mode and size, read from a file or not.
+
+    Returns:
+      [height, width, 3] uint8 RGB.
+
+    Raises:
+      ImageError: it has no pixels, or its file cannot be read.
+    """
+    try:
+        pixels = _to_rgb(image)
+    except Exception as error:  # As in `load_image`: Pillow reads the file when it must.
+        raise ImageError(f"the picture cannot be read, it may be truncated: {error}") from error
+    check_image(pixels)
+    return pixels
+
+
+def over_white(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Lays a picture with transparency over white.
+
+    Args:
+      image: [height, width, 4] uint8 RGBA, the colours not multiplied by alpha.
+
+    Returns:
+      [height, width, 3] uint8 RGB.
+    """
+    from PIL import Image
+
+    coloured = Image.fromarray(image)
+    white = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
+    return np.array(Image.alpha_composite(white, coloured).convert("RGB"), np.uint8)
+
+
 def save_png(
     path: str | os.PathLike[str], image: npt.NDArray[np.uint8], overwrite: bool = False
 ) -> None:
@@ -78,7 +114,7 @@ def save_png(
 
     Args:
       path: the file. Its folder must exist.
-      image: [height, width, 3] uint8 RGB.
+      image: [height, width, 3] uint8 RGB or [height, width, 4] uint8 RGBA.
       overwrite: whether a file already there may be replaced.
 
     Raises:
@@ -88,7 +124,8 @@ def save_png(
     """
     from PIL import Image
 
-    check_image(image)
+    has_alpha = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 4
+    check_image(image[..., :3] if has_alpha else image)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     atomic_write(path, buffer.getvalue(), overwrite)
@@ -111,16 +148,15 @@ def check_image(image: npt.NDArray[np.uint8]) -> None:
 
 
 def _to_rgb(image: "PIL.Image.Image") -> npt.NDArray[np.uint8]:
-    from PIL import Image
+    from PIL import ImageOps
 
+    image = ImageOps.exif_transpose(image)
     if image.mode in _DEEP_MODES:
         grey = _to_eight_bits(np.asarray(image))
         return np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         # Through LA a premultiplied or palette alpha would be lost on the way.
-        coloured = image.convert("RGBA")
-        white = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, coloured)
+        return over_white(np.array(image.convert("RGBA"), np.uint8))
     return np.array(image.convert("RGB"), np.uint8)
 
 

@@ -12,6 +12,9 @@ from task_bundle.alignment import Face, FaceCrop
 class StylizedFace:
     """A stylized face.
 
+    It also has what code for Google's task uses of its result, a `mediapipe.Image`: `numpy_view()`,
+    `width`, `height`.
+
     Attributes:
       image: [side, side, 3] uint8 RGB, the stylizer's picture of the crop.
       face: the face in the photo, with its landmarks in pixels of the photo.
@@ -39,3 +42,19 @@ class StylizedFace:
         matrix[:2, :2], matrix[:2, 3] = flat[:2, :2], flat[:2, 2]
         matrix[2, 2] = size / self.crop.side
         return matrix
+
+    @property
+    def width(self) -> int:
+        """Of the picture, in pixels."""
+        return self.image.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Of the picture, in pixels."""
+        return self.image.shape[0]
+
+    def numpy_view(self) -> npt.NDArray[np.uint8]:
+        """Returns the picture, not writeable, as a `mediapipe.Image` does."""
+        view = self.image.view()
+        view.setflags(write=False)
+        return view

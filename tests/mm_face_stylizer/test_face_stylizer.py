@@ -130,7 +130,7 @@ def test_google_opens_it_from_path_and_buffer(bundle, tmp_path, grace_hopper):
 @native
 def test_the_native_picture_is_keras_on_the_native_crop(stylizer, bundle, grace_hopper):
     with TaskStylizer.create_from_bundle(bundle) as task:
-        found = task.stylize(grace_hopper)
+        found = task.stylize(grace_hopper).image
     with FaceFinder() as finder:
         crop = finder.find(grace_hopper)[0].crop.crop(grace_hopper, 256)
     difference = np.abs(found.astype(int) - stylizer.stylize_images(crop[None])[0])

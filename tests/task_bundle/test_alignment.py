@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from task_bundle.alignment import FaceCrop, FaceFinder
-from task_bundle.errors import ImageError
+from task_bundle.errors import FaceModelsError, ImageError
+from task_bundle.face_models import FaceModels
+from task_bundle.region import Region
 
 
 def _landmarks(left=(80.0, 100.0), right=(120.0, 100.0), mouth=(100.0, 140.0)) -> np.ndarray:
@@ -22,6 +24,30 @@ def test_upright_face() -> None:
     # Eyes at (100, 100), 40 apart; the mouth 40 below: 4.0 * 40 is more than 3.6 * 40.
     assert crop == FaceCrop(100.0, 104.0, 160.0, 0.0)
     assert FaceCrop.from_landmarks(_landmarks()[:468, :2]) == crop
+
+
+@pytest.mark.parametrize(
+    "left, right, mouth, crop",
+    [
+        # What MediaPipe's own test of its calculator expects of a photo of 1280 x 720 pixels, from
+        # fractions of it, to five digits.
+        ((384, 360), (768, 324), (640, 468), FaceCrop(582.0, 355.0, 1543.0, -0.193622)),
+        ((768, 576), (256, 288), (1024, 144), FaceCrop(563.0, 403.0, 2350.0, -2.35619)),
+    ],
+)
+def test_crops_of_mediapipes_own_test(left, right, mouth, crop) -> None:
+    found = FaceCrop.from_landmarks(_landmarks(left, right, mouth))
+    assert (found.center_x, found.center_y, found.side) == (crop.center_x, crop.center_y, crop.side)
+    assert found.rotation == pytest.approx(crop.rotation, abs=1e-5)
+
+
+def test_crop_between_pixels() -> None:
+    points = _landmarks(mouth=(100.3, 160.2))
+    points[:, 0] += 0.25
+    crop = FaceCrop.from_landmarks(points, whole_pixels=False)
+    assert crop.center_x == pytest.approx(100.28)
+    assert crop.center_y == pytest.approx(106.02)
+    assert crop.side == pytest.approx(3.6 * math.hypot(0.3, 60.2))
 
 
 def test_long_face_is_measured_down() -> None:
@@ -117,3 +143,57 @@ def test_biggest_face_first(face_models, grace_hopper: np.ndarray) -> None:
 def test_finder_options(face_models) -> None:
     with pytest.raises(ValueError, match="max_faces"):
         FaceFinder(face_models, max_faces=0)
+
+
+def test_finder_of_useless_models(make_stylizer) -> None:
+    models = FaceModels(make_stylizer(128), make_stylizer(192), "stand-ins")
+    with pytest.raises(FaceModelsError, match="stand-ins"):
+        FaceFinder(models)
+
+
+def test_finder_in_a_region(face_models, grace_hopper: np.ndarray) -> None:
+    canvas = np.full((640, 1100, 3), 90, np.uint8)
+    canvas[20:620, 20:532] = canvas[20:620, 568:1080] = grace_hopper
+    with FaceFinder(face_models, max_faces=1) as finder:
+        whole = finder.find(grace_hopper)[0]
+        for left in (20, 568):
+            (face,) = finder.find(canvas, Region(left, 20, left + 512, 620))
+            assert face.crop.center_x == pytest.approx(whole.crop.center_x + left, abs=4)
+            assert face.crop.center_y == pytest.approx(whole.crop.center_y + 20, abs=4)
+            np.testing.assert_allclose(
+                face.landmarks[:, :2], whole.landmarks[:, :2] + [left, 20], atol=8
+            )
+        assert finder.find(canvas, Region(20, 420, 532, 620)) == []
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_finder_of_a_turned_photo(face_models, grace_hopper: np.ndarray, turns: int) -> None:
+    photo = np.ascontiguousarray(np.rot90(grace_hopper, turns))
+    height, width = photo.shape[:2]
+    with FaceFinder(face_models, max_faces=1) as finder:
+        (upright,) = finder.find(grace_hopper)
+        (turned,) = finder.find(photo, Region(0, 0, width, height, 90 * turns))
+    assert turned.crop.side == pytest.approx(upright.crop.side, abs=4)
+    turn = math.remainder(turned.crop.rotation - upright.crop.rotation, 2 * math.pi)
+    assert abs(math.remainder(turn + turns * math.pi / 2, 2 * math.pi)) < 0.03
+
+
+def test_tracker(face_models, grace_hopper: np.ndarray) -> None:
+    with FaceFinder(face_models, max_faces=1, video=True) as tracker:
+        faces = [tracker.track(grace_hopper, time)[0] for time in (0, 40, 80)]
+        with pytest.raises(ValueError, match="increase: got 80 ms after 80 ms"):
+            tracker.track(grace_hopper, 80)
+        assert tracker.track(np.zeros((64, 64, 3), np.uint8), 120) == []
+        with pytest.raises(ValueError, match="call track"):
+            tracker.find(grace_hopper)
+    assert faces[2].crop.side == pytest.approx(faces[0].crop.side, rel=0.02)
+    assert faces[0].crop.side != round(faces[0].crop.side)
+    with pytest.raises(ValueError, match="closed"):
+        tracker.track(grace_hopper, 160)
+    with FaceFinder(face_models) as finder, pytest.raises(ValueError, match="call find"):
+        finder.track(grace_hopper, 0)
+    with (
+        FaceFinder(face_models, video=True) as tracker,
+        pytest.raises(ValueError, match="negative"),
+    ):
+        tracker.track(grace_hopper, -1)

@@ -1,0 +1,71 @@
+"""Running a bundle's stylizer network in LiteRT."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.errors import BundleError
+from task_bundle.metadata import NORM_MEAN, NORM_STD, normalization
+from task_bundle.model import check_stylizer_images
+
+
+class StylizerModel:
+    """A stylizer network, from the picture of an aligned face to the stylized one.
+
+    Attributes:
+      input_side: the side in pixels of the picture that it takes.
+    """
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        """Loads the network.
+
+        Args:
+          model: a TFLite flatbuffer, float32 [1, side, side, 3] to the same with any side.
+          threads: how many threads a run may use.
+
+        Raises:
+          BundleError: the model has another form, its metadata make no sense, or LiteRT cannot run
+            it.
+        """
+        from ai_edge_litert.interpreter import Interpreter
+
+        check_stylizer_images(model)
+        mean, std = normalization(model) or ([NORM_MEAN], [NORM_STD])
+        self._mean, self._std = np.array(mean, np.float32), np.array(std, np.float32)
+        try:
+            self._interpreter: Any = Interpreter(model_content=model, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise BundleError(f"LiteRT cannot run the stylizer: {error}") from error
+        details = self._interpreter.get_input_details()[0]
+        self._input = details["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+        self.input_side = int(details["shape"][1])
+
+    def run(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Stylizes an aligned face.
+
+        Args:
+          crop: [input_side, input_side, 3] uint8 RGB.
+
+        Returns:
+          [side, side, 3] uint8 RGB.
+
+        Raises:
+          BundleError: the network fails, or gives values that are not numbers.
+        """
+        values = (crop.astype(np.float32) - self._mean) / self._std
+        self._interpreter.set_tensor(self._input, values[None])
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise BundleError(f"LiteRT cannot run the stylizer: {error}") from error
+        picture = self._interpreter.get_tensor(self._output)[0]
+        # MediaPipe takes [0, 1] for granted, whatever the metadata say of the output.
+        picture *= 255.0
+        # A sum is not a number if any term is not, and costs less than asking each.
+        if not np.isfinite(picture.sum()):
+            raise BundleError("the stylizer gives values that are not finite numbers")
+        np.rint(picture, out=picture)
+        return np.asarray(np.clip(picture, 0.0, 255.0, out=picture), np.uint8)
