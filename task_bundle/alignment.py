@@ -192,7 +192,7 @@ class FaceFinder:
         )
         try:
             landmarker = tasks.vision.FaceLandmarker.create_from_options(options)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # 1.x has any kind, FileNotFoundError for missing metadata.
             raise FaceModelsError(
                 f"MediaPipe cannot open the face models of {models.source}: {error}"
             ) from error

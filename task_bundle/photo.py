@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from task_bundle.errors import ImageError
 from task_bundle.images import from_pillow, load_image, over_white
+from task_bundle.mediapipe_import import import_mediapipe
 
 # MediaPipe's names of the formats with eight bits a channel that it takes photos in.
 _MEDIAPIPE_FORMATS = ("SRGB", "SRGBA", "SBGRA", "GRAY8")
@@ -60,12 +61,15 @@ def _from_array(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _from_mediapipe(image: Any) -> npt.NDArray[np.uint8]:
-    # What is like MediaPipe's image but has no format is RGB.
-    name = getattr(getattr(image, "image_format", None), "name", _MEDIAPIPE_FORMATS[0])
-    if name not in _MEDIAPIPE_FORMATS:
+    formats = import_mediapipe().ImageFormat
+    known = {getattr(formats, n): n for n in _MEDIAPIPE_FORMATS if hasattr(formats, n)}
+    # MediaPipe 1.x gives the format's number alone, which is equal to the enum's member. What is
+    # like MediaPipe's image but has no format, such as StylizedFace, is RGB.
+    name = known.get(getattr(image, "image_format", formats.SRGB))
+    if name is None:
         raise ImageError(
             f"a mediapipe.Image must have one of the formats {', '.join(_MEDIAPIPE_FORMATS)}, not"
-            f" {name}"
+            f" {image.image_format}"
         )
     # A copy: the view belongs to MediaPipe's image.
     pixels = np.array(image.numpy_view())

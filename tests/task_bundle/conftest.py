@@ -21,6 +21,15 @@ def any_face_models(make_stylizer: MakeModel) -> FaceModels:
         return FaceModels(make_stylizer(32), make_stylizer(16), "stand-ins")
 
 
+@pytest.fixture
+def wheel_models() -> FaceModels:
+    """The models of mediapipe 0.10's wheel, adapted; the tests' cache is empty."""
+    try:
+        return find_face_models()
+    except FaceModelsError:
+        pytest.skip("this mediapipe's wheel has no face models; 0.10.21's has")
+
+
 @pytest.fixture(scope="session")
 def make_stylizer() -> MakeModel:
     """Returns a function that makes a 1x1 convolution, by default the identity, as a TFLite model.

@@ -88,12 +88,12 @@ def test_nothing_anywhere_names_three_ways(tmp_path: Path, monkeypatch: pytest.M
         assert way in str(caught.value)
 
 
-def test_wheel_models_are_made_once(face_models: FaceModels) -> None:
-    assert find_face_models() is face_models
-    assert "mediapipe" in face_models.source
+def test_wheel_models_are_made_once(wheel_models: FaceModels) -> None:
+    assert find_face_models() is wheel_models
+    assert "mediapipe" in wheel_models.source
 
 
-def test_adapted_landmarks_run(face_models: FaceModels, grace_hopper: np.ndarray) -> None:
+def test_adapted_landmarks_run(wheel_models: FaceModels, grace_hopper: np.ndarray) -> None:
     interpreters = pytest.importorskip("ai_edge_litert.interpreter")
     folder = schema.mediapipe_folder()
     assert folder is not None
@@ -102,7 +102,7 @@ def test_adapted_landmarks_run(face_models: FaceModels, grace_hopper: np.ndarray
     image = np.pad(image, ((0, 0), (0, 192 - image.shape[1]), (0, 0)))[None]
 
     results = []
-    for model in (original, face_models.landmarks):
+    for model in (original, wheel_models.landmarks):
         interpreter = interpreters.Interpreter(model_content=model, num_threads=1)
         interpreter.allocate_tensors()
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
@@ -120,16 +120,16 @@ def test_adapted_landmarks_run(face_models: FaceModels, grace_hopper: np.ndarray
         assert np.abs(iris[:, :2] - corners[:, :2].mean(axis=0)).max() < 0.6 * width
 
 
-def test_adapted_landmarks_keep_their_metadata(face_models: FaceModels) -> None:
-    metadata = read_metadata(face_models.landmarks)
+def test_adapted_landmarks_keep_their_metadata(wheel_models: FaceModels) -> None:
+    metadata = read_metadata(wheel_models.landmarks)
     assert metadata is not None
     graph = metadata["subgraph_metadata"][0]
     assert len(graph["input_tensor_metadata"]) == 1
     names = [t["name"] for t in graph["output_tensor_metadata"]]
-    model = schema.unpack_model(face_models.landmarks)
+    model = schema.unpack_model(wheel_models.landmarks)
     tensors = model.subgraphs[0].tensors
     assert names == [schema.text(tensors[i].name) for i in model.subgraphs[0].outputs]
-    assert adapt_landmarks(face_models.landmarks) is face_models.landmarks
+    assert adapt_landmarks(wheel_models.landmarks) is wheel_models.landmarks
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

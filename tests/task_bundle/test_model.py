@@ -59,15 +59,15 @@ def test_describe(make_stylizer) -> None:
     assert info.macs == 64 * 64 * 3 * 3
 
 
-def test_describe_face_models(face_models) -> None:
-    detector = describe(face_models.detector)
+def test_describe_face_models(wheel_models) -> None:
+    detector = describe(wheel_models.detector)
     assert [t.shape for t in detector.outputs] == [(1, 896, 16), (1, 896, 1)]
-    landmarks = describe(face_models.landmarks)
+    landmarks = describe(wheel_models.landmarks)
     assert landmarks.ops["GATHER"] == 1
     # The published sizes: about 0.1 M and 0.6 M parameters; 16-bit weights pass a DEQUANTIZE.
     assert 80_000 < detector.parameters < 150_000
     assert 500_000 < landmarks.parameters < 700_000
-    assert landmarks.parameters * 2 < len(face_models.landmarks) < landmarks.parameters * 2.5
+    assert landmarks.parameters * 2 < len(wheel_models.landmarks) < landmarks.parameters * 2.5
     assert 20e6 < landmarks.macs < 60e6
 
 

@@ -67,7 +67,10 @@ def test_mediapipe_images(grace_hopper: np.ndarray) -> None:
 
 def test_blue_may_come_first() -> None:
     pixels = np.array([[[1, 2, 3, 255]]], np.uint8)
-    image = SimpleNamespace(image_format=SimpleNamespace(name="SBGRA"), numpy_view=lambda: pixels)
+    formats = import_mediapipe().ImageFormat
+    if not hasattr(formats, "SBGRA"):
+        pytest.skip("this mediapipe has no BGRA images; 0.10.21 has")
+    image = SimpleNamespace(image_format=formats.SBGRA, numpy_view=lambda: pixels)
     assert as_photo(image).ravel().tolist() == [3, 2, 1]
 
 
