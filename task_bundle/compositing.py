@@ -22,6 +22,9 @@ _MAX_MASK_SIDE = 256
 # centre, and well above its upper end, which leaves out a part of the forehead.
 _STRETCH = 1.03
 _FOREHEAD_STRETCH = 1.28
+# Far enlarged, a picture's single pixels and the stairs of its slanted lines would show. This
+# smoothing, sigma in the picture's pixels, hides them; it sets in gradually up to twice the size.
+_MAX_SOFTENING = 0.7
 # Where a style has next to no colour or contrast, more gain than this would show its noise.
 _MAX_GAIN = 2.0
 
@@ -235,12 +238,16 @@ def _mask_in(
 def _colours_in(
     window: _Window, crop: FaceCrop, picture: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Brings a stylized picture into the photo, smoothed first where it has the finer pixels."""
+    """Brings a stylized picture into the photo, smoothed first as the change of size needs it."""
     import cv2
 
     matrix = crop.matrix(len(picture))
     side = max(round(crop.side), 1)
-    if side < len(picture):
+    enlargement = crop.side / len(picture)
+    if enlargement > 1:
+        sigma = _MAX_SOFTENING * min(enlargement - 1, 1)
+        picture = np.asarray(cv2.GaussianBlur(picture, (5, 5), sigma), np.float32)
+    elif side < len(picture):
         # OpenCV's resize names the middles of pixels x + 1/2, the crop's matrix whole numbers.
         scale = side / len(picture)
         shift = (scale - 1) / 2

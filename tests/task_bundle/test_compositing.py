@@ -158,6 +158,20 @@ def test_fine_pictures_are_smoothed_before_they_shrink() -> None:
     assert np.abs(pasted.astype(int) - 128).max() <= 8
 
 
+def test_no_pixels_show_where_a_picture_is_enlarged() -> None:
+    # The finest pattern there is, which generators tend to leave on their pictures.
+    pattern = np.full((64, 64, 3), 120, np.uint8)
+    pattern[::2, ::2] = pattern[1::2, 1::2] = 136
+    face = _face(300, 300, 150)
+    pasted = composite(np.full((600, 600, 3), 128, np.uint8), StylizedFace(pattern, face))
+    assert np.abs(pasted.astype(int) - 128).max() <= 1
+    # But a picture of the photo's own resolution stays sharp.
+    face = _face(50, 50, 15)
+    assert face.crop.side == 48
+    pasted = composite(np.full((100, 100, 3), 128, np.uint8), StylizedFace(pattern[:48, :48], face))
+    assert np.abs(pasted[45:55, 45:55].astype(int) - 128).min() >= 7
+
+
 def test_the_bigger_face_lies_on_top() -> None:
     photo = np.zeros((300, 400, 3), np.uint8)
     big, small = _plain(_face(200, 150, 60), (255, 0, 0)), _plain(_face(250, 150, 30), (0, 255, 0))
