@@ -2,7 +2,8 @@
 
 from task_bundle.alignment import Face, FaceCrop, FaceFinder
 from task_bundle.bundle import TaskBundle
-from task_bundle.errors import BundleError, FaceModelsError, ImageError, NoFaceError
+from task_bundle.compositing import composite, cutout, face_mask
+from task_bundle.errors import BundleError, FaceModelsError, ImageError, NoFaceError, VideoError
 from task_bundle.face_models import FaceModels, download_face_landmarker, find_face_models
 from task_bundle.images import load_image, save_png
 from task_bundle.metadata import read_metadata, stylizer_metadata
@@ -25,9 +26,13 @@ __all__ = [
     "StylizedFace",
     "TaskBundle",
     "TensorInfo",
+    "VideoError",
     "check_stylizer",
+    "composite",
+    "cutout",
     "describe",
     "download_face_landmarker",
+    "face_mask",
     "find_face_models",
     "load_image",
     "read_metadata",
