@@ -55,17 +55,27 @@ class StylizerModel:
         Raises:
           BundleError: the network fails, or gives values that are not numbers.
         """
-        values = (crop.astype(np.float32) - self._mean) / self._std
+        return self.to_picture(self.invoke(self.to_values(crop)))
+
+    def to_values(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Normalizes a picture as the metadata say; the first part of `run`."""
+        return (crop.astype(np.float32) - self._mean) / self._std
+
+    def invoke(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Runs the network on normalized pixels; the middle part of `run`."""
         self._interpreter.set_tensor(self._input, values[None])
         try:
             self._interpreter.invoke()
         except RuntimeError as error:
             raise BundleError(f"LiteRT cannot run the stylizer: {error}") from error
-        picture = self._interpreter.get_tensor(self._output)[0]
+        return np.asarray(self._interpreter.get_tensor(self._output)[0])
+
+    def to_picture(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Makes a picture of the network's output, in place; the last part of `run`."""
         # MediaPipe takes [0, 1] for granted, whatever the metadata say of the output.
-        picture *= 255.0
-        # A sum is not a number if any term is not, and costs less than asking each.
-        if not np.isfinite(picture.sum()):
+        values *= 255.0
+        # A sum is not finite if any term is not, and costs less than asking each.
+        if not np.isfinite(values.sum()):
             raise BundleError("the stylizer gives values that are not finite numbers")
-        np.rint(picture, out=picture)
-        return np.asarray(np.clip(picture, 0.0, 255.0, out=picture), np.uint8)
+        np.rint(values, out=values)
+        return np.asarray(np.clip(values, 0.0, 255.0, out=values), np.uint8)
