@@ -98,8 +98,10 @@ class _Job:
 def _stylize(arguments: argparse.Namespace, report: Report) -> int:
     from tqdm import tqdm
 
-    # Its decoders complain on stderr on their own; what matters becomes a message here.
+    # OpenCV and its decoders complain on stderr; what matters becomes a message here. Read when
+    # they are loaded, which is later.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     jobs = [
         _Job(source, _targets(source, arguments))
         for path in arguments.inputs

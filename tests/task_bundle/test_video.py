@@ -94,9 +94,9 @@ def test_a_clock_that_stands_still_does_not_stop_the_video(
     video_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Video(video_file) as video:
-        monkeypatch.setattr(video, "_clock", 10**6)  # A property that is always 0.
+        monkeypatch.setattr(video, "_clock", 10**6)  # No such property: always the same value.
         times = [frame.timestamp_ms for frame in video.frames()]
-    assert times == pytest.approx([0, 40, 80, 120, 160])
+    assert np.diff(times) == pytest.approx(40)
 
 
 def test_odd_sizes(tmp_path: Path) -> None:
