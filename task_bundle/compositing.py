@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from task_bundle.alignment import Face, FaceCrop
 from task_bundle.errors import ImageError
 from task_bundle.images import check_image
+from task_bundle.photo import as_photo
 from task_bundle.stylized_face import StylizedFace
 
 DEFAULT_FEATHER = 0.08
@@ -57,12 +59,13 @@ def face_mask(
     mask = np.zeros((height, width), np.float32)
     drawn = _draw_mask(face, feather)
     window = _window(face.crop, drawn, height, width)
-    mask[window.slices] = _mask_in(window, face.crop, drawn)
+    if not window.empty:
+        mask[window.slices] = _mask_in(window, face.crop, drawn)
     return mask
 
 
 def composite(
-    photo: npt.NDArray[np.uint8],
+    photo: Any,
     results: StylizedFace | Sequence[StylizedFace],
     *,
     colour_match: bool = False,
@@ -74,7 +77,8 @@ def composite(
     rule nearer to the camera, and hides the other in the photo too.
 
     Args:
-      photo: [height, width, 3] uint8 RGB, the picture that was stylized.
+      photo: the picture that was stylized, in any form that `photo.as_photo` takes: a uint8 array,
+        a Pillow image, a `mediapipe.Image`, or a path.
       results: what the stylizer made of it, in any order; none is allowed.
       colour_match: whether each face first gets the mean and the spread of the colours of the face
         that it replaces.
@@ -82,15 +86,16 @@ def composite(
 
     Returns:
       [height, width, 3] uint8 RGB, a new array. Where the masks of all faces are 0 it has the bytes
-      of the photo.
+      of the photo, or what these are as RGB: grey is repeated, transparency laid over white.
 
     Raises:
-      ImageError: `photo` or the picture of a face is no such array, or the latter is not square.
+      ImageError: `photo` is none of these or cannot be read, or a face's picture is not
+        [side, side, 3] uint8.
       ValueError: `feather` is out of range.
     """
-    check_image(photo)
-    pasted = photo.copy()
-    for layer in _layers(photo, results, colour_match, feather):
+    pixels = as_photo(photo)
+    pasted = pixels.copy()
+    for layer in _layers(pixels, results, colour_match, feather):
         below = pasted[layer.window.slices]
         alpha = layer.alpha[..., None]
         blended = below + alpha * (layer.colours - below)
@@ -99,7 +104,7 @@ def composite(
 
 
 def cutout(
-    photo: npt.NDArray[np.uint8],
+    photo: Any,
     results: StylizedFace | Sequence[StylizedFace],
     *,
     colour_match: bool = False,
@@ -110,7 +115,8 @@ def cutout(
     Laid over the photo, as Pillow's `alpha_composite` does it, this gives what `composite` gives.
 
     Args:
-      photo: [height, width, 3] uint8 RGB, the picture that was stylized.
+      photo: the picture that was stylized, in any form that `photo.as_photo` takes: a uint8 array,
+        a Pillow image, a `mediapipe.Image`, or a path.
       results: what the stylizer made of it, in any order; none is allowed.
       colour_match: as in `composite`.
       feather: as in `composite`.
@@ -119,12 +125,13 @@ def cutout(
       [height, width, 4] uint8 RGBA, alpha not premultiplied; transparent black outside the masks.
 
     Raises:
-      ImageError: `photo` or the picture of a face is no such array, or the latter is not square.
+      ImageError: `photo` is none of these or cannot be read, or a face's picture is not
+        [side, side, 3] uint8.
       ValueError: `feather` is out of range.
     """
-    check_image(photo)
-    cut = np.zeros((*photo.shape[:2], 4), np.uint8)
-    for layer in _layers(photo, results, colour_match, feather):
+    pixels = as_photo(photo)
+    cut = np.zeros((*pixels.shape[:2], 4), np.uint8)
+    for layer in _layers(pixels, results, colour_match, feather):
         below = cut[layer.window.slices]
         alpha = layer.alpha[..., None]
         shine = below[..., 3:] / np.float32(255) * (1 - alpha)
@@ -144,6 +151,10 @@ class _Window:
     y: int
     width: int
     height: int
+
+    @property
+    def empty(self) -> bool:
+        return not self.width or not self.height
 
     @property
     def slices(self) -> tuple[slice, slice]:
@@ -174,7 +185,7 @@ def _layers(
             raise ImageError(f"a stylized face must be square, not {list(result.image.shape)}")
         drawn = _draw_mask(result.face, feather)
         window = _window(result.crop, drawn, height, width)
-        if not window.width or not window.height:
+        if window.empty:
             continue
         picture = result.image.astype(np.float32)
         if colour_match:

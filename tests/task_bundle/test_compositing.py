@@ -1,5 +1,7 @@
 """Tests of task_bundle.compositing."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -203,7 +205,9 @@ def test_without_faces_nothing_is_pasted() -> None:
     np.testing.assert_array_equal(pasted, photo)
     assert not np.shares_memory(pasted, photo)
     assert not cutout(photo, []).any()
-    np.testing.assert_array_equal(composite(photo, _plain(_face(900, 900, 20), (1, 2, 3))), photo)
+    away = _face(900, 900, 20)
+    np.testing.assert_array_equal(composite(photo, _plain(away, (1, 2, 3))), photo)
+    assert not face_mask(away, 20, 30).any()
 
 
 def test_colours_are_matched_to_the_face() -> None:
@@ -241,6 +245,16 @@ def test_pictures_of_one_colour_can_be_matched() -> None:
     for colour in ((0, 0, 0), (255, 255, 255), (200, 10, 10)):
         pasted = composite(photo, _plain(_face(100, 100, 30), colour), colour_match=True)
         assert np.abs(pasted.astype(int) - photo).max() <= 1
+
+
+def test_photos_of_any_form(tmp_path: Path) -> None:
+    grey = _noise(120, 120)[..., 0]
+    result = _plain(_face(60, 60, 20), (1, 2, 3))
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    expected = composite(np.stack([grey] * 3, axis=2), result)
+    for photo in (grey, Image.fromarray(grey), tmp_path / "grey.png"):
+        np.testing.assert_array_equal(composite(photo, result), expected)
+        assert cutout(photo, result).shape == (120, 120, 4)
 
 
 def test_wrong_input() -> None:
