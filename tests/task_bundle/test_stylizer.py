@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from task_bundle.errors import BundleError, ImageError
 from task_bundle.face_models import FaceModels
 from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.stylizer import FaceStylizer, FaceStylizerOptions
+from task_bundle.stylizer_model import StylizerModel
 
 _BACKENDS = ["portable", pytest.param("native", marks=native)]
 
@@ -251,8 +253,8 @@ def test_several_faces(bundle: TaskBundle, two_faces: np.ndarray) -> None:
         big, small = stylizer.stylize_all(two_faces)
         assert stylizer.stylize(two_faces).crop == big.crop
         assert stylizer.stylize_all(np.zeros((99, 99, 3), np.uint8)) == []
-        for time in (0, 40, 80):
-            frames = stylizer.stylize_all(two_faces, None, time)
+        for moment in (0, 40, 80):
+            frames = stylizer.stylize_all(two_faces, None, moment)
     assert big.crop.side > 1.2 * small.crop.side
     assert big.crop.center_x < 576 < small.crop.center_x
     for found in (big, small):
@@ -329,6 +331,29 @@ def test_threads_may_share_one(backend, bundle, grace_hopper) -> None:
         for thread in threads:
             thread.join()
     assert wrong == []
+
+
+def test_calls_wait_for_each_other(bundle, grace_hopper, monkeypatch) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def run(model: StylizerModel, crop: np.ndarray) -> np.ndarray:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        return crop
+
+    monkeypatch.setattr(StylizerModel, "run", run)
+    with FaceStylizer(bundle, FaceStylizerOptions(backend="portable")) as stylizer:
+        threads = [
+            threading.Thread(target=stylizer.stylize, args=(grace_hopper,)) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert most == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("backend", _BACKENDS)

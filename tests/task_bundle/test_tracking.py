@@ -44,7 +44,8 @@ def test_a_trembling_face_stands_still() -> None:
 
 def test_a_moving_face_is_followed() -> None:
     # A third of a side a second, while it turns, comes nearer, and goes past half a turn.
-    frames = [(100 + 3.3 * i, 300 * 1.005**i, 3.0 + 0.01 * i) for i in range(60)]
+    turns = [math.remainder(3.0 + 0.01 * i, 2 * math.pi) for i in range(60)]
+    frames = [(100 + 3.3 * i, 300 * 1.005**i, turns[i]) for i in range(60)]
     crops = _smoothed([FaceCrop(x, 200, side, r) for x, side, r in frames])
     for crop, (x, side, rotation) in list(zip(crops, frames, strict=True))[15:]:
         assert crop.center_x == pytest.approx(x, abs=0.03 * side)
