@@ -14,15 +14,15 @@ from task_bundle.images import check_image
 from task_bundle.photo import as_photo
 from task_bundle.stylized_face import StylizedFace
 
-DEFAULT_FEATHER = 0.08
+DEFAULT_FEATHER = 0.07
 
 # The points of the mesh without the irises, which stick out of it where the eyes look sideways.
 _MESH_POINTS = 468
 # Masks are smooth: drawn with at most so many pixels a side, they do for a face of any size.
 _MAX_MASK_SIDE = 256
-# The middle of the soft edge lies a little outside the mesh, which is stretched round the crop's
-# centre, and well above its upper end, which leaves out a part of the forehead.
-_STRETCH = 1.03
+# The mesh leaves out a part of the forehead: above the crop's centre it is stretched upwards.
+# Elsewhere its outline is the middle of the soft edge; farther out, what the style makes of the
+# background would show as a halo.
 _FOREHEAD_STRETCH = 1.28
 # Far enlarged, a picture's single pixels and the stairs of its slanted lines would show. This
 # smoothing, sigma in the picture's pixels, hides them; it sets in gradually up to twice the size.
@@ -207,8 +207,7 @@ def _draw_mask(face: Face, feather: float) -> npt.NDArray[np.float32]:
     side = round(min(max(face.crop.side, 1), _MAX_MASK_SIDE))
     matrix = face.crop.matrix(side)
     points = face.landmarks[:_MESH_POINTS, :2] @ matrix[:2, :2].T + matrix[:2, 2] - side / 2
-    points[:, 1] *= np.where(points[:, 1] < 0, _FOREHEAD_STRETCH, _STRETCH)
-    points[:, 0] *= _STRETCH
+    points[:, 1] *= np.where(points[:, 1] < 0, _FOREHEAD_STRETCH, 1)
     outline = cv2.convexHull((points + side / 2).astype(np.float32))
     mask = np.zeros((side, side), np.float32)
     shift = 4  # Corners in sixteenths of a pixel.
