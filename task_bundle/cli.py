@@ -16,6 +16,7 @@ from task_bundle.face_models import download_face_landmarker, find_face_models
 from task_bundle.files import atomic_write
 from task_bundle.metadata import read_metadata
 from task_bundle.model import describe
+from task_bundle.stylize_command import add_stylize
 
 _PROGRAM = "task-bundle"
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        return int(arguments.run(arguments) or 0)
     except KeyboardInterrupt:
         sys.stderr.write(f"{_PROGRAM}: interrupted\n")
         return 130
@@ -43,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(_message(error) + hint)
     except (BundleError, FaceModelsError, ImageError, OSError, ImportError) as error:
         return _fail(_message(error))
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("folder", type=Path, metavar="DIR", help="made if it does not exist")
     extract.add_argument("--overwrite", action="store_true", help="replace files that exist")
     extract.set_defaults(run=_extract)
+
+    add_stylize(commands, lambda error: _fail(_message(error)))
 
     download = commands.add_parser(
         "download-face-landmarker",

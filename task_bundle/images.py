@@ -108,7 +108,10 @@ def over_white(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def save_png(
-    path: str | os.PathLike[str], image: npt.NDArray[np.uint8], overwrite: bool = False
+    path: str | os.PathLike[str],
+    image: npt.NDArray[np.uint8],
+    overwrite: bool = False,
+    icc_profile: bytes | None = None,
 ) -> None:
     """Writes a picture as PNG, whole or not at all.
 
@@ -116,6 +119,7 @@ def save_png(
       path: the file. Its folder must exist.
       image: [height, width, 3] uint8 RGB or [height, width, 4] uint8 RGBA.
       overwrite: whether a file already there may be replaced.
+      icc_profile: what the colours mean; sRGB if None.
 
     Raises:
       ImageError: `image` is not such an array.
@@ -127,7 +131,7 @@ def save_png(
     has_alpha = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 4
     check_image(image[..., :3] if has_alpha else image)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG", icc_profile=icc_profile)
     atomic_write(path, buffer.getvalue(), overwrite)
 
 

@@ -145,9 +145,21 @@ def _stylize_photo(
     else:
         pictures = [face.image for face in faces]
     written = job.targets[: len(pictures)]
+    profile = _colour_profile(job.source)
     for target, picture in zip(written, pictures, strict=True):
-        save_png(target, picture, arguments.overwrite)
+        save_png(target, picture, arguments.overwrite, profile)
     return written
+
+
+def _colour_profile(photo: Path) -> bytes | None:
+    """Returns the ICC profile of a photo, without which phones' photos would look paler."""
+    from PIL import Image
+
+    with Image.open(photo) as image:
+        # Profiles of grey or CMYK pictures say nothing about the RGB that is made of them.
+        is_rgb = image.mode in ("RGB", "RGBA", "P")
+        profile = image.info.get("icc_profile") if is_rgb else None
+    return profile if isinstance(profile, bytes) else None
 
 
 def _stylize_video(

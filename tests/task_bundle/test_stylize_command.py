@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from task_bundle import cli, stylize_command
 from task_bundle.bundle import TaskBundle
@@ -131,6 +131,17 @@ def test_a_photo_that_a_camera_turned(
     assert stylize(tmp_path / "lying.png", "--composite") == 0
     expected = composite(grace_hopper, _results(bundle_file, grace_hopper))
     np.testing.assert_array_equal(load_image(tmp_path / "out" / "lying.png"), expected)
+
+
+def test_the_colour_profile_is_kept(stylize, photo_file: Path, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(photo_file) as image:
+        image.save(tmp_path / "colour.jpg", icc_profile=profile)
+        image.convert("L").save(tmp_path / "grey.jpg", icc_profile=profile)
+    assert stylize(tmp_path / "colour.jpg", tmp_path / "grey.jpg", "--composite") == 0
+    for name, kept in (("colour.png", profile), ("grey.png", None)):
+        with Image.open(tmp_path / "out" / name) as image:
+            assert image.info.get("icc_profile") == kept
 
 
 def test_several_faces(stylize, bundle_file: Path, pair: Picture, tmp_path: Path, capsys) -> None:
