@@ -1,29 +1,76 @@
 """Tests of task_bundle.images."""
 
+import io
 import struct
+import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from task_bundle import images
 from task_bundle.errors import ImageError
 from task_bundle.images import load_image, save_png
 
 
-def _png_header(width: int, height: int) -> bytes:
+def _png_header(width: int, height: int, extra: bytes = b"") -> bytes:
     """A PNG that promises a size and has no pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + struct.pack(">I", 13)
-        + header
-        + struct.pack(">I", zlib.crc32(header))
-        + struct.pack(">I", 0)
-        + b"IDAT"
-        + struct.pack(">I", zlib.crc32(b"IDAT"))
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", size) + extra + _chunk(b"IDAT", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    crc = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+
+def _jpeg(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def _chunk_flood() -> bytes:
+    """Pieces that Pillow goes through one by one in Python."""
+    return _png_header(8, 8, 300_000 * _chunk(b"aaAa", b""))
+
+
+def _exif_flood() -> bytes:
+    """Pieces that Pillow joins, each time copying all before."""
+    small = _jpeg(Image.new("RGB", (8, 8)))
+    return small[:2] + 1000 * (b"\xff\xe1\xff\xffExif\0\0" + bytes(65527)) + small[2:]
+
+
+def _scan_flood() -> bytes:
+    """Scans that are nearly empty and cost a pass over all pixels each."""
+    large = _jpeg(Image.new("L", (4000, 4000)), progressive=True)
+    start = large.rindex(b"\xff\xda")
+    (length,) = struct.unpack_from(">H", large, start + 2)
+    return large[:-2] + 1000 * large[start : start + 2 + length] + large[-2:]
+
+
+def _tag_flood() -> bytes:
+    """A TIFF with tags that are all the whole file each."""
+    size = 2_000_000
+    numbers = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 8, 279: 64}
+    tags = {**{tag: None for tag in range(60_000)}, **numbers}
+    entries = b"".join(
+        struct.pack("<HHII", tag, 1, size - 16, 8)
+        if tags[tag] is None
+        else struct.pack("<HHII", tag, 4, 1, tags[tag])
+        for tag in sorted(tags)
     )
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    return head + bytes(size - len(head))
+
+
+def _run_length_bmp() -> bytes:
+    """Its pixels would be decoded in Python."""
+    header = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 8, 1, 8, 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1086, 0, 0, 1078) + header + bytes(1024) + b"\0\1" * 4
 
 
 def test_portrait(grace_hopper: np.ndarray) -> None:
@@ -81,6 +128,67 @@ def test_size_is_checked_before_decoding(tmp_path: Path) -> None:
     assert load_image(small, max_megapixels=0.00011).shape == (10, 11, 3)
     with pytest.raises(ImageError, match="10 x 11|11 x 10"):
         load_image(small, max_megapixels=0.0001)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (_chunk_flood, "keep its reader busy"),
+        (_exif_flood, "EXIF in more than 16 parts"),
+        (_scan_flood, "JPEG of 10.. scans"),
+        (_tag_flood, "keep its reader busy"),
+        (_run_length_bmp, "run-length coded"),
+        (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "known format"),
+        (lambda: b"P3 8 8 255 " + b"0 " * 192, "known format"),
+    ],
+)
+def test_headers_that_keep_their_reader_busy(
+    tmp_path: Path, content: Callable[[], bytes], reason: str
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(content())
+    began = time.process_time()
+    with pytest.raises(ImageError, match=rf"a\.png .*{reason}"):
+        load_image(path)
+    assert time.process_time() - began < 2
+
+
+def test_slow_formats_are_allowed_fewer_pixels(tmp_path: Path) -> None:
+    for suffix in ("jpg", "jp2"):
+        Image.new("RGB", (40, 50)).save(tmp_path / f"a.{suffix}")
+    assert load_image(tmp_path / "a.jpg", max_megapixels=0.002).shape == (50, 40, 3)
+    with pytest.raises(ImageError, match="limit for JPEG2000"):
+        load_image(tmp_path / "a.jp2", max_megapixels=0.002)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "I;16", "F"])
+def test_bands_fit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    values = np.arange(30 * 20, dtype=np.float32).reshape(30, 20) / 700
+    image = Image.fromarray(values)
+    if mode == "I;16":
+        image = Image.fromarray((values * 65535).astype("<u2"))
+    elif mode != "F":
+        image = Image.fromarray((values * 255).astype(np.uint8)).convert(mode)
+    image.save(tmp_path / "a.tif")
+    whole = load_image(tmp_path / "a.tif")
+    monkeypatch.setattr(images, "_BAND_PIXELS", 7 * 20)
+    np.testing.assert_array_equal(load_image(tmp_path / "a.tif"), whole)
+    assert len(np.unique(whole)) > 100
+
+
+def test_endless_exif_is_not_read(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x9286] = 6, "x" * 200_000
+    for name, content in (("long", exif.tobytes()), ("short", b"Exif\0\0" + _short_exif())):
+        Image.new("RGB", (4, 8)).save(tmp_path / f"{name}.png", exif=content)
+    assert load_image(tmp_path / "long.png").shape == (8, 4, 3)
+    assert load_image(tmp_path / "short.png").shape == (4, 8, 3)
+
+
+def _short_exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif.tobytes().removeprefix(b"Exif\0\0")
 
 
 @pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1))])
