@@ -2,21 +2,19 @@
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from task_bundle.archive import ALIGNMENT, FACE_STYLIZER, TaskArchive, read_bytes
 from task_bundle.bundle import TaskBundle
 from task_bundle.cache import cache_folder
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
 from task_bundle.face_models import download_face_landmarker, find_face_models
-from task_bundle.files import atomic_write
-from task_bundle.metadata import read_metadata
-from task_bundle.model import describe
+from task_bundle.inspection import EntryReport, inspect_archive, models_of
 from task_bundle.stylize_command import add_stylize
+from task_bundle.validation import check_loads
 
 _PROGRAM = "task-bundle"
 
@@ -52,10 +50,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    inspect = commands.add_parser("inspect", help="show what is in a bundle")
+    inspect = commands.add_parser("inspect", help="show what is in any .task")
     inspect.add_argument("bundle", type=Path, metavar="BUNDLE")
     inspect.add_argument("--json", action="store_true", help="for programs")
     inspect.set_defaults(run=_inspect)
+
+    validate = commands.add_parser(
+        "validate", help="check that a bundle is sound and safe to load, without loading it here"
+    )
+    validate.add_argument("bundle", type=Path, metavar="BUNDLE")
+    validate.set_defaults(run=_validate)
 
     build = commands.add_parser("build", help="pack a TFLite stylizer into a bundle")
     build.add_argument("--stylizer", type=Path, required=True, metavar="X.tflite")
@@ -69,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--overwrite", action="store_true", help="replace OUT.task if it exists")
     build.set_defaults(run=_build)
 
-    extract = commands.add_parser("extract", help="write a bundle's models into a folder")
+    extract = commands.add_parser("extract", help="write a bundle's entries into a folder")
     extract.add_argument("bundle", type=Path, metavar="BUNDLE")
     extract.add_argument("folder", type=Path, metavar="DIR", help="made if it does not exist")
     extract.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -86,63 +90,80 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    bundle = TaskBundle.open(arguments.bundle)
-    models: dict[str, dict[str, Any]] = {}
-    for name, model in bundle.entries().items():
-        models[name] = {
-            "bytes": len(model),
-            "sha256": hashlib.sha256(model).hexdigest(),
-            **dataclasses.asdict(describe(model)),
-            "metadata": read_metadata(model),
-        }
-    report = {"bytes": arguments.bundle.stat().st_size, "models": models}
+    archive = TaskArchive.open(arguments.bundle)
+    reports = inspect_archive(archive)
     if arguments.json:
+        entries = [dataclasses.asdict(report) for report in reports]
+        report = {"name": archive.name, "size": archive.size, "entries": entries}
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
         return
-    lines = [f"{arguments.bundle}: {report['bytes']:,} bytes"]
-    for name, model_report in models.items():
-        lines += ["", *_lines(name, model_report)]
+    lines = [f"{archive.name}: {archive.size:,} bytes"]
+    for entry in reports:
+        lines += ["", *_lines(entry)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _lines(name: str, report: dict[str, Any]) -> list[str]:
-    tensors = {
-        kind: ", ".join(f"{t['name']} {t['dtype']} {list(t['shape'])}" for t in report[kind])
-        for kind in ("inputs", "outputs")
-    }
-    metadata = report["metadata"]
+def _lines(entry: EntryReport) -> list[str]:
+    how = "compressed" if entry.compressed else f"aligned to {entry.alignment}"
+    lines = [
+        f"{entry.name}: {entry.size:,} bytes at {entry.offset:,}, {how}",
+        f"  sha256      {entry.sha256}",
+    ]
+    if entry.model is None:
+        return lines
+    tensors = [
+        ", ".join(f"{_printable(t.name)} {t.dtype} {list(t.shape)}" for t in side)
+        for side in (entry.model.inputs, entry.model.outputs)
+    ]
+    operators = (f"{_printable(name)} {count}" for name, count in entry.model.ops.items())
+    metadata = entry.metadata
     return [
-        f"{name}: {report['bytes']:,} bytes, sha256 {report['sha256'][:12]}",
-        f"  input       {tensors['inputs']}",
-        f"  output      {tensors['outputs']}",
-        f"  parameters  {report['parameters']:,}",
-        f"  MACs        {report['macs']:,}",
-        "  operators   " + ", ".join(f"{op} {n}" for op, n in report["ops"].items()),
-        f"  metadata    {metadata.get('name', 'unnamed') if metadata else 'none'}",
+        *lines,
+        f"  input       {tensors[0]}",
+        f"  output      {tensors[1]}",
+        f"  parameters  {entry.model.parameters:,}",
+        f"  MACs        {entry.model.macs:,}",
+        f"  operators   {', '.join(operators)}",
+        f"  metadata    {_printable(metadata.get('name', 'unnamed')) if metadata else 'none'}",
     ]
 
 
+def _printable(text: str) -> str:
+    """Names come from strangers: nothing that a terminal obeys."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    archive = TaskArchive.open(arguments.bundle)
+    remarks = [
+        f"{entry.name} is not aligned to {ALIGNMENT} bytes, which some runtimes ask for"
+        for entry in archive.entries
+        if entry.alignment % ALIGNMENT
+    ]
+    if FACE_STYLIZER in archive.contents():
+        remarks += TaskBundle.from_archive(archive).validate(archive.name)
+        kind = "a face stylizer bundle"
+    else:
+        models = models_of(archive)
+        check_loads(models, archive.name)
+        kind = f"an archive of {len(models)} models, none a stylizer"
+    sys.stdout.write(f"{archive.name}: {kind}, safe to load\n")
+    for remark in remarks:
+        sys.stdout.write(f"  note: {_printable(remark)}\n")
+
+
 def _build(arguments: argparse.Namespace) -> None:
-    stylizer = arguments.stylizer.read_bytes()
+    stylizer, _ = read_bytes(arguments.stylizer)
     models = find_face_models(arguments.face_landmarker)
     bundle = TaskBundle.build(stylizer, models)
+    bundle.validate()
     bundle.save(arguments.output, arguments.overwrite)
     sys.stdout.write(f"{arguments.output}: built with the face models of {models.source}\n")
 
 
 def _extract(arguments: argparse.Namespace) -> None:
-    bundle = TaskBundle.open(arguments.bundle)
-    if arguments.folder.exists() and not arguments.folder.is_dir():
-        raise BundleError(f"{arguments.folder} is not a folder")
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    targets = {arguments.folder / name: model for name, model in bundle.entries().items()}
-    # All or nothing: a refusal must not leave half of them.
-    taken = [target for target in targets if target.exists()]
-    if taken and not arguments.overwrite:
-        raise FileExistsError(f"{', '.join(map(str, taken))} already there")
-    for target, model in targets.items():
-        atomic_write(target, model, arguments.overwrite)
-        sys.stdout.write(f"{target}\n")
+    for file in TaskArchive.open(arguments.bundle).extract(arguments.folder, arguments.overwrite):
+        sys.stdout.write(f"{file}\n")
 
 
 def _download(arguments: argparse.Namespace) -> None:
@@ -158,7 +179,7 @@ def _message(error: BaseException) -> str:
 
 
 def _fail(message: str) -> int:
-    sys.stderr.write(f"{_PROGRAM}: error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"{_PROGRAM}: error: {_printable(' '.join(message.split()))}\n")
     return 1
 
 

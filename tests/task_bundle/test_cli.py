@@ -34,7 +34,9 @@ def _error(capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
-def test_build(face_models, stylizer_file: Path, bundle_file: Path, tmp_path: Path, capsys) -> None:
+def test_build(
+    wheel_models, stylizer_file: Path, bundle_file: Path, tmp_path: Path, capsys
+) -> None:
     out = tmp_path / "out.task"
     build = ["build", "--stylizer", str(stylizer_file), "-o", str(out)]
     assert cli.main(build) == 0
@@ -49,10 +51,11 @@ def test_build(face_models, stylizer_file: Path, bundle_file: Path, tmp_path: Pa
 def test_inspect(bundle_file: Path, capsys) -> None:
     assert cli.main(["inspect", str(bundle_file), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["bytes"] == bundle_file.stat().st_size
-    stylizer = report["models"][FACE_STYLIZER]
-    assert stylizer["inputs"][0]["shape"] == [1, 64, 64, 3]
-    assert stylizer["parameters"] == 12
+    assert report["size"] == bundle_file.stat().st_size
+    stylizer = report["entries"][-1]
+    assert stylizer["name"] == FACE_STYLIZER
+    assert stylizer["model"]["inputs"][0]["shape"] == [1, 64, 64, 3]
+    assert stylizer["model"]["parameters"] == 12
     assert stylizer["metadata"]["name"] == "FaceStylizer"
     assert cli.main(["inspect", str(bundle_file)]) == 0
     shown = capsys.readouterr().out
