@@ -172,6 +172,10 @@ def test_no_pixels_show_where_a_picture_is_enlarged() -> None:
     assert face.crop.side == 48
     pasted = composite(np.full((100, 100, 3), 128, np.uint8), StylizedFace(pattern[:48, :48], face))
     assert np.abs(pasted[45:55, 45:55].astype(int) - 128).min() >= 7
+    # And one that is hardly enlarged is hardly smoothed.
+    larger = StylizedFace(pattern[:48, :48], _face(50, 50, 17))
+    pasted = composite(np.full((100, 100, 3), 128, np.uint8), larger)
+    assert np.abs(pasted.astype(int) - 128).max() >= 5
 
 
 def test_the_bigger_face_lies_on_top() -> None:
