@@ -2,10 +2,16 @@
 
 import errno
 import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from task_bundle import files
 from task_bundle.files import atomic_path, atomic_write
 
 
@@ -119,3 +125,76 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
         raise OSError("of the writer")
     assert os.listdir(tmp_path) == ["a.mp4"]
     assert (tmp_path / "a.mp4").read_bytes() == b"old"
+
+
+# Writes content of one letter, and kills itself at the line of files.py that it is told to.
+_SUICIDE = """
+import os, runpy, signal, sys
+file, target, overwrite, last = sys.argv[1], sys.argv[2], sys.argv[3] == "True", int(sys.argv[4])
+write = runpy.run_path(file)["atomic_write"]
+lines = 0
+def trace(frame, event, argument):
+    global lines
+    if frame.f_code.co_filename != file:
+        return None
+    lines += event == "line"
+    if lines == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return trace
+sys.settrace(trace)
+write(target, b"n" * 300_000, overwrite)
+"""
+# Writes for ever, one letter after the other.
+_WRITER = """
+import runpy, sys
+write = runpy.run_path(sys.argv[1])["atomic_write"]
+print("ready", flush=True)
+while True:
+    for letter in b"abc":
+        write(sys.argv[2], bytes([letter]) * 3_000_000, True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_killed_at_every_line(tmp_path: Path, overwrite: bool) -> None:
+    old = b"o" * 100_000 if overwrite else None
+    path = tmp_path / "a.bin"
+    new = b"n" * 300_000
+    seen = []
+    for line in range(1, 200):
+        if old is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_bytes(old)
+        arguments = [files.__file__, str(path), str(overwrite), str(line)]
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", _SUICIDE, *arguments])
+        seen.append(path.read_bytes() if path.exists() else None)
+        assert seen[-1] in (old, new), f"killed at line {line}"
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+    # The old one at first, the new one from some line on.
+    first = seen.index(new)
+    assert first > 15 and set(seen[:first]) == {old} and set(seen[first:]) == {new}
+    assert len(seen) - first > 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
+def test_killed_at_any_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    wait = random.Random(0)
+    contents = set()
+    for _ in range(10):
+        with subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WRITER, files.__file__, str(path)],
+            stdout=subprocess.PIPE,
+        ) as writer:
+            assert writer.stdout is not None and writer.stdout.readline()
+            time.sleep(wait.uniform(0.02, 0.1))
+            writer.kill()
+        if path.exists():
+            content = path.read_bytes()
+            assert len(content) == 3_000_000 and len(set(content)) == 1
+            contents.add(content[:1])
+    assert contents
