@@ -1,7 +1,6 @@
 """The face crop that MediaPipe's FaceStylizer works on, its matrix and its inverse."""
 
 import math
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -191,14 +190,11 @@ class FaceFinder:
             num_faces=max_faces,
         )
         try:
-            landmarker = tasks.vision.FaceLandmarker.create_from_options(options)
+            self._landmarker: Any = tasks.vision.FaceLandmarker.create_from_options(options)
         except Exception as error:  # 1.x has any kind, FileNotFoundError for missing metadata.
             raise FaceModelsError(
                 f"MediaPipe cannot open the face models of {models.source}: {error}"
             ) from error
-        self._landmarker = landmarker
-        # MediaPipe's objects complain when they are left to the garbage collector.
-        self._close = weakref.finalize(self, landmarker.close)
 
     def find(self, image: npt.NDArray[np.uint8], region: Region | None = None) -> list[Face]:
         """Finds the faces in a picture.
@@ -216,7 +212,11 @@ class FaceFinder:
         """
         if self._video:
             raise ValueError("this face finder is for videos: call track")
-        return self._faces(self._landmarker.detect, image, region, whole_pixels=True)
+
+        def detect(picture: Any, options: Any) -> Any:
+            return self._landmarker.detect(picture, options)
+
+        return self._faces(detect, image, region, whole_pixels=True)
 
     def track(
         self, image: npt.NDArray[np.uint8], timestamp_ms: int, region: Region | None = None
@@ -262,31 +262,34 @@ class FaceFinder:
         region: Region | None,
         whole_pixels: bool,
     ) -> list[Face]:
-        if not self._close.alive:
+        if self._landmarker is None:
             raise ValueError("the face finder is closed")
         check_image(image)
-        cut, options, origin = image, None, (0.0, 0.0)
-        if region is not None:
-            # FaceLandmarker turns pictures, but does not take a region of interest.
-            cut, origin = region.cut(image)
+        picture, options, matrix = image, None, np.eye(2, 3)
+        if region is not None and region.covers(image):
             options = self._mediapipe.tasks.vision.ImageProcessingOptions(
                 rotation_degrees=region.rotation_degrees
             )
-        height, width = cut.shape[:2]
+        elif region is not None:
+            # FaceLandmarker takes no region of interest.
+            picture, matrix = region.cut(image)
+        height, width = picture.shape[:2]
         frame = self._mediapipe.Image(
-            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(cut)
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
         )
         faces = []
         for points in detect(frame, options).face_landmarks:
             # Normalized by the picture's size; z shares the scale of x.
             landmarks = np.array([(p.x * width, p.y * height, p.z * width) for p in points])
-            landmarks[:, :2] += origin
+            landmarks[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
             faces.append(Face(landmarks, FaceCrop.from_landmarks(landmarks, whole_pixels)))
         return sorted(faces, key=lambda face: face.crop.side, reverse=True)
 
     def close(self) -> None:
         """Frees the models. Closing twice does nothing."""
-        self._close()
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = None
 
     def __enter__(self) -> Self:
         """Returns the finder itself."""

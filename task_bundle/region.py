@@ -6,6 +6,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+# Points 1/32 pixels apart, 128 to a side: a side of so many pixels has a whole number of 32nds from
+# one point to the next.
+_GRID = 4
+
 
 @dataclass(frozen=True)
 class Region:
@@ -30,9 +34,11 @@ class Region:
     def from_options(cls, options: Any, height: int, width: int) -> Self:
         """Reads the options of MediaPipe's tasks.
 
-        The edges are rounded to whole pixels. Where a face is found depends on the last bit of the
-        region's coordinates, in MediaPipe's own graph too, so a fraction of a pixel would only be
-        another throw of the dice.
+        A region of interest is moved and resized by up to two pixels so that its edges and those of
+        the square round it are whole and the square's side is a multiple of four. MediaPipe's
+        detector reads 128 x 128 points of that square, at 32nds of a pixel: now all of them lie on
+        a 32nd, and none depends on the last bit of a computation. Face landmarks are so sensitive
+        to it that the crop would change by a pixel or two.
 
         Args:
           options: None, or an object with the attributes of `ImageProcessingOptions`:
@@ -62,18 +68,17 @@ class Region:
                 f"a region of interest must have 0 <= left < right <= 1 and 0 <= top < bottom <= 1,"
                 f" not {edges}"
             )
-        region = cls(
-            round(roi.left * width),
-            round(roi.top * height),
-            round(roi.right * width),
-            round(roi.bottom * height),
-            int(rotation),
-        )
-        if region.left == region.right or region.top == region.bottom:
+        if (roi.left, roi.top, roi.right, roi.bottom) == (0, 0, 1, 1):
+            return cls(0, 0, width, height, int(rotation))
+        columns, rows = (roi.right - roi.left) * width, (roi.bottom - roi.top) * height
+        if columns < 1 or rows < 1:
             raise ValueError(
-                f"the region of interest has no pixels of a {width} x {height} photo: {edges}"
+                f"the region of interest has not a pixel of a {width} x {height} photo: {edges}"
             )
-        return region
+        longer = max(columns, rows)
+        left, right = _snapped(roi.left * width, roi.right * width, width, columns == longer)
+        top, bottom = _snapped(roi.top * height, roi.bottom * height, height, rows == longer)
+        return cls(left, top, right, bottom, int(rotation))
 
     def covers(self, image: npt.NDArray[np.uint8]) -> bool:
         """Returns whether the region is all of a photo of shape [height, width, 3]."""
@@ -82,33 +87,45 @@ class Region:
 
     def cut(
         self, image: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.uint8], tuple[float, float]]:
-        """Cuts the region out so that a face detector sees what MediaPipe's graph shows it.
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+        """Cuts the region out, turned, so that a detector sees what MediaPipe's graph shows it.
 
         That extends the region to a square about its centre, with the photo's own pixels where it
-        has some and black elsewhere. The cut is a pixel less where the square's edges would lie
-        between pixels: MediaPipe adds that much again.
+        has some and black elsewhere.
 
         Args:
           image: the photo, [height, width, 3] uint8.
 
         Returns:
-          The cut, [rows, columns, 3] uint8, and the photo's (x, y) at which its first pixel lies.
+          The cut, [rows, columns, 3] uint8, and the matrix [2, 3] from its pixels to the photo's:
+          matrix @ (x, y, 1) of the cut is (x, y) of the photo.
         """
-        if self.covers(image):
-            return image, (0.0, 0.0)
-        height, width = image.shape[:2]
         columns, rows = self.right - self.left, self.bottom - self.top
         side = max(columns, rows)
         left, top = self.left - (side - columns) // 2, self.top - (side - rows) // 2
-        right, bottom = self.right + (side - columns) // 2, self.bottom + (side - rows) // 2
-        inside = image[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
-        before = (max(-top, 0), max(-left, 0))
-        cut = np.zeros((bottom - top, right - left, 3), np.uint8)
-        cut[before[0] : before[0] + inside.shape[0], before[1] : before[1] + inside.shape[1]] = (
-            inside
+        turns = self.rotation_degrees // 90 % 4
+        # The detector reads the square from its edge on, and coordinates name pixels: turned about
+        # its centre, the square's first edge is the one that was last, with the pixels after it.
+        first_column, first_row = left + (turns in (2, 3)), top + (turns in (1, 2))
+        height, width = image.shape[:2]
+        inside = image[
+            max(first_row, 0) : min(first_row + side, height),
+            max(first_column, 0) : min(first_column + side, width),
+        ]
+        cut = np.zeros((side, side, 3), np.uint8)
+        y, x = max(-first_row, 0), max(-first_column, 0)
+        cut[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        right, bottom = left + side, top + side
+        matrix = np.array(
+            [
+                [[1, 0, left], [0, 1, top]],
+                [[0, 1, left], [-1, 0, bottom]],
+                [[-1, 0, right], [0, -1, bottom]],
+                [[0, -1, right], [1, 0, top]],
+            ][turns],
+            np.float64,
         )
-        return cut, (float(left), float(top))
+        return np.ascontiguousarray(np.rot90(cut, -turns)), matrix
 
     def mediapipe_options(self, mediapipe: Any, image: npt.NDArray[np.uint8]) -> Any:
         """Returns the `ImageProcessingOptions` that say the same to a task that takes a region.
@@ -129,3 +146,12 @@ class Region:
             ),
             rotation_degrees=self.rotation_degrees,
         )
+
+
+def _snapped(first: float, last: float, size: int, longer: bool) -> tuple[int, int]:
+    """Returns the edges nearest to those given that are whole and `_GRID` or 2 pixels apart."""
+    step = _GRID if longer else 2
+    length = max(min(step * round((last - first) / step), size - size % step), 1)
+    start = round((first + last - length) / 2)
+    start = max(0, min(start, size - length))
+    return start, start + length

@@ -140,6 +140,20 @@ def test_portable_is_native_where_it_is_told_to_look(
 
 
 @native
+def test_portable_is_native_in_any_region(portable, bundle, two_faces: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    with FaceStylizer(bundle, FaceStylizerOptions(backend="native")) as other:
+        for index in range(12):
+            left = 0.5 * (index % 2)
+            edges = [left + rng.uniform(0, 0.08), rng.uniform(0, 0.12)]
+            edges += [left + rng.uniform(0.43, 0.5), rng.uniform(0.8, 1)]
+            options = _options(*edges, rotation=180 if index > 8 else 0)
+            photo = two_faces if index <= 8 else np.ascontiguousarray(two_faces[::-1, ::-1])
+            found, wanted = portable.stylize(photo, options), other.stylize(photo, options)
+            _assert_same_picture(found.image, wanted.image)
+
+
+@native
 def test_portable_is_native_on_generated_faces(portable, bundle: TaskBundle) -> None:
     pytest.importorskip("tensorflow", reason="the preset's faces need TensorFlow")
     from mm_face_stylizer.preset import Preset
