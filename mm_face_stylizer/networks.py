@@ -106,10 +106,28 @@ class Networks:
         noise = np.random.default_rng(seed).standard_normal((count, LATENT_DIM))
         return self.mapping([tf.constant(noise, tf.float32), tf.zeros((count, 0))])
 
+    def generated_latents(self, count: int, seed: int) -> dict[str, np.ndarray]:
+        """Draws latents of faces that do not exist.
+
+        Args:
+          count: Number of faces.
+          seed: Seed of the noise.
+
+        Returns:
+          What `synthesis` takes, by name, [count, ...] each.
+        """
+        noise = np.random.default_rng(seed).standard_normal((count, NOISE_DIM))
+        noise = np.clip(noise, -_PRIOR_LIMIT, _PRIOR_LIMIT).astype(np.float32)
+        parts = []
+        for start in range(0, count, 16):
+            faces = self.synthesis(self.prior(noise[start : start + 16]))["image"][-1]
+            # Encoded once more: then they are such as those of photos.
+            latents = self.latents(tf.clip_by_value(faces, -1.0, 1.0))
+            parts.append({name: value.numpy() for name, value in latents.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
     def generated_faces(self, count: int, seed: int) -> np.ndarray:
         """Draws faces that do not exist.
-
-        Each goes through the encoder once more: its latents are then such as photos have.
 
         Args:
           count: Number of faces.
@@ -118,14 +136,12 @@ class Networks:
         Returns:
           float32 [count, side, side, 3] in [-1, 1].
         """
-        faces = []
-        noise = np.random.default_rng(seed).standard_normal((count, NOISE_DIM))
-        noise = np.clip(noise, -_PRIOR_LIMIT, _PRIOR_LIMIT).astype(np.float32)
-        for start in range(0, count, 16):
-            face = self.synthesis(self.prior(noise[start : start + 16]))["image"][-1]
-            face = self.synthesis(self.latents(tf.clip_by_value(face, -1, 1)))["image"][-1]
-            faces.append(np.clip(face.numpy(), -1.0, 1.0))
-        return np.concatenate(faces)
+        latents = self.generated_latents(count, seed)
+        faces = [
+            self.synthesis({name: value[start : start + 16] for name, value in latents.items()})
+            for start in range(0, count, 16)
+        ]
+        return np.clip(np.concatenate([face["image"][-1] for face in faces]), -1.0, 1.0)
 
     def reconstruct(
         self, photos: np.ndarray, spatial: bool = True, finest: int | None = None

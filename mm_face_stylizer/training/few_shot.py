@@ -3,7 +3,8 @@
 The encoder stays frozen. Every step has two halves. One reconstructs the style pictures from their
 own latents, some rows swapped for those of other faces: the published recipe. The other half tunes
 faces that the preset itself generates: what makes each of them that face (deep face-mesh features,
-landmarks) must stay, what makes it a photo (patches, shallow statistics) must become the style's.
+landmarks) must stay, what makes it a photo must become the style's: coarse colours by analogy, fine
+patches and shallow statistics as a whole.
 """
 
 from __future__ import annotations
@@ -19,9 +20,16 @@ from mm_face_stylizer.models.blaze_stylegan import Synthesis
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, from_pixels, named_weights
 from mm_face_stylizer.training import losses
+from mm_face_stylizer.training.analogies import ANALOGY_SIDE
+from mm_face_stylizer.training.face_bank import (
+    BANK_SIZE,
+    DEEP,
+    SHALLOW,
+    FaceBank,
+    random_shifts,
+    shifted,
+)
 
-_BANK_SIZE = 48
-_SHALLOW, _DEEP = slice(0, 3), slice(3, 6)
 _PATCH, _PATCH_STRIDE, _BANDS, _PROJECTIONS = 5, 3, 3, 48
 # A style without any detail in a band is not to have its noise copied.
 _LEAST_SPREAD = 0.02
@@ -49,6 +57,9 @@ class FewShotWeights:
       landmarks: Landmarks of the tuned faces against their untuned selves.
       face_gram: Gram matrices of the tuned faces against the style's.
       patches: Sliced Wasserstein distance of patches to the style's.
+      analogy: Coarse colours of the tuned faces against those that the style would give them.
+      relief: Light and dark in eyes, brows and mouths of the tuned faces against the untuned ones':
+        a gaze and a smile survive no statistics.
       palette: Distance of the faces' colours to the nearest ones in the style.
       position: Weight of a patch's place against its pixels.
     """
@@ -60,6 +71,8 @@ class FewShotWeights:
     landmarks: float = 20.0
     face_gram: float = 0.5
     patches: float = 3.0
+    analogy: float = 4.0
+    relief: float = 2.0
     palette: float = 2.0
     position: float = 12.0
 
@@ -73,6 +86,8 @@ class FewShotWeights:
             landmarks=content * self.landmarks,
             face_gram=style * self.face_gram,
             patches=style * self.patches,
+            analogy=style * self.analogy,
+            relief=content * self.relief,
             palette=style * self.palette,
             position=self.position,
         )
@@ -162,27 +177,26 @@ class FewShotTrainer:
         pictures, masks = _prepared(images, masks)
         palettes = _palettes(pictures, masks, random)
         style_latents = self._encoded(pictures)
-        faces = self._networks.generated_faces(_BANK_SIZE, options.seed)
-        face_latents = self._encoded(faces)
-        untuned = self._untuned(face_latents)
-        mixed_rows = self._networks.random_latents(_BANK_SIZE, options.seed + 1).numpy()
+        bank = FaceBank.draw(self._networks, self._face_mesh, pictures, options.seed)
+        mixed_rows = self._networks.random_latents(BANK_SIZE, options.seed + 1).numpy()
         synthesis = copied(self._networks.synthesis)
+        if options.weights.analogy:
+            _recolour(synthesis, bank.coarse, bank.painted)
         train_step = self._compile(synthesis)
         history: dict[str, list[float]] = {}
         for step in range(options.steps):
             chosen = random.integers(0, len(pictures), style_count)
-            compared = random.integers(0, len(pictures), face_count)
-            shown = random.integers(0, _BANK_SIZE, face_count)
-            mixed = random.integers(0, _BANK_SIZE, style_count)
+            faces = bank.rows(random.integers(0, BANK_SIZE, face_count))
+            styles = {
+                "latents": {name: latent[chosen] for name, latent in style_latents.items()},
+                "mixed_rows": mixed_rows[random.integers(0, BANK_SIZE, style_count)],
+                "pictures": pictures[chosen],
+                "masks": masks[chosen],
+                "shifts": random_shifts(random, style_count),
+            }
             values = train_step(
-                {name: latent[chosen] for name, latent in style_latents.items()},
-                mixed_rows[mixed],
-                pictures[chosen],
-                masks[chosen],
-                {name: latent[shown] for name, latent in face_latents.items()},
-                [part[shown] for part in untuned],
-                pictures[compared],
-                palettes[compared],
+                styles,
+                faces | {"compared": pictures[faces["style"]], "palette": palettes[faces["style"]]},
                 _unit_columns(random, 3 * _PATCH**2 + 2, _PROJECTIONS),
                 np.float32(options.learning_rate * self._decay(step)),
             )
@@ -211,22 +225,6 @@ class FewShotTrainer:
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _untuned(self, latents: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Deep features and landmarks of the faces before tuning, once and not every step."""
-
-        @tf.function
-        def look(batch):
-            images = self._networks.synthesis(batch)["image"][-1]
-            mesh = self._face_mesh(losses.brightness(images))
-            return [*mesh.features[_DEEP], mesh.landmarks]
-
-        count = len(latents["inputs"])
-        batches = [
-            look({name: value[start : start + 8] for name, value in latents.items()})
-            for start in range(0, count, 8)
-        ]
-        return [np.concatenate(part) for part in zip(*batches, strict=True)]
-
     def _compile(self, synthesis: Synthesis):
         options, weights = self._options, self._options.weights
         variables = [
@@ -243,51 +241,56 @@ class FewShotTrainer:
         inside = _inside(synthesis.image_size)
 
         @tf.function
-        def train_step(
-            style_latents, mixed_rows, pictures, masks, face_latents, untuned, compared,
-            palette, projections, rate,
-        ):  # fmt: skip
+        def train_step(styles, faces, projections, rate):
             optimizer.learning_rate.assign(rate)
-            style_count = pictures.shape[0]
-            style_latents = dict(style_latents)
-            style_latents["inputs"] += swap * (mixed_rows - style_latents["inputs"])
+            count = styles["pictures"].shape[0]
+            mixed = dict(styles["latents"])
+            mixed["inputs"] += swap * (styles["mixed_rows"] - mixed["inputs"])
             latents = {
-                name: tf.concat([value, face_latents[name]], axis=0)
-                for name, value in style_latents.items()
+                name: tf.concat([value, faces["latents"][name]], axis=0)
+                for name, value in mixed.items()
             }
-            # Brightness alone: colours are for the patches to judge.
-            style_mesh = self._face_mesh(losses.brightness(tf.concat([pictures, compared], axis=0)))
-            wanted = [feature[:style_count] for feature in style_mesh.features]
-            grams = [losses.gram_matrix(feature) for feature in style_mesh.features[_SHALLOW]]
+            shifts = tf.concat([styles["shifts"], faces["shifts"]], axis=0)
+            references = tf.concat([styles["pictures"], faces["compared"]], axis=0)
+            # Brightness alone: colours are for the patches and the analogy to judge.
+            wanted = self._face_mesh(losses.brightness(shifted(references, shifts))).features
+            grams = [losses.gram_matrix(feature) for feature in wanted[SHALLOW]]
             with tf.GradientTape() as tape:
                 images = synthesis(latents)["image"][-1]
                 inner = inside * images + (1.0 - inside) * tf.stop_gradient(images)
-                mesh = self._face_mesh(losses.brightness(inner))
-                style_features = [feature[:style_count] for feature in mesh.features]
+                mesh = self._face_mesh(losses.brightness(shifted(inner, shifts)))
+                of_styles = [feature[:count] for feature in mesh.features]
+                of_faces = [feature[count:] for feature in mesh.features]
+                tuned = images[count:]
                 values = {
-                    "style_l1": losses.masked_l1(images[:style_count], pictures, masks),
-                    "style_features": losses.feature_distance(style_features, wanted),
+                    "style_l1": losses.masked_l1(
+                        images[:count], styles["pictures"], styles["masks"]
+                    ),
+                    "style_features": losses.feature_distance(
+                        of_styles, [feature[:count] for feature in wanted]
+                    ),
                     "style_gram": losses.gram_distance(
-                        style_features[_SHALLOW], [gram[:style_count] for gram in grams]
+                        of_styles[SHALLOW], [gram[:count] for gram in grams]
                     ),
-                    "content": losses.feature_distance(
-                        [feature[style_count:] for feature in mesh.features[_DEEP]], untuned[:-1]
+                    "content": losses.feature_distance(of_faces[DEEP], faces["deep"]),
+                    "landmarks": losses.l1(mesh.landmarks[count:], faces["landmarks"]),
+                    "relief": losses.masked_l1(
+                        losses.relief(tuned), faces["relief"], faces["features"]
                     ),
-                    "landmarks": losses.l1(mesh.landmarks[style_count:], untuned[-1]),
                     "face_gram": losses.gram_distance(
-                        [feature[style_count:] for feature in mesh.features[_SHALLOW]],
-                        [gram[style_count:] for gram in grams],
+                        of_faces[SHALLOW], [gram[count:] for gram in grams]
                     ),
                     "patches": _patch_distance(
-                        inner[style_count:], compared, projections, weights.position
+                        inner[count:], faces["compared"], projections, weights.position
                     ),
-                    "palette": losses.palette_distance(images[style_count:], palette),
+                    "analogy": losses.masked_l1(
+                        _shrunken(inner[count:], ANALOGY_SIDE), faces["painted"], faces["trust"]
+                    ),
+                    "palette": losses.palette_distance(tuned, faces["palette"]),
                 }
                 loss = tf.add_n([getattr(weights, name) * value for name, value in values.items()])
                 if options.adversarial_weight:
-                    values["adversarial"] = self._discriminator_distance(
-                        inner, tf.concat([pictures, compared], axis=0)
-                    )
+                    values["adversarial"] = self._discriminator_distance(inner, references)
                     loss += options.adversarial_weight * values["adversarial"]
             gradients = tape.gradient(loss, variables)
             optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -376,8 +379,8 @@ def _patch_distance(images, pictures, projections, position_weight):
     """
     terms = []
     for ours, theirs in zip(
-        losses.laplacian_bands(images, _BANDS),
-        losses.laplacian_bands(pictures, _BANDS),
+        losses.laplacian_bands(images, _BANDS)[:-1],
+        losses.laplacian_bands(pictures, _BANDS)[:-1],
         strict=True,
     ):
         spread = tf.stop_gradient(tf.math.reduce_std(theirs)) + _LEAST_SPREAD
@@ -387,6 +390,37 @@ def _patch_distance(images, pictures, projections, position_weight):
         ]
         terms.append(losses.sliced_wasserstein(*vectors, projections))
     return tf.add_n(terms) / len(terms)
+
+
+def _shrunken(images: tf.Tensor, side: int) -> tf.Tensor:
+    factor = images.shape[1] // side
+    return tf.nn.avg_pool2d(images, factor, factor, "VALID") if factor > 1 else images
+
+
+def _recolour(synthesis: Synthesis, pictures: np.ndarray, wanted: np.ndarray) -> None:
+    """Starts the last head with the affine colour change that gives the style's palette at once.
+
+    The change moves colours as little as it can and still gives their mean and covariance; source:
+    Pitie and Kokaram, "The Linear Monge-Kantorovitch Linear Colour Mapping" (2007).
+    """
+    ours, theirs = pictures.reshape(-1, 3), wanted.reshape(-1, 3)
+    root = _square_root(np.cov(ours.T) + 1e-4 * np.eye(3))
+    inverse = np.linalg.inv(root)
+    matrix = inverse @ _square_root(root @ np.cov(theirs.T) @ root) @ inverse
+    offset = theirs.mean(axis=0) - matrix @ ours.mean(axis=0)
+    weights = named_weights(synthesis)
+    head = f"block{_last_side(synthesis)}_to_rgb"
+    kernel, bias = weights[f"{head}/kernel"], weights[f"{head}/bias"]
+    # Channels are those of 2 x 2 pixels, RGB last.
+    in_rgb = kernel.numpy().reshape(-1, 3) @ matrix.T
+    kernel.assign(in_rgb.reshape(kernel.shape))
+    bias.assign((bias.numpy().reshape(-1, 3) @ matrix.T + offset).reshape(-1))
+
+
+def _square_root(matrix: np.ndarray) -> np.ndarray:
+    """Of a symmetric matrix without negative eigenvalues."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
 
 def _palettes(pictures, masks, random):

@@ -57,6 +57,18 @@ def brightness(image: tf.Tensor) -> tf.Tensor:
     return tf.repeat(tf.reduce_mean(image, axis=-1, keepdims=True), 3, axis=-1)
 
 
+def relief(image: tf.Tensor) -> tf.Tensor:
+    """Brightness against its surroundings, [batch, side, side, 1].
+
+    Args:
+      image: [batch, side, side, 3], the side a multiple of 16.
+    """
+    grey = tf.reduce_mean(image, axis=-1, keepdims=True)
+    size = image.shape[1] // 16
+    surroundings = tf.nn.avg_pool2d(grey, size, size, "VALID")
+    return grey - tf.image.resize(surroundings, image.shape[1:3])
+
+
 def laplacian_bands(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
     """Splits a picture into bands of detail.
 

@@ -18,6 +18,25 @@ def test_image_pyramid_is_coarse_to_fine_and_keeps_the_mean():
     )
 
 
+def test_colour_error_sees_colours_and_not_detail():
+    image = tf.zeros((1, 16, 16, 3))
+    checks = np.indices((16, 16)).sum(axis=0)[np.newaxis, ..., np.newaxis] % 2 * 2.0 - 1.0
+    assert losses.colour_error(image + checks.astype(np.float32), image).numpy() < 1e-6
+    assert losses.colour_error(image + 0.5, image).numpy() == pytest.approx(0.25)
+    # Squared: one thing that is far off outweighs as much that is a little off.
+    hat = np.zeros((1, 16, 16, 3), np.float32)
+    hat[:, :4, :4] = 1.0
+    assert losses.colour_error(image + hat, image) > losses.colour_error(image + 1 / 16, image)
+
+
+def test_relief_sees_light_and_dark_and_neither_colour_nor_light():
+    image = _random(1, 64, 64, 3)
+    np.testing.assert_allclose(losses.relief(image + 0.3), losses.relief(image), atol=1e-5)
+    tinted = image + tf.constant([0.2, -0.3, 0.1])
+    np.testing.assert_allclose(losses.relief(tinted), losses.relief(image), atol=1e-5)
+    np.testing.assert_allclose(losses.relief(2 * image), 2 * losses.relief(image), atol=1e-5)
+
+
 def test_pyramid_l1_counts_levels_alike():
     a = [tf.zeros((1, 4, 4, 3)), tf.zeros((1, 8, 8, 3))]
     b = [tf.ones((1, 4, 4, 3)), 3 * tf.ones((1, 8, 8, 3))]

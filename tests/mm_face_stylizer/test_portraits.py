@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tiny import write_portraits
 
-from mm_face_stylizer.training.portraits import Portraits, is_held_out
+from mm_face_stylizer.training.portraits import Portraits, _hue_rotations, is_held_out
 from task_bundle.errors import ImageError
 
 
@@ -45,6 +45,15 @@ def test_batches_have_no_held_out_portrait(tmp_path, folder):
             same = (held_out == image).all(axis=(1, 2, 3))
             mirrored = (held_out == image[:, ::-1]).all(axis=(1, 2, 3))
             assert not same.any() and not mirrored.any()
+
+
+def test_some_pictures_change_their_hue_and_greys_stay_grey():
+    angles = np.array([0.0, 2 * np.pi / 3, 1.0])
+    rotations = _hue_rotations(angles)
+    np.testing.assert_allclose(rotations[0], np.eye(3), atol=1e-7)
+    # A third of the circle turns red into green or blue.
+    assert sorted(np.round(rotations[1] @ [1, 0, 0], 6)) == [0, 0, 1]
+    np.testing.assert_allclose(rotations @ [0.5, 0.5, 0.5], 0.5, atol=1e-7)
 
 
 def test_a_torn_cache_is_made_again(tmp_path, folder):

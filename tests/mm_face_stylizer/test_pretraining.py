@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -94,6 +95,16 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(finished, portraits, 
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_a_run_can_start_from_a_preset(finished, portraits, mesh, tmp_path):
+    start = finished[0].networks
+    run = Pretraining(_OPTIONS, portraits, mesh, tmp_path, start)
+    for name, value in start.weights().items():
+        np.testing.assert_array_equal(value, run.networks.weights()[name], name)
+    wider = dataclasses.replace(_OPTIONS, width=0.25)
+    with pytest.raises(ValueError, match="width=0.125.*width=0.25"):
+        Pretraining(wider, portraits, mesh, tmp_path / "wider", start)
+
+
 def test_a_killed_run_resumes(portraits, tmp_path):
     faces = tmp_path / "faces"
     faces.mkdir()
@@ -140,7 +151,8 @@ def test_sheets_and_curves_are_drawn(finished):
 
 def test_release_centres_the_latents_and_keeps_the_pictures(finished, portraits, tmp_path):
     run, _ = finished
-    provenance = Provenance("tiny", "a command", "a commit")
+    start = {"name": "older", "sha256": "0", "metrics": {}}
+    provenance = Provenance("tiny", "a command", "a commit", start=start)
     preset = release(run, portraits, provenance, tmp_path / "tiny", mapping_rounds=2)
     networks = preset.networks()
     photos = portraits.held_out()
@@ -153,6 +165,7 @@ def test_release_centres_the_latents_and_keeps_the_pictures(finished, portraits,
     card = Preset.find(tmp_path / "tiny").card
     assert card["data"]["train"] == 22 and card["data"]["held_out"] == 2
     assert card["command"] == "a command" and card["commit"] == "a commit"
+    assert card["start"] == {"name": "older", "sha256": "0"}
     assert (tmp_path / "tiny_sheet.png").exists()
 
 

@@ -1,0 +1,158 @@
+"""The faces that few-shot training practises on: what must stay of each, what it should become.
+
+They do not exist: the preset draws them. Everything here is computed once, before the first step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mm_face_stylizer._keras import tf
+from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+from mm_face_stylizer.networks import Networks
+from mm_face_stylizer.training import losses
+from mm_face_stylizer.training.analogies import Guide, analogy
+
+BANK_SIZE = 32
+# The shallow maps of the face mesh see strokes, the deep ones what makes a face.
+SHALLOW, DEEP = slice(0, 3), slice(3, 6)
+# Pixels by which a picture may be shifted before the face mesh sees it. At one place only, a
+# generator finds stripes that the mesh takes for an eye; they seldom work a pixel further.
+_SHIFT = 4
+# Weight of eyes, brows and mouth in the analogy: whose they are matters more than how painted.
+_FEATURE_WEIGHT = 0.15
+# Drawn faces are softer than photos, and drawings bolder than either.
+_RELIEF_GAIN = 1.5
+_BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceBank:
+    """Faces as arrays, one row a face.
+
+    Attributes:
+      latents: What the synthesis network draws each from.
+      style: Index of the style picture that each is to be painted like.
+      shifts: By how much the face mesh sees each shifted, int32 [count, 2]; see `shifted`.
+      deep: The untuned faces' deep face-mesh features, shifted.
+      landmarks: Their landmarks, shifted, as fractions of the side.
+      relief: Their light and dark, [count, side, side, 1], amplified.
+      features: Where eyes, brows and mouth are, [count, side, side, 1] in [0, 1].
+      coarse: The untuned faces at 64 px.
+      painted: The faces by analogy with their style picture, at 64 px.
+      trust: How much `painted` counts where, [count, 64, 64, 1].
+    """
+
+    latents: dict[str, np.ndarray]
+    style: np.ndarray
+    shifts: np.ndarray
+    deep: list[np.ndarray]
+    landmarks: np.ndarray
+    relief: np.ndarray
+    features: np.ndarray
+    coarse: np.ndarray
+    painted: np.ndarray
+    trust: np.ndarray
+
+    @classmethod
+    def draw(
+        cls, networks: Networks, face_mesh: FaceMeshFeatures, pictures: np.ndarray, seed: int
+    ) -> FaceBank:
+        """Draws faces and paints them in the style.
+
+        Args:
+          networks: The preset's networks.
+          face_mesh: Perceptual space.
+          pictures: Style pictures, [count, side, side, 3] in [-1, 1].
+          seed: Seed of faces and shifts.
+        """
+        latents = networks.generated_latents(BANK_SIZE, seed)
+        shifts = random_shifts(np.random.default_rng(seed), BANK_SIZE)
+
+        @tf.function
+        def look(batch, shifts):
+            images = networks.synthesis(batch)["image"][-1]
+            mesh = face_mesh(losses.brightness(shifted(images, shifts)))
+            return [images, mesh.landmarks, *mesh.features[DEEP]]
+
+        parts = [
+            look(
+                {name: value[start : start + _BATCH] for name, value in latents.items()},
+                shifts[start : start + _BATCH],
+            )
+            for start in range(0, BANK_SIZE, _BATCH)
+        ]
+        images, landmarks, *deep = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        side = images.shape[1]
+        # Back to where the face is: `shifted` moves by [-_SHIFT, _SHIFT], y first.
+        moved = (_SHIFT - shifts[:, np.newaxis, ::-1]) / side
+        faces = _guides(images, landmarks[..., :2] - moved)
+        style_landmarks = face_mesh(losses.brightness(tf.constant(pictures))).landmarks.numpy()
+        styles = _guides(pictures, style_landmarks)
+        style = _of_its_like(faces, styles)
+        features = np.stack([face.features for face in faces])
+        return cls(
+            latents=latents,
+            style=style,
+            shifts=shifts,
+            deep=deep,
+            landmarks=landmarks,
+            relief=_RELIEF_GAIN * losses.relief(tf.constant(images)).numpy(),
+            features=tf.image.resize(features, (side, side)).numpy(),
+            coarse=np.stack([face.picture for face in faces]),
+            painted=np.stack(
+                [analogy(face, styles[index]) for face, index in zip(faces, style, strict=True)]
+            ),
+            trust=1.0 - (1.0 - _FEATURE_WEIGHT) * features,
+        )
+
+    def rows(self, indices: np.ndarray) -> dict:
+        """Some of the faces, as a dictionary of the same names."""
+        rows = {
+            field.name: getattr(self, field.name)[indices]
+            for field in dataclasses.fields(self)
+            if field.name not in ("latents", "deep")
+        }
+        rows["latents"] = {name: value[indices] for name, value in self.latents.items()}
+        rows["deep"] = [feature[indices] for feature in self.deep]
+        return rows
+
+
+def random_shifts(random: np.random.Generator, count: int) -> np.ndarray:
+    """Draws offsets for `shifted`, int32 [count, 2]."""
+    return random.integers(0, 2 * _SHIFT + 1, (count, 2)).astype(np.int32)
+
+
+def shifted(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
+    """Shifts every picture by its own few pixels, its edges mirrored.
+
+    Args:
+      images: [batch, side, side, 3].
+      shifts: Row and column of the bordered picture's pixel that becomes the first, [batch, 2].
+    """
+    count, side = images.shape[0], images.shape[1]
+    bordered = tf.pad(images, ((0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)), "SYMMETRIC")
+    cut = [
+        tf.slice(image, tf.concat([shift, [0]], axis=0), (side, side, 3))
+        for image, shift in zip(tf.unstack(bordered, count), tf.unstack(shifts, count), strict=True)
+    ]
+    return tf.stack(cut)
+
+
+def _guides(images: np.ndarray, landmarks: np.ndarray) -> list[Guide]:
+    return [Guide.of(*pair) for pair in zip(images, landmarks, strict=True)]
+
+
+def _of_its_like(faces: Sequence[Guide], styles: Sequence[Guide]) -> np.ndarray:
+    """For each face a style picture of its like: the darkest skins to the darkest, and so on.
+
+    At random, light and dark would average to a skin that no style picture has.
+    """
+    face_order = np.argsort([face.skin for face in faces], kind="stable")
+    style_order = np.argsort([style.skin for style in styles], kind="stable")
+    result = np.empty(len(faces), int)
+    result[face_order] = style_order[np.arange(len(faces)) * len(styles) // len(faces)]
+    return result

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from mm_face_stylizer.training.analogies import ANALOGY_SIDE, Guide, analogy
+from task_bundle.alignment import FaceFinder
+
+_RED, _GREEN, _BLUE = (0.8, -0.6, -0.6), (-0.6, 0.8, -0.6), (-0.6, -0.6, 0.8)
+
+
+@pytest.fixture(scope="module")
+def face(grace_hopper):
+    """An aligned portrait in [-1, 1] and its landmarks as fractions of its side."""
+    with FaceFinder() as finder:
+        aligned = finder.find(grace_hopper)[0].crop.crop(grace_hopper, 256)
+        landmarks = finder.find(aligned)[0].landmarks / 256
+    return aligned.astype(np.float32) / 127.5 - 1.0, landmarks
+
+
+def _oval_mask(landmarks):
+    white = np.full((256, 256, 3), 1.0, np.float32)
+    vectors = Guide.of(white, landmarks).vectors.reshape(ANALOGY_SIDE, ANALOGY_SIDE, -1)
+    return vectors[..., 2] > 0
+
+
+def test_skin_becomes_skin_and_wall_becomes_wall(face):
+    picture, landmarks = face
+    inside = np.kron(_oval_mask(landmarks), np.ones((4, 4)))[..., np.newaxis]
+    random = np.random.default_rng(0)
+    shade = random.normal(0, 0.02, (256, 256, 1))
+    style = (np.where(inside, _RED, _BLUE) + shade).astype(np.float32)
+    painted = analogy(Guide.of(picture, landmarks), Guide.of(style, landmarks))
+    assert painted.shape == (ANALOGY_SIDE, ANALOGY_SIDE, 3)
+    mask = _oval_mask(landmarks)
+    red = painted[..., 0] > painted[..., 2]
+    assert red[mask].mean() > 0.95 and red[~mask].mean() < 0.05
+
+
+def test_light_becomes_light(face):
+    picture, landmarks = face
+    # The same picture in other colours, green where it is light, is its own best match.
+    light = picture.mean(axis=-1, keepdims=True)
+    style = (light * 0.5 + np.where(light > 0, _GREEN, _BLUE) * 0.4).astype(np.float32)
+    guide = Guide.of(picture, landmarks)
+    painted = analogy(guide, Guide.of(style, landmarks))
+    brightness = guide.picture.mean(axis=-1)
+    greener = painted[..., 1] - painted[..., 2]
+    assert greener[brightness > 0.3].mean() > greener[brightness < -0.3].mean() + 0.5
+
+
+def test_every_colour_comes_from_the_style(face):
+    picture, landmarks = face
+    style = np.empty_like(picture)
+    style[:] = _RED
+    painted = analogy(Guide.of(picture, landmarks), Guide.of(style, landmarks))
+    np.testing.assert_allclose(painted, np.broadcast_to(_RED, painted.shape), atol=1e-5)
+
+
+def test_features_lie_on_eyes_and_mouth(face):
+    picture, landmarks = face
+    features = Guide.of(picture, landmarks).features[..., 0]
+    for point in (159, 386, 13):  # upper lids, inner upper lip
+        x, y = (landmarks[point, :2] * ANALOGY_SIDE).astype(int)
+        assert features[y, x] > 0.6, point
+    x, y = (landmarks[4, :2] * ANALOGY_SIDE).astype(int)  # tip of the nose
+    assert features[y, x] < 0.4
+    assert features[0].max() == 0
+
+
+def test_skin_is_the_brightness_inside_the_oval(face):
+    picture, landmarks = face
+    darker = Guide.of(picture - 0.2, landmarks).skin
+    assert Guide.of(picture, landmarks).skin == pytest.approx(darker + 0.2, abs=1e-4)
