@@ -1,11 +1,14 @@
 """Tests of task_bundle.bundle, the last of them in MediaPipe's own FaceStylizer."""
 
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from task_bundle import probe, schema
 from task_bundle.alignment import FaceFinder
 from task_bundle.archive import (
     FACE_DETECTOR,
@@ -17,7 +20,7 @@ from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError
 from task_bundle.face_models import FaceModels
 from task_bundle.mediapipe_import import import_mediapipe
-from task_bundle.metadata import read_metadata
+from task_bundle.metadata import read_metadata, stylizer_metadata
 
 
 @pytest.fixture
@@ -63,6 +66,79 @@ def test_open_names_what_is_wrong(bundle: TaskBundle, tmp_path: Path) -> None:
         TaskBundle.open(write_archive({**entries, FACE_STYLIZER: b"junk"}))
     with pytest.raises(FileNotFoundError, match=r"none\.task"):
         TaskBundle.open(tmp_path / "none.task")
+
+
+def test_compressed_entries_are_refused(bundle: TaskBundle) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, data in bundle.entries().items():
+            made.writestr(name, data)
+    with pytest.raises(BundleError, match="face_detector.tflite is compressed"):
+        TaskBundle.open(buffer.getvalue())
+
+
+def test_damaged_models_are_refused(bundle: TaskBundle) -> None:
+    entries = bundle.entries()
+    cut = {**entries, FACE_STYLIZER: entries[FACE_STYLIZER][:-200]}
+    with pytest.raises(BundleError, match=f"{FACE_STYLIZER} in the bundle is a damaged"):
+        TaskBundle.open(write_archive(cut))
+
+
+def test_build_refuses_weights_that_are_no_numbers(make_stylizer, any_face_models) -> None:
+    with pytest.raises(BundleError, match="the stylizer is damaged: .* not finite"):
+        TaskBundle.build(make_stylizer(gain=float("nan")), any_face_models)
+
+
+def test_replace(bundle: TaskBundle, make_stylizer) -> None:
+    other = stylizer_metadata(make_stylizer(128))
+    changed = bundle.replace(FACE_STYLIZER, other)
+    assert changed.entries() == {**bundle.entries(), FACE_STYLIZER: other}
+    with pytest.raises(BundleError, match="do not belong there: more"):
+        bundle.replace("more", other)
+    with pytest.raises(BundleError, match="not a TFLite model"):
+        bundle.replace(FACE_STYLIZER, b"junk")
+
+
+def test_inspect_and_extract(bundle: TaskBundle, tmp_path: Path) -> None:
+    data = bundle.to_bytes()
+    for report, model in zip(bundle.inspect(), bundle.entries().values(), strict=True):
+        assert data[report.offset : report.offset + report.size] == model
+    files = bundle.extract(tmp_path / "models")
+    assert {file.name: file.read_bytes() for file in files} == bundle.entries()
+
+
+def test_validate(make_stylizer, face_models: FaceModels) -> None:
+    bundle = TaskBundle.build(make_stylizer(64), face_models)
+    assert bundle.validate() == ()
+    custom = stylizer_metadata(make_stylizer(64, custom_op="FusedBatchNormV3"))
+    (remark,) = bundle.replace(FACE_STYLIZER, custom).validate()
+    assert "only MediaPipe's own FaceStylizer" in remark and "FusedBatchNormV3" in remark
+
+
+def test_validate_names_what_the_runtimes_miss(make_stylizer, face_models: FaceModels) -> None:
+    bundle = TaskBundle.build(make_stylizer(64), face_models)
+    with pytest.raises(BundleError, match="no normalization in its metadata"):
+        bundle.replace(FACE_STYLIZER, make_stylizer(64)).validate()
+    with pytest.raises(BundleError, match="is not a face landmark model"):
+        bundle.replace(FACE_LANDMARKS_DETECTOR, make_stylizer(64)).validate()
+    with pytest.raises(BundleError, match="64 x 32 pixels"):
+        wide = stylizer_metadata(make_stylizer(shape=[1, 64, 32, 3]))
+        bundle.replace(FACE_STYLIZER, wide).validate()
+    folder = schema.mediapipe_folder()
+    assert folder is not None
+    mesh = folder / "modules" / "face_landmark" / "face_landmark.tflite"
+    if mesh.is_file():
+        with pytest.raises(BundleError, match="finds 468 points"):
+            bundle.replace(FACE_LANDMARKS_DETECTOR, mesh.read_bytes()).validate()
+
+
+def test_validate_does_not_load_here(
+    make_stylizer, face_models: FaceModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = TaskBundle.build(make_stylizer(64, gain=0.25), face_models)
+    monkeypatch.setattr(probe, "_CHILD", "print('ready')")
+    with pytest.raises(BundleError, match="unusable"):
+        bundle.validate()
 
 
 def _stylize(options: dict, image: np.ndarray) -> np.ndarray | None:

@@ -1,12 +1,13 @@
 """Tests of task_bundle.cli."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from task_bundle import cli
-from task_bundle.archive import FACE_STYLIZER
+from task_bundle.archive import FACE_STYLIZER, write_archive
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import FaceModelsError
 
@@ -60,6 +61,29 @@ def test_inspect(bundle_file: Path, capsys) -> None:
     assert cli.main(["inspect", str(bundle_file)]) == 0
     shown = capsys.readouterr().out
     assert "CONV_2D 1" in shown and "face_detector.tflite" in shown
+
+
+def test_inspect_obeys_no_stranger(tmp_path: Path, make_stylizer, capsys) -> None:
+    model = make_stylizer(16).replace(b"stylized", b"\x1b[31mred")
+    (tmp_path / "x.task").write_bytes(write_archive({"a.tflite": model, "b.bin": b"?"}))
+    assert cli.main(["inspect", str(tmp_path / "x.task")]) == 0
+    shown = capsys.readouterr().out
+    assert "?[31mred" in shown and "b.bin: 1 bytes" in shown and "\x1b" not in shown
+
+
+def test_validate(face_models, bundle_file: Path, tmp_path: Path, make_stylizer, capsys) -> None:
+    assert cli.main(["validate", str(bundle_file)]) == 0
+    assert capsys.readouterr().out == f"{bundle_file}: a face stylizer bundle, safe to load\n"
+    with zipfile.ZipFile(tmp_path / "faces.task", "w") as made:
+        made.writestr("face_detector.tflite", face_models.detector)
+    assert cli.main(["validate", str(tmp_path / "faces.task")]) == 0
+    shown = capsys.readouterr().out
+    assert "archive of 1 models, none a stylizer, safe to load" in shown
+    assert "note: face_detector.tflite is not aligned to 4 bytes" in shown
+    bad = TaskBundle.open(bundle_file).replace(FACE_STYLIZER, make_stylizer(64))
+    bad.save(tmp_path / "bad.task")
+    assert cli.main(["validate", str(tmp_path / "bad.task")]) == 1
+    assert "bad.task has no normalization" in _error(capsys)
 
 
 def test_extract(bundle_file: Path, tmp_path: Path, capsys) -> None:

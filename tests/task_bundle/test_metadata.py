@@ -1,10 +1,11 @@
 """Tests of task_bundle.metadata."""
 
+import numpy as np
 import pytest
 
 from task_bundle import metadata, schema
 from task_bundle.errors import BundleError
-from task_bundle.metadata import read_metadata, stylizer_metadata
+from task_bundle.metadata import normalization, read_metadata, stylizer_metadata
 
 _needs_writer = pytest.mark.skipif(
     not metadata._has_writer(), reason="this mediapipe has no metadata writer"
@@ -57,3 +58,38 @@ def test_damage(make_stylizer) -> None:
         read_metadata(model.replace(b"M001", b"M002"))
     with pytest.raises(BundleError):
         stylizer_metadata(b"nonsense")
+
+
+def test_normalization(make_stylizer) -> None:
+    assert normalization(stylizer_metadata(make_stylizer(64))) == ([0.0], [255.0])
+    assert normalization(make_stylizer(64)) is None
+
+
+@pytest.mark.parametrize("std", [0.0, float("nan"), float("inf")])
+def test_normalization_by_nothing(
+    make_stylizer, monkeypatch: pytest.MonkeyPatch, std: float
+) -> None:
+    monkeypatch.setattr(metadata, "_has_writer", lambda: False)
+    model = stylizer_metadata(make_stylizer(64))
+    place = model.index(np.float32(255.0).tobytes())
+    model = model[:place] + np.float32(std).tobytes() + model[place + 4 :]
+    # The statistics have no 255 in them.
+    assert normalization(stylizer_metadata(make_stylizer(64))) is not None
+    with pytest.raises(BundleError, match="normalize by mean"):
+        normalization(model)
+
+
+def test_every_damaged_word_of_the_metadata(make_stylizer) -> None:
+    model = stylizer_metadata(make_stylizer(64))
+    start = model.index(b"M001") - 4
+    refused = 0
+    for place in range(start, len(model) - 4, 4):
+        for value in (0xFFFFFFFF, 0x7FFFFFF0, 2):
+            changed = bytearray(model)
+            changed[place : place + 4] = value.to_bytes(4, "little")
+            try:
+                read_metadata(bytes(changed))
+                normalization(bytes(changed))
+            except BundleError:
+                refused += 1
+    assert refused > 50
