@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import io
 import json
 import multiprocessing
@@ -50,12 +51,45 @@ _INTERESTING = (0, 1, 2, 3, 4, 7, 8, 16, 127, 255, 256, 0x7FFF, 0xFFFF, 2**20, 2
 Random = np.random.Generator
 
 
+def try_bundle(content: bytes) -> str:
+    """Does with a file what the commands do, in their order.
+
+    Args:
+      content: of a `.task` file.
+
+    Returns:
+      How it ended; any documented refusal is an end in order.
+    """
+    try:
+        archive = TaskArchive.open(content)
+    except BundleError:
+        return "archive refused"
+    try:
+        inspect_archive(archive)
+        bundle = TaskBundle.from_archive(archive)
+    except BundleError:
+        return "models refused"
+    with contextlib.suppress(BundleError):
+        models = FaceModels(bundle.detector, adapt_landmarks(bundle.landmarks), "fuzz")
+        TaskBundle.build(bundle.stylizer, models)
+    for model in models_of(archive).values():
+        status = _load_in_child(model)
+        if status == 1:
+            return "refused by LiteRT"
+        if status:
+            return f"died in the child, status {status}"
+        # In the worker itself: what the child survived must not hurt here.
+        probe.complaint_about(model)
+    return "loaded"
+
+
 def fuzz(
     bundles: Sequence[bytes],
     pictures: Sequence[bytes],
     cases: Iterable[int],
     seed: int = 0,
     on_case: Callable[[int], None] | None = None,
+    attempt: Callable[[bytes], object] = try_bundle,
 ) -> dict[str, Any]:
     """Runs cases in worker processes.
 
@@ -65,6 +99,7 @@ def fuzz(
       cases: numbers of the cases; a case is the same in every run with the same files and seed.
       seed: with the number, what the case is made of.
       on_case: called after each case with its number.
+      attempt: what is done with a damaged bundle in the worker, to which it must be sendable.
 
     Returns:
       'outcomes', counts by kind; 'findings', which should be empty: number, mutation and what went
@@ -75,7 +110,7 @@ def fuzz(
     slowest, largest = 0.0, 0
     worker = None
     for case in cases:
-        worker = worker or _Worker(bundles, pictures, seed)
+        worker = worker or _Worker(bundles, pictures, seed, attempt)
         answer = worker.run(case)
         outcomes[answer["outcome"]] += 1
         slowest = max(slowest, answer.get("cpu_s", 0.0))
@@ -99,11 +134,11 @@ def fuzz(
 class _Worker:
     """A process that runs one case after the other until one kills it."""
 
-    def __init__(self, bundles: Sequence[bytes], pictures: Sequence[bytes], seed: int):
+    def __init__(self, *arguments: Any):
         # Spawned, not forked: the worker itself forks, and must have no threads.
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, bundles, pictures, seed))
+        self._process = context.Process(target=_serve, args=(other, *arguments))
         self._process.start()
         other.close()
 
@@ -127,7 +162,11 @@ class _Worker:
 
 
 def _serve(
-    connection: Connection, bundles: Sequence[bytes], pictures: Sequence[bytes], seed: int
+    connection: Connection,
+    bundles: Sequence[bytes],
+    pictures: Sequence[bytes],
+    seed: int,
+    attempt: Callable[[bytes], object],
 ) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # LiteRT and MediaPipe log every refusal.
     sources = [TaskArchive.open(bundle).contents() for bundle in bundles]
@@ -141,11 +180,11 @@ def _serve(
                 if pictures and random.random() < 0.1:
                     kind, content = "picture", _damage(random, pictures[_pick(random, pictures)])
                     began = time.process_time()
-                    answer = _try_picture(content, target)
+                    answer = {"outcome": _try_picture(content, target)}
                 else:
                     kind, content = _mutate(random, sources)
                     began = time.process_time()
-                    answer = _try_bundle(content)
+                    answer = {"outcome": attempt(content)}
             except Exception:
                 answer = {"outcome": "wrong exception", "problem": traceback.format_exc(limit=-4)}
             answer["cpu_s"] = time.process_time() - began
@@ -154,46 +193,19 @@ def _serve(
             answer["mutation"] = kind
             if answer["cpu_s"] > CPU_SECONDS:
                 answer["problem"] = f"took {answer['cpu_s']:.1f} s"
-            if (after - before) * 1024 > MEMORY_BYTES:
-                answer["problem"] = f"took {(after - before) // 1024} MiB"
+            if after > before and after * 1024 > MEMORY_BYTES:
+                answer["problem"] = f"took {after // 1024} MiB"
             connection.send(answer)
 
 
-def _try_picture(content: bytes, folder: pathlib.Path) -> dict[str, Any]:
+def _try_picture(content: bytes, folder: pathlib.Path) -> str:
     file = folder / "picture"
     file.write_bytes(content)
     try:
         load_image(file)
     except ImageError:
-        return {"outcome": "picture refused"}
-    return {"outcome": "picture read"}
-
-
-def _try_bundle(content: bytes) -> dict[str, Any]:
-    """Does with a file what the commands do, in their order; BundleError ends it in order."""
-    try:
-        archive = TaskArchive.open(content)
-    except BundleError:
-        return {"outcome": "archive refused"}
-    try:
-        inspect_archive(archive)
-        bundle = TaskBundle.from_archive(archive)
-    except BundleError:
-        return {"outcome": "models refused"}
-    try:
-        models = FaceModels(bundle.detector, adapt_landmarks(bundle.landmarks), "fuzz")
-        TaskBundle.build(bundle.stylizer, models)
-    except BundleError:
-        pass
-    for model in models_of(archive).values():
-        status = _load_in_child(model)
-        if status == 1:
-            return {"outcome": "refused by LiteRT"}
-        if status:
-            return {"outcome": f"died in the child, status {status}"}
-        # In the worker itself: what the child survived must not hurt here.
-        probe.complaint_about(model)
-    return {"outcome": "loaded"}
+        return "picture refused"
+    return "picture read"
 
 
 def _load_in_child(model: bytes) -> int:
