@@ -41,7 +41,7 @@ def stylizer_metadata(model: bytes) -> bytes:
       aligned to 16 bytes. The same model always gives the same bytes.
 
     Raises:
-      BundleError: not a TFLite model.
+      BundleError: not a TFLite model, or one that MediaPipe's writer cannot take.
       ImportError: mediapipe is not installed.
     """
     original = schema.unpack_model(model)
@@ -146,15 +146,18 @@ def _has_writer() -> bool:
 
 def _write_with_mediapipe(model: bytes) -> bytes:
     writers = import_mediapipe("mediapipe.tasks.python.metadata.metadata_writers.face_stylizer")
-    writer = writers.MetadataWriter.create(
-        bytearray(model),
-        # It packs a whole bundle; only the stylizer in it is wanted.
-        bytearray(),
-        bytearray(),
-        input_norm_mean=[NORM_MEAN],
-        input_norm_std=[NORM_STD],
-    )
-    bundle, _ = writer.populate()
+    try:
+        writer = writers.MetadataWriter.create(
+            bytearray(model),
+            # It packs a whole bundle; only the stylizer in it is wanted.
+            bytearray(),
+            bytearray(),
+            input_norm_mean=[NORM_MEAN],
+            input_norm_std=[NORM_STD],
+        )
+        bundle, _ = writer.populate()
+    except Exception as error:  # Names that are no UTF-8, and whatever else it does not expect.
+        raise BundleError(f"MediaPipe's metadata writer cannot take the model: {error}") from error
     with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
         return archive.read(FACE_STYLIZER)
 

@@ -93,3 +93,10 @@ def test_every_damaged_word_of_the_metadata(make_stylizer) -> None:
             except BundleError:
                 refused += 1
     assert refused > 50
+
+
+@_needs_writer
+def test_names_that_the_writer_cannot_read(make_stylizer) -> None:
+    model = stylizer_metadata(make_stylizer(64))
+    with pytest.raises(BundleError, match="metadata writer cannot take the model"):
+        stylizer_metadata(model.replace(b"TFLITE_METADATA", b"TFLITE_M\xff\xfeADAT"))
