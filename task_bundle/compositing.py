@@ -209,11 +209,11 @@ def _draw_mask(face: Face, feather: float) -> npt.NDArray[np.float32]:
     points = face.landmarks[:_MESH_POINTS, :2] @ matrix[:2, :2].T + matrix[:2, 2] - side / 2
     points[:, 1] *= np.where(points[:, 1] < 0, _FOREHEAD_STRETCH, 1)
     outline = cv2.convexHull((points + side / 2).astype(np.float32))
-    mask = np.zeros((side, side), np.float32)
-    shift = 4  # Corners in sixteenths of a pixel.
-    cv2.fillConvexPoly(
-        mask, np.rint(outline * 2**shift).astype(np.int32), (1.0,), cv2.LINE_AA, shift
-    )
+    # In eight bits, since OpenCV draws stairs in others; corners in sixteenths of a pixel.
+    filled, shift = np.zeros((side, side), np.uint8), 4
+    corners = np.rint(outline * 2**shift).astype(np.int32)
+    cv2.fillConvexPoly(filled, corners, (255,), cv2.LINE_AA, shift)
+    mask = filled / np.float32(255)
     # A Gaussian cut off at two sigma: the edge has an end, and is as wide as asked for.
     sigma = feather * side / 4
     reach = math.ceil(2 * sigma)
