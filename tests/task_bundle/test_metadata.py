@@ -99,4 +99,4 @@ def test_every_damaged_word_of_the_metadata(make_stylizer) -> None:
 def test_names_that_the_writer_cannot_read(make_stylizer) -> None:
     model = stylizer_metadata(make_stylizer(64))
     with pytest.raises(BundleError, match="metadata writer cannot take the model"):
-        stylizer_metadata(model.replace(b"TFLITE_METADATA", b"TFLITE_M\xff\xfeADAT"))
+        stylizer_metadata(model.replace(b"TFLITE_METADATA", b"TFLITE_M\xff\xfeADATA"))
