@@ -37,8 +37,6 @@ def test_damaged_models_are_named(make_stylizer) -> None:
 
 
 def test_damaged_metadata_are_refused(make_stylizer) -> None:
-    model = stylizer_metadata(make_stylizer(16))
-    name = b"FaceStylizer"
-    for bad in (model.replace(name, b"\xff" * len(name)), model.replace(b"M001", b"M002")):
-        with pytest.raises(BundleError, match="metadata are damaged"):
-            inspect_archive(TaskArchive.open(write_archive({"a.tflite": bad})))
+    model = stylizer_metadata(make_stylizer(16)).replace(b"M001", b"M002")
+    with pytest.raises(BundleError, match="metadata are damaged"):
+        inspect_archive(TaskArchive.open(write_archive({"a.tflite": model})))

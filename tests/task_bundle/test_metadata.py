@@ -100,3 +100,10 @@ def test_names_that_the_writer_cannot_read(make_stylizer) -> None:
     model = stylizer_metadata(make_stylizer(64))
     with pytest.raises(BundleError, match="metadata writer cannot take the model"):
         stylizer_metadata(model.replace(b"TFLITE_METADATA", b"TFLITE_M\xff\xfeADATA"))
+
+
+@_needs_writer
+def test_text_that_the_displayer_cannot_show(make_stylizer) -> None:
+    model = stylizer_metadata(make_stylizer(64))
+    with pytest.raises(BundleError, match="no readable text"):
+        read_metadata(model.replace(b"FaceStylizer", 12 * b"\xff"))
