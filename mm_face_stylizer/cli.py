@@ -147,7 +147,7 @@ def _add_stylize(commands) -> None:
     stylize = commands.add_parser(
         "stylize",
         help="stylize photos with a bundle",
-        description="Runs a bundle in MediaPipe's own FaceStylizer and writes PHOTO.png into DIR.",
+        description="Runs a bundle on the installed MediaPipe and writes PHOTO.png into DIR.",
     )
     stylize.add_argument("bundle", type=pathlib.Path, metavar="X.task")
     stylize.add_argument("photos", nargs="+", type=pathlib.Path, metavar="PHOTO")
@@ -163,7 +163,7 @@ def _add_demo(commands) -> None:
         "demo",
         help="the whole way on pictures of the project's own",
         description="Draws style pictures, fine-tunes on them, writes the bundle, and stylizes a "
-        "portrait with it in MediaPipe's own FaceStylizer.",
+        "portrait with it.",
     )
     demo.add_argument("-o", "--output", default="out", type=pathlib.Path, metavar="DIR")
     demo.add_argument("--style", choices=STYLE_NAMES, default=STYLE_NAMES[0])

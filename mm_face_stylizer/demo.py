@@ -71,7 +71,7 @@ class Demo:
         return Dataset.from_images(files, face_models=face_models)
 
     def compare(self, data: Dataset, bundle: TaskBundle, overwrite: bool) -> None:
-        """Stylizes a portrait in MediaPipe's FaceStylizer and draws it beside photo and style.
+        """Stylizes a portrait with the bundle and draws it beside photo and style.
 
         Args:
           data: The aligned style pictures.
@@ -80,7 +80,7 @@ class Demo:
 
         Raises:
           NoFaceError: MediaPipe finds no face in the portrait.
-          ImportError: The installed mediapipe has no FaceStylizer.
+          BundleError: The bundle cannot be run.
         """
         photo = portrait()
         with FaceStylizer.create_from_bundle(bundle) as stylizer:

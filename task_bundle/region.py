@@ -34,11 +34,11 @@ class Region:
     def from_options(cls, options: Any, height: int, width: int) -> Self:
         """Reads the options of MediaPipe's tasks.
 
-        A region of interest is moved and resized by up to two pixels so that its edges and those of
-        the square round it are whole and the square's side is a multiple of four. MediaPipe's
-        detector reads 128 x 128 points of that square, at 32nds of a pixel: now all of them lie on
-        a 32nd, and none depends on the last bit of a computation. Face landmarks are so sensitive
-        to it that the crop would change by a pixel or two.
+        The edges of a region of interest move by up to four pixels: they and those of the square
+        round it become whole, and the square's side a multiple of four. MediaPipe's detector reads
+        128 x 128 points of that square, at 32nds of a pixel. Then all of them lie on a 32nd, and
+        none depends on the last bit of a computation; face landmarks are so sensitive to it that
+        the crop would change by a pixel or two.
 
         Args:
           options: None, or an object with the attributes of `ImageProcessingOptions`:

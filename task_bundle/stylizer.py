@@ -76,7 +76,18 @@ class FaceStylizer:
     """
 
     def __init__(self, bundle: TaskBundle, options: FaceStylizerOptions | None = None) -> None:
-        """Opens a bundle, as `create_from_bundle` does."""
+        """Opens a bundle that was read already.
+
+        Args:
+          bundle: the bundle.
+          options: how to run it; `base_options` say no more than the delegate.
+
+        Raises:
+          BundleError: the bundle is not safe to load, or the backend cannot run it.
+          ImportError: mediapipe is not installed, or has no native FaceStylizer and that was asked
+            for.
+          ValueError: the options contradict each other.
+        """
         self._bundle = bundle
         self._options = options or FaceStylizerOptions()
         delegate = getattr(self._options.base_options, "delegate", None)
@@ -127,14 +138,41 @@ class FaceStylizer:
     def create_from_model_buffer(
         cls, model_buffer: bytes, options: FaceStylizerOptions | None = None
     ) -> Self:
-        """Opens a bundle's content, as `create_from_model_path` opens a file."""
+        """Opens a bundle's content.
+
+        Args:
+          model_buffer: the content of a `.task` file.
+          options: everything but `base_options`.
+
+        Returns:
+          The stylizer.
+
+        Raises:
+          BundleError: the content is no bundle of a face stylizer, is not safe to load, or one that
+            the backend cannot run.
+          ImportError: as for `create_from_model_path`.
+          ValueError: the options contradict each other.
+        """
         return cls.create_from_bundle(TaskBundle.open(bytes(model_buffer)), options)
 
     @classmethod
     def create_from_bundle(
         cls, bundle: TaskBundle, options: FaceStylizerOptions | None = None
     ) -> Self:
-        """Opens a bundle that was read already, as `create_from_model_path` opens a file."""
+        """Opens a bundle that was read already.
+
+        Args:
+          bundle: the bundle.
+          options: everything but `base_options`.
+
+        Returns:
+          The stylizer.
+
+        Raises:
+          BundleError: the bundle is not safe to load, or the backend cannot run it.
+          ImportError: as for `create_from_model_path`.
+          ValueError: the options contradict each other.
+        """
         if options is not None and options.base_options is not None:
             raise ValueError("base_options name a bundle: call create_from_options with them")
         return cls(bundle, options)
@@ -151,8 +189,12 @@ class FaceStylizer:
           The stylizer.
 
         Raises:
-          BundleError: as `create_from_model_path` does, like the others.
-          ValueError: there are no base options, or they name nothing.
+          BundleError: they name no bundle of a face stylizer, or one that is not safe to load or
+            that the backend cannot run.
+          ImportError: as for `create_from_model_path`.
+          OSError: the file cannot be read.
+          ValueError: there are no base options, they name nothing, or the options contradict each
+            other.
         """
         base = options.base_options
         path = getattr(base, "model_asset_path", None)
@@ -172,9 +214,9 @@ class FaceStylizer:
         Args:
           image: a `mediapipe.Image`, a uint8 array (grey, RGB or RGBA), a Pillow image, or a path;
             see `photo.as_photo`.
-          image_processing_options: MediaPipe's, with a region of interest, rounded to whole
-            pixels, in which to look for the face, and a rotation by which the photo must be turned
-            for the face to be upright.
+          image_processing_options: MediaPipe's, with a region of interest in which to look for the
+            face, its edges moved by a few pixels (see `Region.from_options`), and a rotation by
+            which the photo must be turned for the face to be upright.
 
         Returns:
           The stylized face, whose `numpy_view()` is what Google's task gives; None if there is no
@@ -227,7 +269,9 @@ class FaceStylizer:
           The stylized faces, the one with the biggest crop first; empty if there is none.
 
         Raises:
-          ImageError: as `stylize_for_video` does, like the others.
+          ImageError: `image` is no photo, or cannot be read.
+          ValueError: the stylizer is closed, time does not advance, or the options make no sense.
+          BundleError: the stylizer network fails, or LiteRT cannot run it.
         """
         with self._lock:
             photo, region, faces = self._find(image, image_processing_options, timestamp_ms)
