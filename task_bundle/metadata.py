@@ -108,20 +108,36 @@ def normalization(model: bytes) -> tuple[list[float], list[float]] | None:
     return None
 
 
-def _metadata_buffer(model: bytes) -> bytes | None:
+def check_metadata(model: bytes, name: str = "the model") -> None:
+    """Checks that a model's metadata, if it has any, can be read without harm.
+
+    MediaPipe reads them as they are, and crashes on offsets that lead to nowhere.
+
+    Args:
+      model: a TFLite flatbuffer.
+      name: what to call it in messages.
+
+    Raises:
+      BundleError: not a TFLite model, or its metadata are damaged.
+      ImportError: mediapipe is not installed.
+    """
+    _metadata_buffer(model, name)
+
+
+def _metadata_buffer(model: bytes, name: str = "the model") -> bytes | None:
     """Returns a model's metadata flatbuffer, its offsets checked, or None."""
-    root = schema.read_model(model)
+    root = schema.read_model(model, name)
     entries = [root.Metadata(i) for i in range(root.MetadataLength())]
     entry = next((e for e in entries if schema.text(e.Name()) == schema.METADATA_NAME), None)
     if entry is None:
         return None
     if entry.Buffer() >= root.BuffersLength():
-        raise BundleError("the model's metadata are damaged: no such buffer")
+        raise BundleError(f"{name}'s metadata are damaged: no such buffer")
     buffer = root.Buffers(entry.Buffer())
     data = b"" if buffer.DataIsNone() else buffer.DataAsNumpy().tobytes()
     if data[4:8] != schema.METADATA_IDENTIFIER:
-        raise BundleError("the model's metadata are damaged: no M001 identifier")
-    verify(data, schema.metadata_schema(), "ModelMetadata", "the model's metadata are damaged")
+        raise BundleError(f"{name}'s metadata are damaged: no M001 identifier")
+    verify(data, schema.metadata_schema(), "ModelMetadata", f"{name}'s metadata are damaged")
     return data
 
 

@@ -21,6 +21,7 @@ from task_bundle import probe, schema
 from task_bundle.cache import cache_folder
 from task_bundle.errors import BundleError
 from task_bundle.files import atomic_write
+from task_bundle.metadata import check_metadata
 
 # 1024 x 1024 pixels of 128 channels.
 MAX_TENSOR_BYTES = 512 * 2**20
@@ -150,9 +151,11 @@ def check_model(model: bytes, name: str = "the model") -> None:
         or operators that do not exist; an operator that reads what nothing has written yet, or
         writes what is constant or written already; a tensor with negative sizes or of more than
         `MAX_TENSOR_BYTES`; a constant whose content does not fill its shape; NaN, or an infinite
-        value among others; weights outside the flatbuffer.
+        value among others; weights outside the flatbuffer; damaged metadata.
+      ImportError: mediapipe, which knows the layout of the metadata, is not installed.
     """
     unpacked = schema.unpack_model(model, name)
+    check_metadata(model, name)
     try:
         _Checker(unpacked).run()
     except _Defect as defect:

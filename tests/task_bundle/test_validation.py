@@ -174,6 +174,15 @@ def test_what_may_be(make_stylizer, change: Change) -> None:
     check_model(schema.pack_model(model))
 
 
+def test_metadata_are_looked_at(make_stylizer) -> None:
+    model = stylizer_metadata(make_stylizer(64))
+    start = model.index(b"M001") - 4
+    check_model(model)
+    for bad in (b"\xff\xff\xff\x7f", bytes(4)):
+        with pytest.raises(BundleError, match="x's metadata are damaged: the offset"):
+            check_model(model[:start] + bad + model[start + 4 :], "x")
+
+
 def test_one_infinite_number_is_a_limit(make_stylizer) -> None:
     model = schema.unpack_model(make_stylizer(shape=[1, 8, 8, 1]))
     _weights(float("-inf"))(model)
