@@ -153,8 +153,8 @@ def test_portable_is_native_in_any_region(portable, bundle, two_faces: np.ndarra
             options = _options(*edges, rotation=90 * turns)
             found, wanted = portable.stylize(photo, options), other.stylize(photo, options)
             errors.append(np.abs(found.image.astype(int) - wanted.image).mean())
-    # Landmarks agree to a tenth of a pixel. Where that lies on both sides of a half, the crop, which
-    # is rounded to whole pixels, is one off.
+    # Landmarks agree to a tenth of a pixel. Where a half lies between them, the crop, which is
+    # rounded to whole pixels, is one off.
     assert sum(error > 1.0 for error in errors) <= 1
     assert max(errors) < 5.0
 
