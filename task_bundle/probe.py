@@ -105,10 +105,11 @@ def child() -> None:
     for model in models:
         try:
             complaint = complaint_about(model)
-        except MemoryError:
-            complaint = f"it needs more than {MEMORY_BYTES // 2**20} MiB"
         except Exception as error:  # Whatever LiteRT finds wrong.
-            complaint = f"LiteRT says: {' '.join(str(error).split())[:300]}"
+            # Running out of memory has many faces, and none of them a text.
+            reason = " ".join(str(error).split())[:300]
+            too_big = f"it needs more than {MEMORY_BYTES // 2**20} MiB"
+            complaint = f"LiteRT says: {reason}" if reason else too_big
         answers.write(json.dumps(complaint).encode() + b"\n")
 
 

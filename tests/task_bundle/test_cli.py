@@ -71,7 +71,9 @@ def test_inspect_obeys_no_stranger(tmp_path: Path, make_stylizer, capsys) -> Non
     assert "?[31mred" in shown and "b.bin: 1 bytes" in shown and "\x1b" not in shown
 
 
-def test_validate(face_models, bundle_file: Path, tmp_path: Path, make_stylizer, capsys) -> None:
+def test_validate(face_models, tmp_path: Path, make_stylizer, capsys) -> None:
+    bundle_file = tmp_path / "x.task"
+    TaskBundle.build(make_stylizer(64), face_models).save(bundle_file)
     assert cli.main(["validate", str(bundle_file)]) == 0
     assert capsys.readouterr().out == f"{bundle_file}: a face stylizer bundle, safe to load\n"
     with zipfile.ZipFile(tmp_path / "faces.task", "w") as made:

@@ -63,7 +63,8 @@ def test_a_model_without_end(make_stylizer) -> None:
 def test_a_model_that_needs_gigabytes(make_stylizer) -> None:
     model = make_stylizer(shape=[1, 8192, 5000, 3])
     check_model(model)
-    with pytest.raises(BundleError, match="a is unusable"):
+    # Without a limit it would run out of time instead.
+    with pytest.raises(BundleError, match="a is unusable: it needs more than 1024 MiB"):
         run_models([model], ["a"])
 
 
