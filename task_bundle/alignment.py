@@ -1,6 +1,7 @@
 """The face crop that MediaPipe's FaceStylizer works on, its matrix and its inverse."""
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -236,10 +237,13 @@ class FaceFinder:
 
         Raises:
           ImageError: `image` is not such an array.
+          TypeError: `timestamp_ms` is no integer.
           ValueError: the finder is closed, or is not for videos, or time does not advance.
         """
         if not self._video:
             raise ValueError("this face finder is for single pictures: call find")
+        # MediaPipe takes no integers of NumPy's.
+        timestamp_ms = operator.index(timestamp_ms)
         if timestamp_ms <= self._time:
             raise ValueError(
                 "the timestamps of a video's frames must increase: got"

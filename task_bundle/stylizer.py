@@ -249,6 +249,7 @@ class FaceStylizer:
 
         Raises:
           ImageError: `image` is no photo, or cannot be read.
+          TypeError: `timestamp_ms` is no integer.
           ValueError: the stylizer is closed, time does not advance, or the options make no sense.
           BundleError: the stylizer network fails, or LiteRT cannot run it.
         """
@@ -270,6 +271,7 @@ class FaceStylizer:
 
         Raises:
           ImageError: `image` is no photo, or cannot be read.
+          TypeError: `timestamp_ms` is no integer.
           ValueError: the stylizer is closed, time does not advance, or the options make no sense.
           BundleError: the stylizer network fails, or LiteRT cannot run it.
         """

@@ -180,7 +180,9 @@ def test_finder_of_a_turned_photo(face_models, grace_hopper: np.ndarray, turns: 
 
 def test_tracker(face_models, grace_hopper: np.ndarray) -> None:
     with FaceFinder(face_models, max_faces=1, video=True) as tracker:
-        faces = [tracker.track(grace_hopper, time)[0] for time in (0, 40, 80)]
+        faces = [tracker.track(grace_hopper, time)[0] for time in (0, 40, np.int64(80))]
+        with pytest.raises(TypeError, match="float"):
+            tracker.track(grace_hopper, 81.5)
         with pytest.raises(ValueError, match="increase: got 80 ms after 80 ms"):
             tracker.track(grace_hopper, 80)
         assert tracker.track(np.zeros((64, 64, 3), np.uint8), 120) == []
