@@ -8,6 +8,9 @@ types, options, constants) and written anew as a sound flatbuffer. A worker proc
 into it and, if it was not refused, loads its models in LiteRT: first in a child, as
 `TaskBundle.validate` does, then itself.
 
+With --runtime the worker does what an app does instead: it opens each bundle with
+`task_bundle.FaceStylizer` and stylizes a photo, in MediaPipe's own graph where there is one.
+
 A finding is a crash of the worker, more than 2 s of CPU time or 1 GiB, or an exception other than
 the documented one. What only the child caught is counted: it is why there is a child.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import functools
 import io
 import json
 import multiprocessing
@@ -37,10 +41,12 @@ import numpy as np
 from task_bundle import probe, schema
 from task_bundle.archive import TaskArchive, write_archive
 from task_bundle.bundle import TaskBundle
+from task_bundle.cache import CACHE_VARIABLE
 from task_bundle.errors import BundleError, ImageError
 from task_bundle.face_models import FaceModels, adapt_landmarks
 from task_bundle.images import load_image
 from task_bundle.inspection import inspect_archive, models_of
+from task_bundle.stylizer import FaceStylizer
 
 CPU_SECONDS = 2.0
 MEMORY_BYTES = 2**30
@@ -83,6 +89,35 @@ def try_bundle(content: bytes) -> str:
     return "loaded"
 
 
+def try_runtime(photo: bytes, content: bytes) -> str:
+    """Opens a bundle as an app does, and stylizes a photo.
+
+    Args:
+      photo: a picture file with a face.
+      content: of a `.task` file.
+
+    Returns:
+      How it ended; any documented refusal is an end in order.
+    """
+    try:
+        with FaceStylizer.create_from_model_buffer(content) as stylizer:
+            face = stylizer.stylize(_read_photo(photo))
+    except BundleError:
+        return "refused"
+    except (RuntimeError, ValueError) as error:
+        # MediaPipe's own words for a graph that fails in the middle.
+        return f"failed with {type(error).__name__}"
+    return "no face" if face is None else "stylized"
+
+
+@functools.cache
+def _read_photo(photo: bytes) -> Any:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(photo)
+        file.flush()
+        return load_image(file.name)
+
+
 def fuzz(
     bundles: Sequence[bytes],
     pictures: Sequence[bytes],
@@ -90,6 +125,7 @@ def fuzz(
     seed: int = 0,
     on_case: Callable[[int], None] | None = None,
     attempt: Callable[[bytes], object] = try_bundle,
+    lean: bool = True,
 ) -> dict[str, Any]:
     """Runs cases in worker processes.
 
@@ -100,6 +136,7 @@ def fuzz(
       seed: with the number, what the case is made of.
       on_case: called after each case with its number.
       attempt: what is done with a damaged bundle in the worker, to which it must be sendable.
+      lean: whether mostly to put small models round a damaged one, which saves most of the time.
 
     Returns:
       'outcomes', counts by kind; 'findings', which should be empty: number, mutation and what went
@@ -110,7 +147,7 @@ def fuzz(
     slowest, largest = 0.0, 0
     worker = None
     for case in cases:
-        worker = worker or _Worker(bundles, pictures, seed, attempt)
+        worker = worker or _Worker(bundles, pictures, seed, attempt, lean)
         answer = worker.run(case)
         outcomes[answer["outcome"]] += 1
         slowest = max(slowest, answer.get("cpu_s", 0.0))
@@ -167,11 +204,13 @@ def _serve(
     pictures: Sequence[bytes],
     seed: int,
     attempt: Callable[[bytes], object],
+    lean: bool,
 ) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # LiteRT and MediaPipe log every refusal.
     sources = [TaskArchive.open(bundle).contents() for bundle in bundles]
     with tempfile.TemporaryDirectory() as folder:
         target = pathlib.Path(folder)
+        os.environ[CACHE_VARIABLE] = folder
         while (case := connection.recv()) is not None:
             random = np.random.default_rng([seed, case])
             began = time.process_time()
@@ -182,7 +221,7 @@ def _serve(
                     began = time.process_time()
                     answer = {"outcome": _try_picture(content, target)}
                 else:
-                    kind, content = _mutate(random, sources)
+                    kind, content = _mutate(random, sources, lean)
                     began = time.process_time()
                     answer = {"outcome": attempt(content)}
             except Exception:
@@ -225,7 +264,7 @@ def _pick(random: Random, items: Sequence[Any]) -> int:
     return int(random.integers(len(items)))
 
 
-def _mutate(random: Random, sources: Sequence[dict[str, bytes]]) -> tuple[str, bytes]:
+def _mutate(random: Random, sources: Sequence[dict[str, bytes]], lean: bool) -> tuple[str, bytes]:
     """Returns what was done, and a damaged bundle."""
     entries = dict(sources[_pick(random, sources)])
     chance = random.random()
@@ -236,7 +275,7 @@ def _mutate(random: Random, sources: Sequence[dict[str, bytes]]) -> tuple[str, b
     # A model of megabytes takes long; the small ones have the same parts.
     names = sorted((n for n in entries if n.endswith(".tflite")), key=lambda n: len(entries[n]))
     name = names[min(_pick(random, names), _pick(random, names))]
-    if random.random() < 0.8:
+    if random.random() < 0.8 and lean:
         # Looking into the others again and again costs more than all the rest.
         entries = {n: entries[n if n == name else names[0]] for n in entries}
     if chance < 0.55:
@@ -502,10 +541,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundles", nargs="+", type=pathlib.Path, metavar="BUNDLE.task")
     parser.add_argument("--picture", action="append", default=[], type=pathlib.Path)
+    parser.add_argument("--runtime", type=pathlib.Path, metavar="PHOTO.jpg")
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    photo = arguments.runtime
     from tqdm import tqdm
 
     with tqdm(total=arguments.cases, mininterval=5, unit="case") as bar:
@@ -515,6 +556,8 @@ def main() -> int:
             range(arguments.first, arguments.first + arguments.cases),
             arguments.seed,
             lambda _: bar.update() and None,
+            functools.partial(try_runtime, photo.read_bytes()) if photo else try_bundle,
+            lean=photo is None,
         )
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
     return 1 if report["findings"] else 0

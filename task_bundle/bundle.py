@@ -18,7 +18,7 @@ from task_bundle.face_models import FaceModels, adapt_landmarks, find_face_model
 from task_bundle.files import atomic_write
 from task_bundle.inspection import EntryReport, inspect_archive
 from task_bundle.metadata import normalization, stylizer_metadata
-from task_bundle.model import check_stylizer, check_stylizer_images
+from task_bundle.model import check_stylizer
 from task_bundle.validation import check_loads, check_model, check_models
 
 _ENTRIES = (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER)
@@ -178,7 +178,6 @@ class TaskBundle:
                 f"{FACE_LANDMARKS_DETECTOR} in {name} finds 468 points; MediaPipe's FaceStylizer"
                 " wants 478 (task-bundle build adapts it)"
             )
-        check_stylizer_images(self.stylizer)
         scale = normalization(self.stylizer)
         if scale is None:
             raise BundleError(

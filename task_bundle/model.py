@@ -56,8 +56,8 @@ def check_stylizer(model: bytes) -> None:
     Raises:
       BundleError: saying why not: see `check_stylizer_images`; several subgraphs; custom operators.
     """
+    check_stylizer_images(model)
     unpacked = schema.unpack_model(model, "the stylizer")
-    _check_images(unpacked)
     if len(unpacked.subgraphs) != 1:
         raise BundleError(
             f"the stylizer has {len(unpacked.subgraphs)} subgraphs; it must have one, without"
@@ -71,26 +71,92 @@ def check_stylizer(model: bytes) -> None:
         )
 
 
-def check_stylizer_images(model: bytes) -> None:
+def check_stylizer_images(model: bytes, name: str = "the stylizer") -> None:
     """Checks that a model takes and gives pictures as MediaPipe's own FaceStylizer wants them.
 
     Args:
       model: a TFLite flatbuffer.
+      name: what to call it in messages.
 
     Raises:
       BundleError: saying why not: no flatbuffer; not one input and one output; an input or output
         that is not float32, of fixed shape [1, side, side, 3].
     """
-    _check_images(schema.unpack_model(model, "the stylizer"))
+    for kind, tensors in zip(("input", "output"), _ends(model, name), strict=True):
+        if len(tensors) != 1:
+            raise BundleError(f"{name} has {len(tensors)} {kind}s; it must have one")
+        _check_image(f"{name}'s {kind}", _tensor_info(tensors[0]))
 
 
-def _check_images(model: Any) -> None:
-    graph = model.subgraphs[0]
-    for kind, indices in (("input", graph.inputs), ("output", graph.outputs)):
-        count = 0 if indices is None else len(indices)
-        if count != 1:
-            raise BundleError(f"the stylizer has {count} {kind}s; it must have one")
-        _check_image(kind, _tensor_info(_tensor(graph, indices[0])))
+def check_face_detector(model: bytes, name: str = "the face detector") -> None:
+    """Checks that a model has the form of BlazeFace short range, the only one MediaPipe takes.
+
+    MediaPipe does not check it: its calculators end the process on other shapes.
+
+    Args:
+      model: a TFLite flatbuffer.
+      name: what to call it in messages.
+
+    Raises:
+      BundleError: not a TFLite model, or of another form.
+    """
+    _, outputs = _check_photo_model(model, name)
+    if [_shape(tensor) for tensor in outputs] != [[1, 896, 16], [1, 896, 1]]:
+        raise BundleError(
+            f"{name} is not MediaPipe's short range face detector: its outputs have the shapes"
+            f" {[_shape(tensor) for tensor in outputs]}"
+        )
+
+
+def check_face_landmarks(model: bytes, name: str = "the landmark model") -> None:
+    """Checks that a model has the form of a face mesh of 468 or 478 points, as MediaPipe takes it.
+
+    Args:
+      model: a TFLite flatbuffer.
+      name: what to call it in messages.
+
+    Raises:
+      BundleError: not a TFLite model, or of another form.
+    """
+    _, outputs = _check_photo_model(model, name)
+    sizes = [math.prod(_shape(tensor)) for tensor in outputs]
+    # Google's current model has a third output, the tongue's score. More than three outputs is the
+    # attention mesh, whose points are spread over several.
+    if sizes[:2] not in ([3 * 468, 1], [3 * 478, 1]) or len(sizes) > 3:
+        raise BundleError(
+            f"{name} is not a face landmark model with 468 or 478 points and a presence score:"
+            f" its outputs have {sizes} values"
+        )
+
+
+def _check_photo_model(model: bytes, name: str) -> tuple[list[Any], list[Any]]:
+    """Checks that a model takes one square picture and gives numbers; returns both ends."""
+    inputs, outputs = _ends(model, name)
+    shape = _shape(inputs[0]) if len(inputs) == 1 else []
+    if len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
+        raise BundleError(
+            f"{name} takes {[_shape(tensor) for tensor in inputs]}; it must be one picture of the"
+            " shape [1, side, side, 3]"
+        )
+    for tensor in (*inputs, *outputs):
+        info = _tensor_info(tensor)
+        if info.dtype != "float32":
+            raise BundleError(f"{name}: {info.name} is {info.dtype}; it must be float32")
+    return inputs, outputs
+
+
+def _ends(model: bytes, name: str) -> tuple[list[Any], list[Any]]:
+    """Returns the `Tensor`s that go into the first subgraph and that come out."""
+    root = schema.read_model(model, name)
+    if root.SubgraphsLength() == 0:
+        raise BundleError(f"{name} is a TFLite model without a graph")
+    graph = root.Subgraphs(0)
+    inputs = [graph.Inputs(i) for i in range(graph.InputsLength())]
+    outputs = [graph.Outputs(i) for i in range(graph.OutputsLength())]
+    for index in (*inputs, *outputs):
+        if not 0 <= index < graph.TensorsLength():
+            raise BundleError(f"{name} is damaged: it has no tensor {index}")
+    return [graph.Tensors(i) for i in inputs], [graph.Tensors(i) for i in outputs]
 
 
 def describe(model: bytes) -> ModelInfo:
@@ -105,36 +171,33 @@ def describe(model: bytes) -> ModelInfo:
     Raises:
       BundleError: not a TFLite model, or a damaged one.
     """
+    inputs, outputs = _ends(model, "the model")
     unpacked = schema.unpack_model(model)
-    graph = unpacked.subgraphs[0]
     return ModelInfo(
-        inputs=tuple(_tensor_info(_tensor(graph, i)) for i in _indices(graph.inputs)),
-        outputs=tuple(_tensor_info(_tensor(graph, i)) for i in _indices(graph.outputs)),
+        inputs=tuple(_tensor_info(tensor) for tensor in inputs),
+        outputs=tuple(_tensor_info(tensor) for tensor in outputs),
         ops=dict(Counter(_op_names(unpacked)).most_common()),
         parameters=_parameters(unpacked),
         macs=_macs(unpacked),
     )
 
 
-def _check_image(kind: str, tensor: TensorInfo) -> None:
+def _check_image(what: str, tensor: TensorInfo) -> None:
     shape = list(tensor.shape)
     if tensor.dtype != "float32":
         raise BundleError(
-            f"the stylizer's {kind} is {tensor.dtype}; it must be float32 (quantize with float"
-            " input and output)"
+            f"{what} is {tensor.dtype}; it must be float32 (quantize with float input and output)"
         )
     if len(shape) != 4:
-        raise BundleError(f"the stylizer's {kind} has shape {shape}; it must be [1, side, side, 3]")
+        raise BundleError(f"{what} has shape {shape}; it must be [1, side, side, 3]")
     if any(size < 1 for size in shape):
-        raise BundleError(f"the stylizer's {kind} has the dynamic shape {shape}; fix every size")
+        raise BundleError(f"{what} has the dynamic shape {shape}; fix every size")
     if shape[0] != 1:
-        raise BundleError(f"the stylizer's {kind} has batch size {shape[0]}; it must be 1")
+        raise BundleError(f"{what} has batch size {shape[0]}; it must be 1")
     if shape[3] != 3:
-        raise BundleError(f"the stylizer's {kind} has {shape[3]} channels; it must have 3 (RGB)")
+        raise BundleError(f"{what} has {shape[3]} channels; it must have 3 (RGB)")
     if shape[1] != shape[2]:
-        raise BundleError(
-            f"the stylizer's {kind} is {shape[1]} x {shape[2]} pixels; it must be square"
-        )
+        raise BundleError(f"{what} is {shape[1]} x {shape[2]} pixels; it must be square")
 
 
 def _indices(values: Any) -> list[int]:
@@ -147,14 +210,18 @@ def _tensor(graph: Any, index: int) -> Any:
     return graph.tensors[index]
 
 
+def _shape(tensor: Any) -> list[int]:
+    return [tensor.Shape(i) for i in range(tensor.ShapeLength())]
+
+
 def _tensor_info(tensor: Any) -> TensorInfo:
     types = schema.model_schema().TensorType
     # The signature, where there is one, has -1 for what `shape` only gives a placeholder.
-    shape = tensor.shape if _size(tensor.shapeSignature) == 0 else tensor.shapeSignature
+    signature = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
     return TensorInfo(
-        name=schema.text(tensor.name),
-        shape=tuple(_indices(shape)),
-        dtype=schema.enum_name(types, tensor.type).lower(),
+        name=schema.text(tensor.Name()),
+        shape=tuple(signature or _shape(tensor)),
+        dtype=schema.enum_name(types, tensor.Type()).lower(),
     )
 
 

@@ -18,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from task_bundle import probe, schema
+from task_bundle.archive import FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER
 from task_bundle.cache import cache_folder
 from task_bundle.errors import BundleError
 from task_bundle.files import atomic_write
 from task_bundle.metadata import check_metadata
+from task_bundle.model import check_face_detector, check_face_landmarks, check_stylizer_images
 
 # 1024 x 1024 pixels of 128 channels.
 MAX_TENSOR_BYTES = 512 * 2**20
@@ -50,6 +52,12 @@ _BITS = {
 }
 _FLOATS = {"FLOAT16": "<f2", "FLOAT32": "<f4", "FLOAT64": "<f8"}
 
+_ROLES = {
+    FACE_DETECTOR: check_face_detector,
+    FACE_LANDMARKS_DETECTOR: check_face_landmarks,
+    FACE_STYLIZER: check_stylizer_images,
+}
+
 _sound: set[str] = set()
 _loadable: set[str] = set()
 
@@ -75,6 +83,9 @@ def check_models(models: Mapping[str, bytes], name: str) -> None:
 def check_loads(models: Mapping[str, bytes], name: str) -> None:
     """Checks models by reading them and then by loading and running them in another process.
 
+    A face detector, landmark model or stylizer, told by the entry's name, must also have the form
+    that MediaPipe's graphs take for granted.
+
     A model with custom operators is read only: LiteRT cannot load it. Google's own stylizers are
     such models; MediaPipe checks their flatbuffer again, but not what its operators make of it.
 
@@ -83,10 +94,14 @@ def check_loads(models: Mapping[str, bytes], name: str) -> None:
       name: of the bundle, for messages.
 
     Raises:
-      BundleError: see `check_model` and `probe.run_models`.
+      BundleError: see `check_model`, `probe.run_models`, and in `task_bundle.model`
+        `check_face_detector`, `check_face_landmarks` and `check_stylizer_images`.
       OSError: the other process cannot be started.
     """
     check_models(models, name)
+    for entry, check in _ROLES.items():
+        if entry in models:
+            check(models[entry], f"{entry} in {name}")
     unknown = {}
     for entry, model in models.items():
         digest = hashlib.sha256(model).hexdigest()
@@ -244,6 +259,12 @@ class _Checker:
             raise _Defect(
                 f"tensor {name!r} of shape {shape} has more than {MAX_TENSOR_BYTES // 2**20} MiB"
             )
+        signature = _numbers(tensor.shapeSignature)
+        if signature and not (
+            len(signature) == len(shape)
+            and all(fixed in (-1, size) for fixed, size in zip(signature, shape, strict=True))
+        ):
+            raise _Defect(f"tensor {name!r} has the shape {shape} and the signature {signature}")
         self._quantization(tensor.quantization, shape, name)
         if tensor.buffer >= len(self._model.buffers):
             raise _Defect(f"tensor {name!r} has no buffer {tensor.buffer}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from task_bundle import probe, schema, validation
+from task_bundle.archive import FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER
 from task_bundle.cache import CACHE_VARIABLE
 from task_bundle.errors import BundleError
 from task_bundle.metadata import stylizer_metadata
@@ -114,6 +115,8 @@ def _buffer_behind_the_end(model: Any) -> None:
         (_shape(3, 1, 2**16, 2**16, 2**16), "more than 512 MiB"),
         (_shape(3, 1, 2**31 - 1, 2**31 - 1, 2**31 - 1), "more than 512 MiB"),
         (_shape(1, 3, 1, 1, 4), "has 36 bytes instead of 48"),
+        (_tensor(0, shapeSignature=np.array([-1, 64, 64, 4], np.int32)), "and the signature"),
+        (_tensor(0, shapeSignature=np.array([-1], np.int32)), "and the signature"),
         (_tensor(1, type=1), "type FLOAT16 has 36 bytes instead of 18"),
         (_tensor(1, buffer=7), "has no buffer 7"),
         (_tensor(1, buffer=0), "reads tensor 1, which nothing has written"),
@@ -165,6 +168,7 @@ def test_contradictions(make_stylizer, change: Change, reason: str) -> None:
         _operator(inputs=[0, 1, -1]),  # Left out.
         _tensor(2, shape=np.array([0], np.int32), buffer=0),  # Nothing in it to be read.
         _signature(0, 3),
+        _tensor(0, shapeSignature=np.array([-1, 64, 64, 3], np.int32)),
         lambda model: None,
     ],
 )
@@ -215,6 +219,26 @@ def test_real_models_pass(face_models, make_stylizer) -> None:
 def test_damaged_models_never_reach_the_other_process(make_stylizer, calls) -> None:
     with pytest.raises(BundleError, match="a in it is a damaged TFLite model"):
         check_loads({"a": make_stylizer(64)[:-100]}, "it")
+    assert not calls
+
+
+def test_the_forms_that_mediapipe_takes_for_granted(face_models, make_stylizer, calls) -> None:
+    detector, other = schema.unpack_model(face_models.detector), make_stylizer(64)
+    outputs = detector.subgraphs[0].outputs
+    detector.subgraphs[0].outputs = outputs[::-1].copy()
+    swapped = schema.pack_model(detector)
+    for models, reason in (
+        ({FACE_DETECTOR: swapped}, "short range face detector: .* .1, 896, 1., .1, 896, 16"),
+        ({FACE_DETECTOR: other}, "short range face detector"),
+        ({FACE_LANDMARKS_DETECTOR: other}, "468 or 478 points .* .12288. values"),
+        ({FACE_LANDMARKS_DETECTOR: make_stylizer(shape=[1, 8, 3])}, "it must be one picture"),
+        ({FACE_DETECTOR: make_stylizer(dtype="UINT8")}, "photo is uint8; it must be float32"),
+        ({FACE_STYLIZER: face_models.detector}, "has 2 outputs; it must have one"),
+    ):
+        (entry,) = models
+        with pytest.raises(BundleError, match=f"^{entry} in it .*{reason}"):
+            check_loads(models, "it")
+        check_models(models, "it")
     assert not calls
 
 
