@@ -31,6 +31,8 @@ MAX_TENSOR_BYTES = 512 * 2**20
 # Whoever makes a check stricter counts up: verdicts of before no longer count.
 _CHECKS = 1
 _FOLDER = "checked-models"
+# How LiteRT says that it does not know a custom operator.
+_UNRESOLVED = "unresolved custom op"
 _BITS = {
     "FLOAT64": 64,
     "INT64": 64,
@@ -86,8 +88,9 @@ def check_loads(models: Mapping[str, bytes], name: str) -> None:
     A face detector, landmark model or stylizer, told by the entry's name, must also have the form
     that MediaPipe's graphs take for granted.
 
-    A model with custom operators is read only: LiteRT cannot load it. Google's own stylizers are
-    such models; MediaPipe checks their flatbuffer again, but not what its operators make of it.
+    LiteRT refuses custom operators, in good order, and so they are no reason to refuse a bundle
+    here: Google's own stylizers have them. What MediaPipe's own graph makes of such a model is
+    then not known.
 
     Args:
       models: TFLite flatbuffers by entry.
@@ -105,7 +108,12 @@ def check_loads(models: Mapping[str, bytes], name: str) -> None:
     unknown = {}
     for entry, model in models.items():
         digest = hashlib.sha256(model).hexdigest()
-        if digest not in _loadable and not _is_remembered(digest) and not _is_custom(model):
+        if digest in _loadable or _is_remembered(digest):
+            continue
+        if _is_custom(model):
+            _check_custom(model, f"{entry} in {name}")
+            _remember([digest])
+        else:
             unknown[digest] = (entry, model)
     if not unknown:
         return
@@ -122,6 +130,15 @@ def _is_custom(model: bytes) -> bool:
     custom = schema.model_schema().BuiltinOperator.CUSTOM
     # Old converters fill one field, new ones both.
     return any(custom in (code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes)
+
+
+def _check_custom(model: bytes, name: str) -> None:
+    # All the same it is tried: a custom operator that nothing uses hinders LiteRT in nothing.
+    try:
+        probe.run_models([model], [name])
+    except BundleError as error:
+        if _UNRESOLVED not in str(error):
+            raise
 
 
 def _is_remembered(digest: str) -> bool:

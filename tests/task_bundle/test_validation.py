@@ -291,9 +291,24 @@ def test_a_cache_that_cannot_be_written(make_stylizer, calls, monkeypatch, tmp_p
     assert len(calls) == 1
 
 
-def test_custom_operators_are_read_only(make_stylizer, calls) -> None:
+def test_custom_operators_are_no_reason_to_refuse(make_stylizer) -> None:
     check_loads({"a": make_stylizer(custom_op="FusedBatchNormV3")}, "it")
-    assert not calls
+
+
+def test_custom_operators_are_no_way_round(make_stylizer, monkeypatch) -> None:
+    model = schema.unpack_model(make_stylizer(64))
+    code = schema.model_schema().OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.model_schema().BuiltinOperator.CUSTOM
+    code.customCode = "FusedBatchNormV3"
+    model.operatorCodes.append(code)
+
+    def crash(models: object, names: list[str]) -> None:
+        raise BundleError(f"{names[0]} is unusable: it crashes")
+
+    monkeypatch.setattr(probe, "run_models", crash)
+    for _ in range(2):
+        with pytest.raises(BundleError, match="a in it is unusable: it crashes"):
+            check_loads({"a": schema.pack_model(model)}, "it")
 
 
 def test_reading_is_not_loading(make_stylizer, calls) -> None:
