@@ -1,11 +1,13 @@
 """Builds, checks, opens and runs `.task` bundles of face stylizers, without TensorFlow."""
 
 from task_bundle.alignment import Face, FaceCrop, FaceFinder
+from task_bundle.archive import TaskArchive
 from task_bundle.bundle import TaskBundle
 from task_bundle.compositing import composite, cutout, face_mask
 from task_bundle.errors import BundleError, FaceModelsError, ImageError, NoFaceError, VideoError
 from task_bundle.face_models import FaceModels, download_face_landmarker, find_face_models
 from task_bundle.images import load_image, save_png
+from task_bundle.inspection import EntryReport, inspect_archive
 from task_bundle.metadata import read_metadata, stylizer_metadata
 from task_bundle.model import ModelInfo, TensorInfo, check_stylizer, describe
 from task_bundle.stylized_face import StylizedFace
@@ -13,6 +15,7 @@ from task_bundle.stylizer import FaceStylizer, FaceStylizerOptions
 
 __all__ = [
     "BundleError",
+    "EntryReport",
     "Face",
     "FaceCrop",
     "FaceFinder",
@@ -24,6 +27,7 @@ __all__ = [
     "ModelInfo",
     "NoFaceError",
     "StylizedFace",
+    "TaskArchive",
     "TaskBundle",
     "TensorInfo",
     "VideoError",
@@ -34,6 +38,7 @@ __all__ = [
     "download_face_landmarker",
     "face_mask",
     "find_face_models",
+    "inspect_archive",
     "load_image",
     "read_metadata",
     "save_png",
