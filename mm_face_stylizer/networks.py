@@ -20,8 +20,9 @@ from mm_face_stylizer.models.face_prior import NOISE_DIM, FacePrior
 
 _W_AVG = "w_avg"
 _PARTS = ("encoder", "synthesis", "mapping", "prior", "discriminator")
-# Further out along several axes at once lie faces of colours that no light makes.
-_PRIOR_LIMIT = 2.0
+# Drawn closer to the mean than portraits lie: further out along several axes at once are faces of
+# colours that no light makes.
+_PRIOR_SCALE, _PRIOR_LIMIT = 0.75, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Networks:
           What `synthesis` takes, by name, [count, ...] each.
         """
         noise = np.random.default_rng(seed).standard_normal((count, NOISE_DIM))
-        noise = np.clip(noise, -_PRIOR_LIMIT, _PRIOR_LIMIT).astype(np.float32)
+        noise = (_PRIOR_SCALE * np.clip(noise, -_PRIOR_LIMIT, _PRIOR_LIMIT)).astype(np.float32)
         parts = []
         for start in range(0, count, 16):
             faces = self.synthesis(self.prior(noise[start : start + 16]))["image"][-1]

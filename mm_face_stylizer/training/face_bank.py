@@ -15,13 +15,9 @@ from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.analogies import Guide, analogy
+from mm_face_stylizer.training.shifts import random_shifts, shifted, unshifted
+from mm_face_stylizer.training.style_bank import DEEP, StyleBank
 
-BANK_SIZE = 32
-# The shallow maps of the face mesh see strokes, the deep ones what makes a face.
-SHALLOW, DEEP = slice(0, 3), slice(3, 6)
-# Pixels by which a picture may be shifted before the face mesh sees it. At one place only, a
-# generator finds stripes that the mesh takes for an eye; they seldom work a pixel further.
-_SHIFT = 4
 # Weight of eyes, brows and mouth in the analogy: whose they are matters more than how painted.
 _FEATURE_WEIGHT = 0.15
 # Drawn faces are softer than photos, and drawings bolder than either.
@@ -36,7 +32,7 @@ class FaceBank:
     Attributes:
       latents: What the synthesis network draws each from.
       style: Index of the style picture that each is to be painted like.
-      shifts: By how much the face mesh sees each shifted, int32 [count, 2]; see `shifted`.
+      shifts: By how much the face mesh sees each shifted, int32 [count, 2]; see `shifts.py`.
       deep: The untuned faces' deep face-mesh features, shifted.
       landmarks: Their landmarks, shifted, as fractions of the side.
       relief: Their light and dark, [count, side, side, 1], amplified.
@@ -59,18 +55,24 @@ class FaceBank:
 
     @classmethod
     def draw(
-        cls, networks: Networks, face_mesh: FaceMeshFeatures, pictures: np.ndarray, seed: int
+        cls,
+        networks: Networks,
+        face_mesh: FaceMeshFeatures,
+        styles: StyleBank,
+        count: int,
+        seed: int,
     ) -> FaceBank:
         """Draws faces and paints them in the style.
 
         Args:
           networks: The preset's networks.
           face_mesh: Perceptual space.
-          pictures: Style pictures, [count, side, side, 3] in [-1, 1].
+          styles: The style pictures.
+          count: Number of faces.
           seed: Seed of faces and shifts.
         """
-        latents = networks.generated_latents(BANK_SIZE, seed)
-        shifts = random_shifts(np.random.default_rng(seed), BANK_SIZE)
+        latents = networks.generated_latents(count, seed)
+        shifts = random_shifts(np.random.default_rng(seed), count)
 
         @tf.function
         def look(batch, shifts):
@@ -83,16 +85,13 @@ class FaceBank:
                 {name: value[start : start + _BATCH] for name, value in latents.items()},
                 shifts[start : start + _BATCH],
             )
-            for start in range(0, BANK_SIZE, _BATCH)
+            for start in range(0, count, _BATCH)
         ]
         images, landmarks, *deep = [np.concatenate(part) for part in zip(*parts, strict=True)]
         side = images.shape[1]
-        # Back to where the face is: `shifted` moves by [-_SHIFT, _SHIFT], y first.
-        moved = (_SHIFT - shifts[:, np.newaxis, ::-1]) / side
-        faces = _guides(images, landmarks[..., :2] - moved)
-        style_landmarks = face_mesh(losses.brightness(tf.constant(pictures))).landmarks.numpy()
-        styles = _guides(pictures, style_landmarks)
-        style = _of_its_like(faces, styles)
+        faces = _guides(images, unshifted(landmarks, shifts, side))
+        style_guides = _guides(styles.pictures, styles.landmarks)
+        style = _of_its_like(faces, style_guides)
         features = np.stack([face.features for face in faces])
         return cls(
             latents=latents,
@@ -104,7 +103,10 @@ class FaceBank:
             features=tf.image.resize(features, (side, side)).numpy(),
             coarse=np.stack([face.picture for face in faces]),
             painted=np.stack(
-                [analogy(face, styles[index]) for face, index in zip(faces, style, strict=True)]
+                [
+                    analogy(face, style_guides[index])
+                    for face, index in zip(faces, style, strict=True)
+                ]
             ),
             trust=1.0 - (1.0 - _FEATURE_WEIGHT) * features,
         )
@@ -119,27 +121,6 @@ class FaceBank:
         rows["latents"] = {name: value[indices] for name, value in self.latents.items()}
         rows["deep"] = [feature[indices] for feature in self.deep]
         return rows
-
-
-def random_shifts(random: np.random.Generator, count: int) -> np.ndarray:
-    """Draws offsets for `shifted`, int32 [count, 2]."""
-    return random.integers(0, 2 * _SHIFT + 1, (count, 2)).astype(np.int32)
-
-
-def shifted(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
-    """Shifts every picture by its own few pixels, its edges mirrored.
-
-    Args:
-      images: [batch, side, side, 3].
-      shifts: Row and column of the bordered picture's pixel that becomes the first, [batch, 2].
-    """
-    count, side = images.shape[0], images.shape[1]
-    bordered = tf.pad(images, ((0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)), "SYMMETRIC")
-    cut = [
-        tf.slice(image, tf.concat([shift, [0]], axis=0), (side, side, 3))
-        for image, shift in zip(tf.unstack(bordered, count), tf.unstack(shifts, count), strict=True)
-    ]
-    return tf.stack(cut)
 
 
 def _guides(images: np.ndarray, landmarks: np.ndarray) -> list[Guide]:

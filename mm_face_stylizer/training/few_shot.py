@@ -18,17 +18,12 @@ import numpy as np
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import Synthesis
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.networks import Networks, from_pixels, named_weights
+from mm_face_stylizer.networks import Networks, named_weights
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.analogies import ANALOGY_SIDE
-from mm_face_stylizer.training.face_bank import (
-    BANK_SIZE,
-    DEEP,
-    SHALLOW,
-    FaceBank,
-    random_shifts,
-    shifted,
-)
+from mm_face_stylizer.training.face_bank import FaceBank
+from mm_face_stylizer.training.shifts import shifted
+from mm_face_stylizer.training.style_bank import DEEP, SHALLOW, StyleBank, mean_features
 
 _PATCH, _PATCH_STRIDE, _BANDS, _PROJECTIONS = 5, 3, 3, 48
 # A style without any detail in a band is not to have its noise copied.
@@ -36,7 +31,6 @@ _LEAST_SPREAD = 0.02
 # Share of the side, at each edge, that no statistic may change: a dark frame would be the cheapest
 # way to have as many strong lines as a drawing has.
 _MARGIN = 1 / 24
-_PALETTE = 96
 # The last part of a run settles: without it the result depends on which batch came last.
 _DECAY_FROM = 0.6
 _FINAL_RATE = 0.1
@@ -107,6 +101,7 @@ class FewShotOptions:
       alpha: Share of the style's latent in those rows.
       adversarial_weight: Weight of the distance in the discriminator's features.
       weights: Weights of all other terms.
+      bank_size: Number of generated faces to practise on.
       seed: Seed of faces, batches and projections.
     """
 
@@ -119,6 +114,7 @@ class FewShotOptions:
     alpha: float = 0.1
     adversarial_weight: float = 0.2
     weights: FewShotWeights = FewShotWeights()
+    bank_size: int = 32
     seed: int = 0
 
 
@@ -174,29 +170,22 @@ class FewShotTrainer:
         random = np.random.default_rng(options.seed)
         style_count = max(1, options.batch_size // 2)
         face_count = max(1, options.batch_size - style_count)
-        pictures, masks = _prepared(images, masks)
-        palettes = _palettes(pictures, masks, random)
-        style_latents = self._encoded(pictures)
-        bank = FaceBank.draw(self._networks, self._face_mesh, pictures, options.seed)
-        mixed_rows = self._networks.random_latents(BANK_SIZE, options.seed + 1).numpy()
+        styles = StyleBank.look(self._networks, self._face_mesh, images, masks, random)
+        bank = FaceBank.draw(
+            self._networks, self._face_mesh, styles, options.bank_size, options.seed
+        )
+        mixed_rows = self._networks.random_latents(options.bank_size, options.seed + 1).numpy()
         synthesis = copied(self._networks.synthesis)
         if options.weights.analogy:
             _recolour(synthesis, bank.coarse, bank.painted)
         train_step = self._compile(synthesis)
         history: dict[str, list[float]] = {}
         for step in range(options.steps):
-            chosen = random.integers(0, len(pictures), style_count)
-            faces = bank.rows(random.integers(0, BANK_SIZE, face_count))
-            styles = {
-                "latents": {name: latent[chosen] for name, latent in style_latents.items()},
-                "mixed_rows": mixed_rows[random.integers(0, BANK_SIZE, style_count)],
-                "pictures": pictures[chosen],
-                "masks": masks[chosen],
-                "shifts": random_shifts(random, style_count),
-            }
+            faces = bank.rows(random.integers(0, options.bank_size, face_count))
+            mixed = mixed_rows[random.integers(0, options.bank_size, style_count)]
             values = train_step(
-                styles,
-                faces | {"compared": pictures[faces["style"]], "palette": palettes[faces["style"]]},
+                styles.draw(random, style_count) | {"mixed_rows": mixed},
+                faces | {"like": styles.rows(faces["style"], np.zeros(face_count, int))},
                 _unit_columns(random, 3 * _PATCH**2 + 2, _PROJECTIONS),
                 np.float32(options.learning_rate * self._decay(step)),
             )
@@ -218,13 +207,6 @@ class FewShotTrainer:
             return 1.0
         return 1.0 - (1.0 - _FINAL_RATE) * (progress - _DECAY_FROM) / (1.0 - _DECAY_FROM)
 
-    def _encoded(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        parts = [
-            {name: value.numpy() for name, value in self._networks.latents(batch).items()}
-            for batch in _batches(pictures)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
     def _compile(self, synthesis: Synthesis):
         options, weights = self._options, self._options.weights
         variables = [
@@ -243,7 +225,7 @@ class FewShotTrainer:
         @tf.function
         def train_step(styles, faces, projections, rate):
             optimizer.learning_rate.assign(rate)
-            count = styles["pictures"].shape[0]
+            count, like = styles["pictures"].shape[0], faces["like"]
             mixed = dict(styles["latents"])
             mixed["inputs"] += swap * (styles["mixed_rows"] - mixed["inputs"])
             latents = {
@@ -251,10 +233,6 @@ class FewShotTrainer:
                 for name, value in mixed.items()
             }
             shifts = tf.concat([styles["shifts"], faces["shifts"]], axis=0)
-            references = tf.concat([styles["pictures"], faces["compared"]], axis=0)
-            # Brightness alone: colours are for the patches and the analogy to judge.
-            wanted = self._face_mesh(losses.brightness(shifted(references, shifts))).features
-            grams = [losses.gram_matrix(feature) for feature in wanted[SHALLOW]]
             with tf.GradientTape() as tape:
                 images = synthesis(latents)["image"][-1]
                 inner = inside * images + (1.0 - inside) * tf.stop_gradient(images)
@@ -266,48 +244,37 @@ class FewShotTrainer:
                     "style_l1": losses.masked_l1(
                         images[:count], styles["pictures"], styles["masks"]
                     ),
-                    "style_features": losses.feature_distance(
-                        of_styles, [feature[:count] for feature in wanted]
-                    ),
-                    "style_gram": losses.gram_distance(
-                        of_styles[SHALLOW], [gram[:count] for gram in grams]
-                    ),
+                    "style_features": losses.feature_distance(of_styles, styles["features"]),
+                    "style_gram": losses.gram_distance(of_styles[SHALLOW], styles["grams"]),
                     "content": losses.feature_distance(of_faces[DEEP], faces["deep"]),
                     "landmarks": losses.l1(mesh.landmarks[count:], faces["landmarks"]),
                     "relief": losses.masked_l1(
                         losses.relief(tuned), faces["relief"], faces["features"]
                     ),
-                    "face_gram": losses.gram_distance(
-                        of_faces[SHALLOW], [gram[count:] for gram in grams]
-                    ),
+                    "face_gram": losses.gram_distance(of_faces[SHALLOW], like["grams"]),
                     "patches": _patch_distance(
-                        inner[count:], faces["compared"], projections, weights.position
+                        inner[count:], like["pictures"], projections, weights.position
                     ),
                     "analogy": losses.masked_l1(
                         _shrunken(inner[count:], ANALOGY_SIDE), faces["painted"], faces["trust"]
                     ),
-                    "palette": losses.palette_distance(tuned, faces["palette"]),
+                    "palette": losses.palette_distance(tuned, like["palettes"]),
                 }
                 loss = tf.add_n([getattr(weights, name) * value for name, value in values.items()])
                 if options.adversarial_weight:
-                    values["adversarial"] = self._discriminator_distance(inner, references)
+                    traits = [
+                        tf.concat(pair, axis=0)
+                        for pair in zip(styles["traits"], like["traits"], strict=True)
+                    ]
+                    values["adversarial"] = losses.feature_distance(
+                        mean_features(self._networks.discriminator, inner), traits
+                    )
                     loss += options.adversarial_weight * values["adversarial"]
             gradients = tape.gradient(loss, variables)
             optimizer.apply_gradients(zip(gradients, variables, strict=True))
             return {"loss": loss} | values
 
         return train_step
-
-    def _discriminator_distance(self, images, pictures):
-        """Mean features of the discriminator: what kind of picture it is, not where things are."""
-        discriminator = self._networks.discriminator
-        terms = []
-        for a, b in zip(
-            discriminator.features(images), discriminator.features(pictures), strict=True
-        ):
-            a, b = tf.reduce_mean(a, axis=(1, 2)), tf.reduce_mean(b, axis=(1, 2))
-            terms.append(losses.l1(a, tf.stop_gradient(b)) / (tf.reduce_mean(tf.abs(b)) + 1e-3))
-        return tf.add_n(terms) / len(terms)
 
 
 def _last_side(synthesis: Synthesis) -> int:
@@ -354,22 +321,6 @@ def copied(synthesis: Synthesis) -> Synthesis:
     for name, variable in named_weights(copy).items():
         variable.assign(source[name])
     return copy
-
-
-def _prepared(images: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Style pictures in [-1, 1] with their empty border filled, and float masks."""
-    import cv2
-
-    if masks is None:
-        masks = np.ones(images.shape[:3], bool)
-    filled = [
-        image
-        if mask.all() or not mask.any()
-        else cv2.inpaint(image, np.uint8(~mask), 3, cv2.INPAINT_TELEA)
-        for image, mask in zip(images, masks, strict=True)
-    ]
-    pictures = from_pixels(np.stack(filled)).numpy()
-    return pictures, masks[..., np.newaxis].astype(np.float32)
 
 
 def _patch_distance(images, pictures, projections, position_weight):
@@ -423,21 +374,6 @@ def _square_root(matrix: np.ndarray) -> np.ndarray:
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
 
-def _palettes(pictures, masks, random):
-    """Colours drawn from each picture at half its resolution, [count, _PALETTE, 3]."""
-    palettes = []
-    for picture, mask in zip(pictures, masks, strict=True):
-        colours = tf.nn.avg_pool2d(picture[np.newaxis], 2, 2, "VALID").numpy()[0]
-        inside = mask[::2, ::2, 0].astype(bool)[: colours.shape[0], : colours.shape[1]]
-        candidates = colours[inside] if inside.any() else colours.reshape(-1, 3)
-        palettes.append(candidates[random.integers(0, len(candidates), _PALETTE)])
-    return np.stack(palettes)
-
-
 def _unit_columns(random: np.random.Generator, size: int, count: int) -> np.ndarray:
     columns = random.standard_normal((size, count))
     return (columns / np.linalg.norm(columns, axis=0)).astype(np.float32)
-
-
-def _batches(pictures: np.ndarray, size: int = 16) -> list[tf.Tensor]:
-    return [tf.constant(pictures[i : i + size]) for i in range(0, len(pictures), size)]
