@@ -101,17 +101,15 @@ def normalization(model: bytes) -> tuple[list[float], list[float]] | None:
     kinds = schema.metadata_schema().ProcessUnitOptions
     for unit in (tensors[0].processUnits if tensors else None) or []:
         if unit.optionsType == kinds.NormalizationOptions and unit.options is not None:
-            mean, std = _floats(unit.options.mean), _floats(unit.options.std)
-            if not (mean and std and np.isfinite([*mean, *std]).all() and all(std)):
-                raise BundleError(f"the model's metadata normalize by mean {mean} and std {std}")
-            return mean, std
+            return _check_normalization(unit.options, "the model")
     return None
 
 
 def check_metadata(model: bytes, name: str = "the model") -> None:
     """Checks that a model's metadata, if it has any, can be read without harm.
 
-    MediaPipe reads them as they are, and crashes on offsets that lead to nowhere.
+    MediaPipe reads them as they are, and crashes on offsets that lead to nowhere and on lists that
+    are empty.
 
     Args:
       model: a TFLite flatbuffer.
@@ -121,7 +119,33 @@ def check_metadata(model: bytes, name: str = "the model") -> None:
       BundleError: not a TFLite model, or its metadata are damaged.
       ImportError: mediapipe is not installed.
     """
-    _metadata_buffer(model, name)
+    data = _metadata_buffer(model, name)
+    if data is None:
+        return
+    metadata = _unpack(data, name)
+    graphs = metadata.subgraphMetadata
+    if graphs is not None and len(graphs) != 1:
+        raise BundleError(f"{name}'s metadata are damaged: they describe {len(graphs)} graphs")
+    kinds = schema.metadata_schema().ProcessUnitOptions
+    for graph in graphs or []:
+        for tensor in [*(graph.inputTensorMetadata or []), *(graph.outputTensorMetadata or [])]:
+            for unit in tensor.processUnits or []:
+                if unit.options is None:
+                    raise BundleError(f"{name}'s metadata are damaged: a step without options")
+                if unit.optionsType == kinds.NormalizationOptions:
+                    _check_normalization(unit.options, name)
+
+
+def _check_normalization(options: Any, name: str) -> tuple[list[float], list[float]]:
+    mean, std = _floats(options.mean), _floats(options.std)
+    if (
+        len(mean) not in (1, 3)
+        or len(std) != len(mean)
+        or not np.isfinite([*mean, *std]).all()
+        or not all(std)
+    ):
+        raise BundleError(f"{name}'s metadata normalize by mean {mean} and std {std}")
+    return mean, std
 
 
 def _metadata_buffer(model: bytes, name: str = "the model") -> bytes | None:
@@ -141,12 +165,12 @@ def _metadata_buffer(model: bytes, name: str = "the model") -> bytes | None:
     return data
 
 
-def _unpack(metadata: bytes) -> Any:
+def _unpack(metadata: bytes, name: str = "the model") -> Any:
     tables = schema.metadata_schema()
     try:
         return tables.ModelMetadataT.InitFromObj(tables.ModelMetadata.GetRootAs(metadata, 0))
     except Exception as error:  # Values that make no sense surface as whatever they hit.
-        raise BundleError(f"the model's metadata are damaged: {error}") from error
+        raise BundleError(f"{name}'s metadata are damaged: {error}") from error
 
 
 def _has_writer() -> bool:

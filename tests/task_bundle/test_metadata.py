@@ -1,11 +1,15 @@
 """Tests of task_bundle.metadata."""
 
+from collections.abc import Callable
+from typing import Any
+
+import flatbuffers
 import numpy as np
 import pytest
 
 from task_bundle import metadata, schema
 from task_bundle.errors import BundleError
-from task_bundle.metadata import normalization, read_metadata, stylizer_metadata
+from task_bundle.metadata import check_metadata, normalization, read_metadata, stylizer_metadata
 
 _needs_writer = pytest.mark.skipif(
     not metadata._has_writer(), reason="this mediapipe has no metadata writer"
@@ -107,3 +111,45 @@ def test_text_that_the_displayer_cannot_show(make_stylizer) -> None:
     model = stylizer_metadata(make_stylizer(64))
     with pytest.raises(BundleError, match="no readable text"):
         read_metadata(model.replace(b"FaceStylizer", 12 * b"\xff"))
+
+
+def _with_metadata(model: bytes, change: Callable[[Any], None]) -> bytes:
+    tables = schema.metadata_schema()
+    unpacked = schema.unpack_model(stylizer_metadata(model))
+    buffer = unpacked.buffers[schema.metadata_entry(unpacked).buffer]
+    data = schema.buffer_bytes(buffer)
+    made = tables.ModelMetadataT.InitFromObj(tables.ModelMetadata.GetRootAs(data, 0))
+    change(made)
+    builder = flatbuffers.Builder(0)
+    builder.Finish(made.Pack(builder), schema.METADATA_IDENTIFIER)
+    buffer.data = np.frombuffer(bytes(builder.Output()), np.uint8)
+    return schema.pack_model(unpacked)
+
+
+def _no_graphs(made: Any) -> None:
+    made.subgraphMetadata = []
+
+
+def _no_mean(made: Any) -> None:
+    made.subgraphMetadata[0].inputTensorMetadata[0].processUnits[0].options.mean = None
+
+
+def _no_options(made: Any) -> None:
+    unit = made.subgraphMetadata[0].inputTensorMetadata[0].processUnits[0]
+    unit.options, unit.optionsType = None, 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_no_graphs, "they describe 0 graphs"),
+        (_no_mean, "normalize by mean .. and std"),
+        (_no_options, "a step without options"),
+    ],
+)
+def test_lists_that_mediapipe_takes_for_granted(
+    make_stylizer, change: Callable[[Any], None], reason: str
+) -> None:
+    check_metadata(_with_metadata(make_stylizer(64), lambda made: None))
+    with pytest.raises(BundleError, match=f"^x's metadata .*{reason}"):
+        check_metadata(_with_metadata(make_stylizer(64), change), "x")

@@ -68,6 +68,15 @@ def test_a_model_that_needs_gigabytes(make_stylizer) -> None:
         run_models([model], ["a"])
 
 
+def test_a_model_whose_shapes_are_not_its_operators(make_stylizer) -> None:
+    model = schema.unpack_model(make_stylizer(64))
+    model.subgraphs[0].tensors[3].shape = np.array([1, 64, 65, 3], np.int32)
+    lying = schema.pack_model(model)
+    check_model(lying)
+    with pytest.raises(BundleError, match=r"'stylized' has the shape .1, 64, 64, 3., not"):
+        run_models([lying], ["a"])
+
+
 def test_a_model_that_crashes(make_stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     # Known crashes of LiteRT get repaired; a process that kills itself does not.
     killing = (
