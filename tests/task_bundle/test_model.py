@@ -1,7 +1,9 @@
 """Tests of task_bundle.model."""
 
+import numpy as np
 import pytest
 
+from task_bundle import schema
 from task_bundle.errors import BundleError
 from task_bundle.model import TensorInfo, check_stylizer, describe
 
@@ -9,6 +11,12 @@ from task_bundle.model import TensorInfo, check_stylizer, describe
 def test_good_stylizers_pass(make_stylizer) -> None:
     check_stylizer(make_stylizer(64))
     check_stylizer(make_stylizer(256))
+
+
+def test_the_output_may_have_another_side(make_stylizer) -> None:
+    model = schema.unpack_model(make_stylizer(64))
+    model.subgraphs[0].tensors[3].shape = np.array([1, 256, 256, 3], np.int32)
+    check_stylizer(schema.pack_model(model))
 
 
 @pytest.mark.parametrize(
