@@ -147,15 +147,14 @@ def _wrong_shape(model: bytes) -> str:
     interpreter = Interpreter(
         model_content=model, num_threads=1, experimental_op_resolver_type=plain
     )
-    announced = {
-        d["index"]: (d["name"], list(d["shape"])) for d in interpreter.get_tensor_details()
-    }
+    announced = {d["index"]: d["shape"].tolist() for d in interpreter.get_tensor_details()}
     interpreter.allocate_tensors()
     for detail in interpreter.get_tensor_details():
+        shape = detail["shape"].tolist()
         # Kernels add tensors of their own; what only a run can tell has no shape yet.
-        name, shape = announced.get(detail["index"], ("", list(detail["shape"])))
-        if len(detail["shape"]) and list(detail["shape"]) != shape:
-            return f"its tensor {name[:80]!r} has the shape {detail['shape'].tolist()}, not {shape}"
+        said = announced.get(detail["index"], shape)
+        if shape and said != shape:
+            return f"its tensor {detail['name'][:80]!r} has the shape {shape}, not {said}"
     return ""
 
 
