@@ -55,8 +55,8 @@ def run_models(models: Sequence[bytes], names: Sequence[str]) -> None:
             content = b"".join(_LENGTH.pack(len(model)) + model for model in models)
             output, _ = process.communicate(content, _WALL_SECONDS)
         except subprocess.TimeoutExpired:
-            output = b""
             process.kill()
+            output, _ = process.communicate()
         except BaseException:
             process.kill()
             raise

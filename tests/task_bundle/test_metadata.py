@@ -134,6 +134,11 @@ def _no_mean(made: Any) -> None:
     made.subgraphMetadata[0].inputTensorMetadata[0].processUnits[0].options.mean = None
 
 
+def _two_channels(made: Any) -> None:
+    options = made.subgraphMetadata[0].inputTensorMetadata[0].processUnits[0].options
+    options.mean, options.std = [0.0, 0.0], [1.0, 1.0]
+
+
 def _no_options(made: Any) -> None:
     unit = made.subgraphMetadata[0].inputTensorMetadata[0].processUnits[0]
     unit.options, unit.optionsType = None, 0
@@ -144,6 +149,7 @@ def _no_options(made: Any) -> None:
     [
         (_no_graphs, "they describe 0 graphs"),
         (_no_mean, "normalize by mean .. and std"),
+        (_two_channels, "normalize by mean .0.0, 0.0."),
         (_no_options, "a step without options"),
     ],
 )

@@ -60,6 +60,17 @@ def test_a_model_without_end(make_stylizer) -> None:
         run_models([make_stylizer(32), model], ["a", "b"])
 
 
+def test_a_model_without_end_where_nothing_counts_the_time(
+    make_stylizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = "probe.complaint_about = lambda model: time.sleep(60); probe.child()"
+    start = "import sys, time; sys.path[:] = sys.argv[1:]; from task_bundle import probe;"
+    monkeypatch.setattr(probe, "_CHILD", start + waiting)
+    monkeypatch.setattr(probe, "_WALL_SECONDS", 5.0)
+    with pytest.raises(BundleError, match="a is unusable: .* does not end"):
+        run_models([make_stylizer(64)], ["a"])
+
+
 def test_a_model_that_needs_gigabytes(make_stylizer) -> None:
     model = make_stylizer(shape=[1, 8192, 5000, 3])
     check_model(model)
