@@ -146,18 +146,20 @@ def fuzz(
     findings: list[dict[str, Any]] = []
     slowest, largest = 0.0, 0
     worker = None
-    for case in cases:
-        worker = worker or _Worker(bundles, pictures, seed, attempt, lean)
-        answer = worker.run(case)
-        outcomes[answer["outcome"]] += 1
-        slowest = max(slowest, answer.get("cpu_s", 0.0))
-        largest = max(largest, answer.get("mib", 0))
-        if answer.get("problem"):
-            findings.append({"case": case, **answer})
-        if answer["outcome"] == "died":
-            worker = None
-        if on_case is not None:
-            on_case(case)
+    # Ctrl-C ends a long run with a report on what was done.
+    with contextlib.suppress(KeyboardInterrupt):
+        for case in cases:
+            worker = worker or _Worker(bundles, pictures, seed, attempt, lean)
+            answer = worker.run(case)
+            outcomes[answer["outcome"]] += 1
+            slowest = max(slowest, answer.get("cpu_s", 0.0))
+            largest = max(largest, answer.get("mib", 0))
+            if answer.get("problem"):
+                findings.append({"case": case, **answer})
+            if answer["outcome"] == "died":
+                worker = None
+            if on_case is not None:
+                on_case(case)
     if worker is not None:
         worker.close()
     return {
@@ -194,7 +196,9 @@ class _Worker:
         return {"outcome": "died", "problem": problem}
 
     def close(self) -> None:
-        self._connection.send(None)
+        # An interrupted run leaves it in the middle of a case, or interrupted itself.
+        with contextlib.suppress(BrokenPipeError):
+            self._connection.send(None)
         self._process.join()
 
 
