@@ -355,6 +355,7 @@ def _damage_zip(random: Random, content: bytes) -> bytes:
 
 def _hostile_zip(random: Random, entries: dict[str, bytes]) -> bytes:
     """Writes a zip as tools can, but bundles must not be."""
+    # ZipInfo throughout: writestr with a mere name would note the time.
     buffer = io.BytesIO()
     bad_names = (
         "../x",
@@ -383,7 +384,7 @@ def _hostile_zip(random: Random, entries: dict[str, bytes]) -> bytes:
             archive.writestr(info, data, method)
         chance = random.random()
         if chance < 0.3:
-            archive.writestr(next(iter(entries)).upper(), b"twice")
+            archive.writestr(zipfile.ZipInfo(next(iter(entries)).upper()), b"twice")
         elif chance < 0.5:
             # Two entries of the directory for the same bytes.
             copy = zipfile.ZipInfo("copy.tflite")
@@ -391,10 +392,10 @@ def _hostile_zip(random: Random, entries: dict[str, bytes]) -> bytes:
                 setattr(copy, field, getattr(archive.filelist[0], field))
             archive.filelist.append(copy)
         elif chance < 0.6:
-            archive.writestr("bomb.tflite", bytes(2**27), zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo("bomb.tflite"), bytes(2**27), zipfile.ZIP_DEFLATED)
         elif chance < 0.7:
             for number in range(100):
-                archive.writestr(f"{number}", b"")
+                archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
     return buffer.getvalue()
 
 
