@@ -34,7 +34,7 @@ demo: $(READY)  ## Train a stylizer on a sample style and write the results to o
 	$(BIN)/mm-face-stylizer demo --output out --overwrite
 
 test: lint  ## Check format, style and types, and run all tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY)  ## Check format, style and types.
 	$(BIN)/ruff check

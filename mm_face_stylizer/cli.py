@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
+from task_bundle.command import fail, message, run
 from task_bundle.errors import BundleError, FaceModelsError, ImageError, NoFaceError
 
 _PROGRAM = "mm-face-stylizer"
@@ -30,38 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
       SystemExit: With 2 for wrong usage, with 0 after --help.
     """
-    arguments = _parser().parse_args(argv)
     warnings.showwarning = _show_warning
-    try:
-        return arguments.run(arguments) or 0
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\n{_PROGRAM}: interrupted; nothing half-written was left behind\n")
-        return 130
-    except FileExistsError as error:
-        return _fail(f"{_first_line(error)}; pass --overwrite to replace it")
-    except (
+    errors = (
         BundleError,
         FaceModelsError,
         ImageError,
         PresetError,
         FloatingPointError,
         ValueError,
-        OSError,
         ImportError,
-    ) as error:
-        return _fail(_first_line(error))
-
-
-def _fail(message: str) -> int:
-    sys.stderr.write(f"{_PROGRAM}: error: {message}\n")
-    return 1
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        name = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{name}"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    )
+    return run(_parser(), argv, errors)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
@@ -277,7 +257,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
             except ImageError as error:
                 # The other photos are still worth doing.
                 failures += 1
-                _fail(_first_line(error))
+                fail(_PROGRAM, message(error))
                 continue
             save_png(target, face.image, overwrite=arguments.overwrite)
             sys.stdout.write(f"{target}\n")

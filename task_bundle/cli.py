@@ -10,6 +10,7 @@ from pathlib import Path
 from task_bundle.archive import ALIGNMENT, FACE_STYLIZER, TaskArchive, read_bytes
 from task_bundle.bundle import TaskBundle
 from task_bundle.cache import cache_folder
+from task_bundle.command import fail, message, printable, run
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
 from task_bundle.face_models import download_face_landmarker, find_face_models
 from task_bundle.inspection import EntryReport, inspect_archive, models_of
@@ -31,17 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
       SystemExit: with 2 for wrong usage, with 0 after --help.
     """
-    arguments = _parser().parse_args(argv)
-    try:
-        return int(arguments.run(arguments) or 0)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{_PROGRAM}: interrupted\n")
-        return 130
-    except FileExistsError as error:
-        hint = "; pass --overwrite to replace it" if hasattr(arguments, "overwrite") else ""
-        return _fail(_message(error) + hint)
-    except (BundleError, FaceModelsError, ImageError, OSError, ImportError) as error:
-        return _fail(_message(error))
+    return run(_parser(), argv, (BundleError, FaceModelsError, ImageError, ImportError))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("--overwrite", action="store_true", help="replace files that exist")
     extract.set_defaults(run=_extract)
 
-    add_stylize(commands, lambda error: _fail(_message(error)))
+    add_stylize(commands, lambda error: fail(_PROGRAM, message(error)))
 
     download = commands.add_parser(
         "download-face-landmarker",
@@ -112,10 +103,10 @@ def _lines(entry: EntryReport) -> list[str]:
     if entry.model is None:
         return lines
     tensors = [
-        ", ".join(f"{_printable(t.name)} {t.dtype} {list(t.shape)}" for t in side)
+        ", ".join(f"{printable(t.name)} {t.dtype} {list(t.shape)}" for t in side)
         for side in (entry.model.inputs, entry.model.outputs)
     ]
-    operators = (f"{_printable(name)} {count}" for name, count in entry.model.ops.items())
+    operators = (f"{printable(name)} {count}" for name, count in entry.model.ops.items())
     metadata = entry.metadata
     return [
         *lines,
@@ -124,13 +115,8 @@ def _lines(entry: EntryReport) -> list[str]:
         f"  parameters  {entry.model.parameters:,}",
         f"  MACs        {entry.model.macs:,}",
         f"  operators   {', '.join(operators)}",
-        f"  metadata    {_printable(metadata.get('name', 'unnamed')) if metadata else 'none'}",
+        f"  metadata    {printable(metadata.get('name', 'unnamed')) if metadata else 'none'}",
     ]
-
-
-def _printable(text: str) -> str:
-    """Names come from strangers: nothing that a terminal obeys."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _validate(arguments: argparse.Namespace) -> None:
@@ -149,7 +135,7 @@ def _validate(arguments: argparse.Namespace) -> None:
         kind = f"an archive of {len(models)} models, none a stylizer"
     sys.stdout.write(f"{archive.name}: {kind}, safe to load\n")
     for remark in remarks:
-        sys.stdout.write(f"  note: {_printable(remark)}\n")
+        sys.stdout.write(f"  note: {printable(remark)}\n")
 
 
 def _build(arguments: argparse.Namespace) -> None:
@@ -169,18 +155,6 @@ def _extract(arguments: argparse.Namespace) -> None:
 def _download(arguments: argparse.Namespace) -> None:
     del arguments
     sys.stdout.write(f"{download_face_landmarker()}\n")
-
-
-def _message(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        # The system's own messages keep the file apart.
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
-
-
-def _fail(message: str) -> int:
-    sys.stderr.write(f"{_PROGRAM}: error: {_printable(' '.join(message.split()))}\n")
-    return 1
 
 
 if __name__ == "__main__":
