@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from interrupts import heed_interrupts
 from native import native
 from PIL import Image
 
@@ -142,7 +143,10 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path, grace_hopper_file):
     output = tmp_path / "x.task"
     command = [sys.executable, "-m", "mm_face_stylizer.cli", "create", str(grace_hopper_file)]
     process = subprocess.Popen(
-        [*command, "-o", str(output), "--steps", "100000"], stderr=subprocess.PIPE, text=True
+        [*command, "-o", str(output), "--steps", "100000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     )
     for line in process.stderr:  # Universal newlines: every update of the progress bar is a line.
         if "Fine-tuning" in line and " 0/" not in line:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from interrupts import heed_interrupts
 from PIL import Image, ImageCms
 
 from task_bundle import cli, stylize_command
@@ -337,7 +338,11 @@ def test_an_interrupted_video_leaves_nothing(
 def _start(bundle_file: Path, video: Path, out: Path) -> "subprocess.Popen[str]":
     words = ["-m", "task_bundle.cli", "stylize", bundle_file, video, "-o", out]
     return subprocess.Popen(
-        [sys.executable, *map(str, words)], cwd=_REPOSITORY, stderr=subprocess.PIPE, text=True
+        [sys.executable, *map(str, words)],
+        cwd=_REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     )
 
 
