@@ -306,7 +306,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         options = dataclasses.replace(
             options, stages=REFINEMENT_STAGES, learning_rate=REFINEMENT_RATE
         )
-    run = Pretraining(
+    pretraining = Pretraining(
         options,
         portraits,
         FaceMeshFeatures(face_models.landmarks),
@@ -321,9 +321,9 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         data_list=arguments.data_list,
         start=start.card if start else None,
     )
-    run.run()
+    pretraining.run()
     folder = arguments.output / arguments.name
-    release(run, portraits, provenance, folder, face_models)
+    release(pretraining, portraits, provenance, folder, face_models)
     sys.stdout.write(f"{folder}\n")
 
 

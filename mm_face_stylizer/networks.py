@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -125,7 +125,7 @@ class Networks:
             # Encoded once more: then they are such as those of photos.
             latents = self.latents(tf.clip_by_value(faces, -1.0, 1.0))
             parts.append({name: value.numpy() for name, value in latents.items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return joined(parts)
 
     def generated_faces(self, count: int, seed: int) -> np.ndarray:
         """Draws faces that do not exist.
@@ -139,7 +139,7 @@ class Networks:
         """
         latents = self.generated_latents(count, seed)
         faces = [
-            self.synthesis({name: value[start : start + 16] for name, value in latents.items()})
+            self.synthesis(rows_of(latents, slice(start, start + 16)))
             for start in range(0, count, 16)
         ]
         return np.clip(np.concatenate([face["image"][-1] for face in faces]), -1.0, 1.0)
@@ -224,6 +224,16 @@ class Networks:
                         f"{tuple(variable.shape)}."
                     )
                 variable.assign(value.astype(np.float32))
+
+
+def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Latents of several batches as those of one, name by name."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def rows_of(latents: Mapping[str, np.ndarray], rows: slice | np.ndarray) -> dict[str, np.ndarray]:
+    """Some pictures' latents, name by name; the inverse of `joined`."""
+    return {name: value[rows] for name, value in latents.items()}
 
 
 def from_pixels(photos: np.ndarray) -> tf.Tensor:

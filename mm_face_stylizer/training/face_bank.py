@@ -12,7 +12,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.networks import Networks
+from mm_face_stylizer.networks import Networks, rows_of
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.analogies import Guide, analogy
 from mm_face_stylizer.training.shifts import random_shifts, shifted, unshifted
@@ -82,7 +82,7 @@ class FaceBank:
 
         parts = [
             look(
-                {name: value[start : start + _BATCH] for name, value in latents.items()},
+                rows_of(latents, slice(start, start + _BATCH)),
                 shifts[start : start + _BATCH],
             )
             for start in range(0, count, _BATCH)
@@ -118,7 +118,7 @@ class FaceBank:
             for field in dataclasses.fields(self)
             if field.name not in ("latents", "deep")
         }
-        rows["latents"] = {name: value[indices] for name, value in self.latents.items()}
+        rows["latents"] = rows_of(self.latents, indices)
         rows["deep"] = [feature[indices] for feature in self.deep]
         return rows
 

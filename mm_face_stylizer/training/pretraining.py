@@ -117,27 +117,20 @@ DEFAULT_STAGES = (
 REFINEMENT_RATE = 5e-4
 # What a released preset goes on with. Squared colour errors bring back what L1 gave up as rare:
 # green hats, pink hair, the dark lines of spectacles.
+_REFINEMENT = Stage(
+    256,
+    2000,
+    finest_weight=1.0,
+    colour_weight=2.0,
+    perceptual_weight=0.15,
+    perceptual_images=6,
+    frozen_statistics=True,
+    spatial_dropout=0.2,
+)
 REFINEMENT_STAGES = (
-    Stage(
-        256,
-        2000,
-        finest_weight=1.0,
-        colour_weight=2.0,
-        perceptual_weight=0.15,
-        perceptual_images=6,
-        frozen_statistics=True,
-        spatial_dropout=0.2,
-    ),
-    Stage(
-        256,
-        500,
-        finest_weight=1.0,
-        colour_weight=2.0,
-        perceptual_weight=0.2,
-        landmark_weight=8.0,
-        perceptual_images=8,
-        frozen_statistics=True,
-        spatial_dropout=0.2,
+    _REFINEMENT,
+    dataclasses.replace(
+        _REFINEMENT, steps=500, perceptual_weight=0.2, landmark_weight=8.0, perceptual_images=8
     ),
 )
 

@@ -18,7 +18,7 @@ import numpy as np
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.evaluation import evaluate_reconstructions
 from mm_face_stylizer.export import export_stylizer
-from mm_face_stylizer.networks import Networks, from_pixels, named_weights
+from mm_face_stylizer.networks import Networks, from_pixels, joined, named_weights
 from mm_face_stylizer.preset import Preset, save_preset
 from mm_face_stylizer.training.latent_prior import fit_mapping
 from mm_face_stylizer.training.portraits import Portraits
@@ -77,10 +77,8 @@ def release(
       The preset.
     """
     keras.utils.set_random_seed(run.options.seed)
-    networks = _centred(run, portraits)
-    latents = np.concatenate(
-        [_w_plus(networks, portraits.training(), mirrored) for mirrored in (False, True)]
-    )
+    networks, latents = _centred(run, portraits)
+    latents = np.concatenate([latents, _w_plus(networks, portraits.training(), True)])
     fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
     networks.prior.fit_latents(_latents(networks, portraits.training()))
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,15 +114,19 @@ def _ancestor(card: dict[str, Any]) -> dict[str, Any]:
     return {name: card[name] for name in _ANCESTOR_FIELDS if name in card}
 
 
-def _centred(run: Pretraining, portraits: Portraits) -> Networks:
-    """The run's networks, with the mean of all latents moved from the encoder into `w_avg`."""
+def _centred(run: Pretraining, portraits: Portraits) -> tuple[Networks, np.ndarray]:
+    """The run's networks, with the mean of all latents moved from the encoder into `w_avg`.
+
+    Also returns the portraits' w+ latents, which this leaves as they are.
+    """
     # A plain float32 copy: precision of the convolutions is a matter of the run.
     networks = Networks.from_weights(run.networks.config, run.networks.weights())
-    mean = _w_plus(networks, portraits.training(), False).mean(axis=0, keepdims=True)
+    latents = _w_plus(networks, portraits.training(), False)
+    mean = latents.mean(axis=0, keepdims=True)
     shift = mean - networks.w_avg
     bias = named_weights(networks.encoder)["latent/bias"]
     bias.assign_sub(shift[0, ::2].reshape(-1))
-    return dataclasses.replace(networks, w_avg=mean)
+    return dataclasses.replace(networks, w_avg=mean), latents
 
 
 def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarray:
@@ -147,7 +149,7 @@ def _latents(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarray]:
         batch = photos[chosen[start : start + 32]]
         batch[::2] = batch[::2, :, ::-1]
         parts.append({name: value.numpy() for name, value in encode(from_pixels(batch)).items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return joined(parts)
 
 
 def _data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:

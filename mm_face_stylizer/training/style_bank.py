@@ -12,7 +12,7 @@ import numpy as np
 from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.discriminator import Discriminator
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.networks import Networks, from_pixels
+from mm_face_stylizer.networks import Networks, from_pixels, joined, rows_of
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.shifts import random_shifts, shifted, unshifted
 
@@ -87,9 +87,7 @@ class StyleBank:
         return cls(
             pictures=pictures,
             masks=masks,
-            latents={
-                name: np.concatenate([latent[name] for latent in latents]) for name in latents[0]
-            },
+            latents=joined(latents),
             palettes=_palettes(pictures, masks, random),
             traits=_stacked(traits),
             landmarks=unshifted(np.stack(landmarks)[:, 0], shifts[:, 0], pictures.shape[1]),
@@ -107,7 +105,7 @@ class StyleBank:
         return {
             "pictures": self.pictures[indices],
             "masks": self.masks[indices],
-            "latents": {name: value[indices] for name, value in self.latents.items()},
+            "latents": rows_of(self.latents, indices),
             "palettes": self.palettes[indices],
             "traits": [trait[indices] for trait in self.traits],
             "shifts": self.shifts[indices, views],
