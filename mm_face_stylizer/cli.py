@@ -179,6 +179,11 @@ def _add_pretrain(commands) -> None:
         metavar="X.task",
         help="take the face mesh of the perceptual loss from this bundle",
     )
+    pretrain.add_argument(
+        "--w-plus",
+        action="store_true",
+        help="the published configuration: all of a face goes through the w+ latent",
+    )
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument(
         "--bfloat16",
@@ -289,6 +294,8 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.training.pretraining import (
         REFINEMENT_RATE,
         REFINEMENT_STAGES,
+        W_PLUS_RATE,
+        W_PLUS_STAGES,
         Pretraining,
         PretrainingOptions,
     )
@@ -299,10 +306,15 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     face_models = find_face_models(arguments.face_landmarker)
     portraits = Portraits(arguments.data, arguments.output / "cache")
     options = PretrainingOptions(
+        spatial=not arguments.w_plus,
         seed=arguments.seed,
         conv_dtype="bfloat16" if arguments.bfloat16 else "float32",
     )
-    if start:
+    networks = start.networks() if start else None
+    if networks and networks.config.spatial and arguments.w_plus:
+        networks = networks.without_spatial_latents()
+        options = dataclasses.replace(options, stages=W_PLUS_STAGES, learning_rate=W_PLUS_RATE)
+    elif networks:
         options = dataclasses.replace(
             options, stages=REFINEMENT_STAGES, learning_rate=REFINEMENT_RATE
         )
@@ -311,7 +323,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         portraits,
         FaceMeshFeatures(face_models.landmarks),
         arguments.output,
-        start.networks() if start else None,
+        networks,
     )
     # Before the training: hours later the checkout may be at another commit.
     provenance = Provenance(

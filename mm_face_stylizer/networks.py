@@ -207,6 +207,18 @@ class Networks:
         self._fill(weights)
         return dataclasses.replace(self, w_avg=weights[_W_AVG])
 
+    def without_spatial_latents(self) -> Networks:
+        """New networks of the published configuration, w+ alone, that start from these weights.
+
+        The face prior, which drew both kinds of latents, starts anew.
+        """
+        config = dataclasses.replace(self.config, spatial=False)
+        fresh, own = Networks.build(config).weights(), self.weights()
+        weights = {
+            name: value if name.startswith("prior/") else own[name] for name, value in fresh.items()
+        }
+        return Networks.from_weights(config, weights)
+
     def _fill(self, weights: Mapping[str, np.ndarray]) -> None:
         expected = set(self.weights())
         if expected != set(weights):

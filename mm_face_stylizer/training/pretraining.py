@@ -134,6 +134,21 @@ REFINEMENT_STAGES = (
     ),
 )
 
+# From a preset with spatial latents to w+ alone: what they carried has to find its way through the
+# code first, and small pictures are enough for that.
+W_PLUS_RATE = 1e-3
+W_PLUS_STAGES = (
+    Stage(
+        128,
+        2400,
+        finest_weight=1.0,
+        colour_weight=2.0,
+        perceptual_weight=0.15,
+        perceptual_images=4,
+    ),
+    dataclasses.replace(_REFINEMENT, steps=1400),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingOptions:
@@ -142,6 +157,7 @@ class PretrainingOptions:
     Attributes:
       stages: Stretches of training, in order.
       image_size: Side in pixels of the finest image of the whole network.
+      spatial: Whether the encoder hands spatial latents to the synthesis network.
       batch_size: Portraits a step.
       learning_rate: Peak learning rate of Adam; it decays to 15 % along a cosine over all stages.
       seed: Seed of initial weights, batches and dropout.
@@ -151,6 +167,7 @@ class PretrainingOptions:
 
     stages: tuple[Stage, ...] = DEFAULT_STAGES
     image_size: int = 256
+    spatial: bool = True
     batch_size: int = 16
     learning_rate: float = 1.5e-3
     seed: int = 0
@@ -197,7 +214,7 @@ class Pretraining:
         self._folder = pathlib.Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(options.seed)
-        config = NetworksConfig(options.image_size, width=options.width)
+        config = NetworksConfig(options.image_size, options.spatial, options.width)
         networks = Networks.build(config, options.conv_dtype)
         if start is not None:
             networks = networks.assign(start)

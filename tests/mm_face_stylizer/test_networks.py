@@ -3,7 +3,7 @@ import pytest
 from tiny import CONFIG, tiny_networks
 
 from mm_face_stylizer._keras import tf
-from mm_face_stylizer.networks import Networks
+from mm_face_stylizer.networks import Networks, named_weights
 
 
 def test_weights_survive_a_round_trip():
@@ -48,3 +48,18 @@ def test_generated_faces_depend_on_the_seed_alone():
     assert faces.shape == (3, 64, 64, 3) and np.abs(faces).max() <= 1
     np.testing.assert_array_equal(faces, networks.generated_faces(3, 1))
     assert np.abs(networks.generated_faces(3, 2) - faces).max() > 0
+
+
+def test_without_spatial_latents_the_rest_is_the_same():
+    networks = tiny_networks()
+    networks.w_avg[:] = 0.25
+    # Zero before training, and then their absence would not show.
+    for name, variable in named_weights(networks.encoder).items():
+        if name.startswith("spatial"):
+            variable.assign(tf.ones_like(variable))
+    published = networks.without_spatial_latents()
+    photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    assert set(published.encoder.output) == {"inputs"}
+    wanted = networks.reconstruct(photos, spatial=False)
+    np.testing.assert_array_equal(published.reconstruct(photos), wanted)
+    assert np.abs(networks.reconstruct(photos).astype(int) - wanted).max() > 0
