@@ -1,0 +1,123 @@
+"""Files to measure: bundles and single models, and what a report says of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from benchmarks import report
+from task_bundle import TaskBundle, describe
+from task_bundle.archive import FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER
+from task_bundle.errors import BundleError
+from task_bundle.schema import model_schema, unpack_model
+
+STAGES = {
+    FACE_DETECTOR: "detector",
+    FACE_LANDMARKS_DETECTOR: "landmarks",
+    FACE_STYLIZER: "stylizer",
+}
+
+
+@dataclass(frozen=True)
+class LoadedSubject:
+    """A file in memory.
+
+    Attributes:
+      description: what a report says of it.
+      bundle: its models; None if the file is a single model.
+      models: flatbuffers by stage: 'detector', 'landmarks' and 'stylizer' of a bundle; 'stylizer'
+        of a single model.
+    """
+
+    description: report.Subject
+    bundle: TaskBundle | None
+    models: dict[str, bytes]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], name: str | None = None) -> Self:
+        """Reads a file.
+
+        Args:
+          path: a `.task` bundle of a face stylizer, or a `.tflite` model.
+          name: what tables call it; the file's name without its ending if None.
+
+        Returns:
+          The subject.
+
+        Raises:
+          BundleError: the file is neither.
+          OSError: the file cannot be read.
+        """
+        path = Path(path)
+        content = path.read_bytes()
+        # TFLite's file identifier; archives begin otherwise.
+        if content[4:8] == b"TFL3":
+            bundle, models = None, {"stylizer": content}
+        else:
+            try:
+                bundle = TaskBundle.open(content)
+            except BundleError as error:
+                raise BundleError(f"{path}: {error}") from error
+            models = {STAGES[entry]: model for entry, model in bundle.entries().items()}
+        description = report.Subject(
+            name=name or path.stem,
+            file=path.name,
+            sha256=report.sha256(content),
+            size_bytes=len(content),
+            models=tuple(describe_model(stage, model) for stage, model in models.items()),
+        )
+        return cls(description, bundle, models)
+
+
+def describe_model(stage: str, model: bytes) -> report.Model:
+    """Describes a flatbuffer for a report.
+
+    Args:
+      stage: what it does.
+      model: a TFLite flatbuffer.
+
+    Returns:
+      Its description.
+
+    Raises:
+      BundleError: it is no TFLite model, or a damaged one.
+    """
+    info = describe(model)
+    return report.Model(
+        stage=stage,
+        sha256=report.sha256(model),
+        size_bytes=len(model),
+        input_shape=info.inputs[0].shape if info.inputs else (),
+        output_shape=info.outputs[0].shape if info.outputs else (),
+        weights=weight_type(model),
+        parameters=info.parameters,
+        macs=info.macs,
+        operators=info.ops,
+    )
+
+
+def weight_type(model: bytes) -> str:
+    """Returns the type that most of a model's constant bytes have, such as 'float16'.
+
+    Args:
+      model: a TFLite flatbuffer.
+
+    Returns:
+      The type's name in lower case; 'none' for a model without constants.
+
+    Raises:
+      BundleError: it is no TFLite model, or a damaged one.
+    """
+    unpacked = unpack_model(model)
+    types = model_schema().TensorType
+    names = {getattr(types, n): n.lower() for n in vars(types) if not n.startswith("_")}
+    sizes: Counter[str] = Counter()
+    for graph in unpacked.subgraphs:
+        for tensor in graph.tensors or []:
+            data = unpacked.buffers[tensor.buffer].data if tensor.buffer else None
+            if data is not None:
+                sizes[names.get(tensor.type, str(tensor.type))] += len(data)
+    return sizes.most_common(1)[0][0] if sizes else "none"

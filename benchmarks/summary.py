@@ -1,0 +1,213 @@
+"""Statistics of timed calls, with intervals that a second run keeps to.
+
+Calls made one after the other are alike, and a machine drifts: a hundred calls are far fewer than a
+hundred independent numbers. So the rounds of a row, which lie apart in time and in processes, are
+what is resampled (the cluster bootstrap: Davison and Hinkley, Bootstrap Methods and their
+Application, 3.8); a row of one round falls back to blocks of calls (Künsch's moving blocks). The
+bootstrap gives the standard error of the logarithm of p50; with few rounds its percentiles would be
+too narrow, and the t distribution, with the number of rounds less one degrees of freedom, widens
+the interval (Hesterberg, What Teachers Should Know about the Bootstrap, 2015).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.report import Round
+
+_RESAMPLES = 1000
+_SEED = 20
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval of milliseconds, or of a ratio.
+
+    Attributes:
+      low: its lower end.
+      high: its upper end.
+    """
+
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        """Whether a value lies in it, the ends included."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Statistics of the counted calls of a row, in milliseconds.
+
+    Where a tool gives aggregates instead of calls, p50 is the median of the rounds' medians (means
+    where there are none), and the greater percentiles are not known.
+
+    Attributes:
+      count: counted calls.
+      rounds: how many rounds they come from.
+      minimum: the fastest.
+      mean: of all.
+      standard_deviation: of all.
+      p50: median of all.
+      p50_interval: where the p50 of another run of the same kind lies in 19 of 20 cases.
+      p90: 90th percentile.
+      p95: 95th percentile.
+      p99: 99th percentile; with fewer than 100 calls it is close to the slowest.
+    """
+
+    count: int
+    rounds: int
+    minimum: float | None
+    mean: float
+    standard_deviation: float | None
+    p50: float
+    p50_interval: Interval
+    p90: float | None
+    p95: float | None
+    p99: float | None
+
+
+def summarize(rounds: Sequence[Round]) -> Summary:
+    """Summarizes the counted calls of a row.
+
+    Args:
+      rounds: at least one; all with samples, or all with aggregates.
+
+    Returns:
+      Their statistics.
+
+    Raises:
+      ValueError: there are no rounds.
+    """
+    estimate = estimate_p50(rounds)
+    # Another run errs as much as this one: the difference of two has twice the variance.
+    half = math.sqrt(2.0) * estimate.half_width(0.05)
+    p50 = math.exp(estimate.log)
+    samples = np.concatenate([np.array(one.samples_ms) for one in rounds])
+    aggregates = [one.aggregate for one in rounds if one.aggregate is not None]
+    if aggregates:
+        counts = [aggregate.count for aggregate in aggregates]
+        minima = [a.minimum for a in aggregates if a.minimum is not None]
+        return Summary(
+            count=sum(counts),
+            rounds=len(rounds),
+            minimum=min(minima, default=None),
+            mean=float(np.average([a.mean for a in aggregates], weights=counts)),
+            standard_deviation=None,
+            p50=p50,
+            p50_interval=Interval(p50 * math.exp(-half), p50 * math.exp(half)),
+            p90=None,
+            p95=None,
+            p99=None,
+        )
+    p90, p95, p99 = (float(value) for value in np.percentile(samples, [90, 95, 99]))
+    return Summary(
+        count=samples.size,
+        rounds=len(rounds),
+        minimum=float(samples.min()),
+        mean=float(samples.mean()),
+        standard_deviation=float(samples.std(ddof=1)) if samples.size > 1 else None,
+        p50=p50,
+        p50_interval=Interval(p50 * math.exp(-half), p50 * math.exp(half)),
+        p90=p90,
+        p95=p95,
+        p99=p99,
+    )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The logarithm of a p50, and how far it can be trusted.
+
+    Attributes:
+      log: natural logarithm of p50.
+      standard_error: of `log`; infinite if there are too few calls to tell.
+      freedom: degrees of freedom behind the standard error.
+    """
+
+    log: float
+    standard_error: float
+    freedom: float
+
+    def half_width(self, alpha: float) -> float:
+        """Half of the interval of `log` that misses the truth with probability `alpha`."""
+        if not math.isfinite(self.standard_error):
+            return math.inf
+        # SciPy takes half a second to import, and whoever only reads results needs none of it.
+        from scipy.stats import t
+
+        return float(t.ppf(1.0 - alpha / 2.0, self.freedom)) * self.standard_error
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """Estimates the logarithm of the ratio of two independent p50 (Welch's freedom)."""
+        a, b = self.standard_error**2, other.standard_error**2
+        if not math.isfinite(a + b):
+            return Estimate(self.log - other.log, math.inf, 1.0)
+        terms = a**2 / self.freedom + b**2 / other.freedom
+        freedom = (a + b) ** 2 / terms if terms else self.freedom + other.freedom
+        return Estimate(self.log - other.log, math.sqrt(a + b), freedom)
+
+
+def estimate_p50(rounds: Sequence[Round], relative: bool = False) -> Estimate:
+    """Estimates the p50 of a row's calls.
+
+    Args:
+      rounds: at least one.
+      relative: in units of the drift control's median in the same round, which takes out what slows
+        the whole machine, instead of milliseconds. Every round needs control calls then.
+
+    Returns:
+      The estimate; the same rounds always give the same one.
+
+    Raises:
+      ValueError: there are no rounds, or one without control calls.
+    """
+    if not rounds:
+        raise ValueError("there are no rounds to summarize")
+    clusters = [_values(one) for one in rounds]
+    if relative:
+        if not all(one.control_ms for one in rounds):
+            raise ValueError("a round has no calls of the drift control to be relative to")
+        clusters = [
+            values / float(np.median(one.control_ms))
+            for values, one in zip(clusters, rounds, strict=True)
+        ]
+    # A clock that did not move is no reason to take the logarithm of zero.
+    log = math.log(max(float(np.median(np.concatenate(clusters))), 1e-9))
+    if len(clusters) == 1:
+        clusters = _blocks(clusters[0])
+    count = len(clusters)
+    if count < 2:
+        return Estimate(log, math.inf, 1.0)
+    return Estimate(log, math.sqrt(count / (count - 1)) * _spread(clusters), count - 1.0)
+
+
+def _values(one: Round) -> _Floats:
+    if one.aggregate is None:
+        return np.array(one.samples_ms)
+    p50 = one.aggregate.p50
+    return np.array([one.aggregate.mean if p50 is None else p50])
+
+
+def _blocks(values: _Floats) -> list[_Floats]:
+    """Cuts calls into blocks that are longer than neighbouring calls resemble each other."""
+    length = max(1, math.ceil(values.size ** (1 / 3)))
+    return [values[i : i + length] for i in range(0, values.size - length + 1, length)]
+
+
+def _spread(clusters: list[_Floats]) -> float:
+    """Standard deviation of the logarithm of the median over resampled clusters."""
+    random = np.random.default_rng(_SEED)
+    logs = []
+    for chosen in random.integers(len(clusters), size=(_RESAMPLES, len(clusters))):
+        median = float(np.median(np.concatenate([clusters[i] for i in chosen])))
+        logs.append(math.log(max(median, 1e-9)))
+    return float(np.std(logs))
