@@ -67,7 +67,7 @@ class _Stages:
         clock.stop("detect")
         face = self._finder.find(pixels)[0]
         clock.stop("landmarks")
-        crop = face.crop.crop(pixels, self._model.input_side)
+        crop = face.crop.crop(pixels, self._model.input_size)
         clock.stop("crop")
         values = self._model.to_values(crop)
         clock.stop("convert")

@@ -75,15 +75,16 @@ class FaceCrop:
         x, y, side = (_rounded(v) if whole_pixels else float(v) for v in (*center, side))
         return cls(x, y, side, rotation=math.atan2(axis[1], axis[0]))
 
-    def matrix(self, size: int) -> npt.NDArray[np.float64]:
-        """Returns the matrix from the photo's pixels to those of a square crop.
+    def matrix(self, size: int | tuple[int, int]) -> npt.NDArray[np.float64]:
+        """Returns the matrix from the photo's pixels to those of a picture of the face.
 
         MediaPipe maps the corners of the rotated square to (0, 0) and (size, size) and then reads
         the photo at whole coordinates, so a coordinate names a pixel, not its upper left corner;
-        that is the convention on both sides of this matrix.
+        that is the convention on both sides of this matrix. A picture that is not square has the
+        rotated square in its middle, as large as fits, and more of the photo beside it.
 
         Args:
-          size: the crop's side in pixels.
+          size: the picture's side, or its width and height, in pixels.
 
         Returns:
           [3, 3], affine: matrix @ (x, y, 1) of the photo is (u, v, 1) of the crop.
@@ -91,20 +92,25 @@ class FaceCrop:
         Raises:
           ValueError: `size` is not positive.
         """
-        if size < 1:
+        width, height = _width_and_height(size)
+        if width < 1 or height < 1:
             raise ValueError(f"a crop's size must be positive, not {size}")
-        scale = size / self.side
+        scale = min(width, height) / self.side
         a, b = scale * math.cos(self.rotation), scale * math.sin(self.rotation)
-        x, y, half = self.center_x, self.center_y, size / 2
+        x, y = self.center_x, self.center_y
         return np.array(
-            [[a, b, half - a * x - b * y], [-b, a, half + b * x - a * y], [0.0, 0.0, 1.0]]
+            [
+                [a, b, width / 2 - a * x - b * y],
+                [-b, a, height / 2 + b * x - a * y],
+                [0.0, 0.0, 1.0],
+            ]
         )
 
-    def inverse(self, size: int) -> npt.NDArray[np.float64]:
-        """Returns the matrix from the pixels of a square crop to the photo's.
+    def inverse(self, size: int | tuple[int, int]) -> npt.NDArray[np.float64]:
+        """Returns the matrix from the pixels of a picture of the face to the photo's.
 
         Args:
-          size: the crop's side in pixels.
+          size: the picture's side, or its width and height, in pixels.
 
         Returns:
           [3, 3], affine: the inverse of `matrix(size)`.
@@ -114,18 +120,20 @@ class FaceCrop:
         """
         return np.linalg.inv(self.matrix(size))
 
-    def crop(self, image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-        """Cuts the square out of the photo as MediaPipe does.
+    def crop(
+        self, image: npt.NDArray[np.uint8], size: int | tuple[int, int]
+    ) -> npt.NDArray[np.uint8]:
+        """Cuts the face out of the photo as MediaPipe does.
 
         Bilinear, without smoothing where the crop is much smaller than the face, as in the native
         graph; black outside the photo.
 
         Args:
           image: [height, width, 3] uint8.
-          size: the crop's side in pixels.
+          size: the picture's side, or its width and height, in pixels; see `matrix`.
 
         Returns:
-          [size, size, 3] uint8.
+          [size, size, 3] or [height, width, 3] uint8.
 
         Raises:
           ImageError: `image` is not such an array.
@@ -137,7 +145,7 @@ class FaceCrop:
         result = cv2.warpPerspective(
             image,
             self.matrix(size),
-            (size, size),
+            _width_and_height(size),
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT,
         )
@@ -307,6 +315,10 @@ class FaceFinder:
     ) -> None:
         """Closes the finder."""
         self.close()
+
+
+def _width_and_height(size: int | tuple[int, int]) -> tuple[int, int]:
+    return size if isinstance(size, tuple) else (size, size)
 
 
 def _rounded(value: float) -> float:

@@ -43,8 +43,8 @@ class TaskBundle:
         """Makes a bundle of a freshly converted stylizer.
 
         Args:
-          stylizer: a TFLite flatbuffer, float32 [1, side, side, 3] to the same with any side, both
-            in [0, 1]. It need not have metadata.
+          stylizer: a TFLite flatbuffer, float32 [1, height, width, 3] to the same of any size but
+            the same proportions, both in [0, 1]. It need not have metadata.
           face_models: the face detector and landmark models; `find_face_models()` if None.
 
         Returns:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from task_bundle.alignment import Face, FaceCrop
-from task_bundle.errors import ImageError
 from task_bundle.images import check_image
 from task_bundle.photo import as_photo
 from task_bundle.stylized_face import StylizedFace
@@ -90,7 +89,7 @@ def composite(
 
     Raises:
       ImageError: `photo` is none of these or cannot be read, or a face's picture is not
-        [side, side, 3] uint8.
+        [height, width, 3] uint8.
       ValueError: `feather` is out of range.
     """
     pixels = as_photo(photo)
@@ -126,7 +125,7 @@ def cutout(
 
     Raises:
       ImageError: `photo` is none of these or cannot be read, or a face's picture is not
-        [side, side, 3] uint8.
+        [height, width, 3] uint8.
       ValueError: `feather` is out of range.
     """
     pixels = as_photo(photo)
@@ -181,8 +180,6 @@ def _layers(
     faces = [results] if isinstance(results, StylizedFace) else results
     for result in sorted(faces, key=lambda face: face.crop.side):
         check_image(result.image)
-        if result.image.shape[0] != result.image.shape[1]:
-            raise ImageError(f"a stylized face must be square, not {list(result.image.shape)}")
         drawn = _draw_mask(result.face, feather)
         window = _window(result.crop, drawn, height, width)
         if window.empty:
@@ -251,18 +248,18 @@ def _colours_in(
     """Brings a stylized picture into the photo, smoothed first as the change of size needs it."""
     import cv2
 
-    matrix = crop.matrix(len(picture))
-    side = max(round(crop.side), 1)
-    enlargement = crop.side / len(picture)
+    height, width = picture.shape[:2]
+    matrix = crop.matrix((width, height))
+    enlargement = crop.side / min(width, height)
     if enlargement > 1:
         sigma = _MAX_SOFTENING * min(enlargement - 1, 1)
         picture = np.asarray(cv2.GaussianBlur(picture, (5, 5), sigma), np.float32)
-    elif side < len(picture):
+    elif enlargement < 1:
+        size = (max(round(enlargement * width), 1), max(round(enlargement * height), 1))
         # OpenCV's resize names the middles of pixels x + 1/2, the crop's matrix whole numbers.
-        scale = side / len(picture)
-        shift = (scale - 1) / 2
-        matrix = np.array([[scale, 0, shift], [0, scale, shift], [0, 0, 1]]) @ matrix
-        resized = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        x, y = size[0] / width, size[1] / height
+        matrix = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]) @ matrix
+        resized = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         picture = np.asarray(resized, np.float32)
     # Cubic interpolation overshoots, matched colours may be too bright.
     colours = _warp(window, matrix, picture, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
@@ -298,16 +295,18 @@ def _matched(
     """
     import cv2
 
-    size = (len(picture), len(picture))
+    height, width = picture.shape[:2]
+    side = min(height, width)
     # Not what the crop has outside of the photo.
-    inside = crop.crop(np.full_like(photo, 255), len(picture))[..., 0] == 255
-    face = (cv2.resize(drawn, size) > 0.5) & inside
+    inside = crop.crop(np.full_like(photo, 255), side)[..., 0] == 255
+    face = (cv2.resize(drawn, (side, side)) > 0.5) & inside
     if not face.any():
         return picture
-    original = crop.crop(photo, len(picture)).astype(np.float32)
+    original = crop.crop(photo, side).astype(np.float32)
     wanted_mean, wanted_spread = _statistics(_lab(original), face)
     lab = _lab(picture)
-    mean, spread = _statistics(lab, face)
+    top, left = (height - side) // 2, (width - side) // 2
+    mean, spread = _statistics(lab[top : top + side, left : left + side], face)
     gain = np.clip(wanted_spread / np.maximum(spread, 1e-3), 1 / _MAX_GAIN, _MAX_GAIN)
     matched = ((lab - mean) * gain + wanted_mean).astype(np.float32)
     return np.asarray(cv2.cvtColor(matched, cv2.COLOR_LAB2RGB), np.float32) * 255

@@ -80,12 +80,28 @@ def check_stylizer_images(model: bytes, name: str = "the stylizer") -> None:
 
     Raises:
       BundleError: saying why not: no flatbuffer; not one input and one output; an input or output
-        that is not float32, of fixed shape [1, side, side, 3].
+        that is not float32, of fixed shape [1, height, width, 3]; pictures of other proportions
+        than go in, which no place in the photo would fit.
     """
+    sizes = []
     for kind, tensors in zip(("input", "output"), _ends(model, name), strict=True):
         if len(tensors) != 1:
             raise BundleError(f"{name} has {len(tensors)} {kind}s; it must have one")
-        _check_image(f"{name}'s {kind}", _tensor_info(tensors[0]))
+        info = _tensor_info(tensors[0])
+        _check_image(f"{name}'s {kind}", info)
+        sizes.append(picture_size(info))
+    (width, height), (new_width, new_height) = sizes
+    if width * new_height != height * new_width:
+        raise BundleError(
+            f"{name} makes pictures of {new_width} x {new_height} pixels out of {width} x {height};"
+            " their proportions must be the same"
+        )
+
+
+def picture_size(tensor: TensorInfo) -> tuple[int, int]:
+    """Returns width and height of the picture that a tensor [1, height, width, 3] holds."""
+    _, height, width, _ = tensor.shape
+    return width, height
 
 
 def check_face_detector(model: bytes, name: str = "the face detector") -> None:
@@ -189,15 +205,13 @@ def _check_image(what: str, tensor: TensorInfo) -> None:
             f"{what} is {tensor.dtype}; it must be float32 (quantize with float input and output)"
         )
     if len(shape) != 4:
-        raise BundleError(f"{what} has shape {shape}; it must be [1, side, side, 3]")
+        raise BundleError(f"{what} has shape {shape}; it must be [1, height, width, 3]")
     if any(size < 1 for size in shape):
         raise BundleError(f"{what} has the dynamic shape {shape}; fix every size")
     if shape[0] != 1:
         raise BundleError(f"{what} has batch size {shape[0]}; it must be 1")
     if shape[3] != 3:
         raise BundleError(f"{what} has {shape[3]} channels; it must have 3 (RGB)")
-    if shape[1] != shape[2]:
-        raise BundleError(f"{what} is {shape[1]} x {shape[2]} pixels; it must be square")
 
 
 def _indices(values: Any) -> list[int]:

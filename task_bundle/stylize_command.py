@@ -14,7 +14,7 @@ from task_bundle.bundle import TaskBundle
 from task_bundle.compositing import composite, cutout
 from task_bundle.errors import ImageError, NoFaceError, VideoError
 from task_bundle.images import load_image, save_png
-from task_bundle.model import describe
+from task_bundle.model import describe, picture_size
 from task_bundle.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.video import VIDEO_SUFFIXES, Frame, Video, find_ffmpeg, save_video
 
@@ -175,7 +175,7 @@ def _stylize_video(
     (target,) = job.targets
     # A stylizer of its own: it follows the faces of one video.
     with FaceStylizer.create_from_bundle(bundle, options) as stylizer, Video(job.source) as video:
-        frames = _stylized_frames(video, stylizer, arguments, _side(bundle))
+        frames = _stylized_frames(video, stylizer, arguments, bundle)
         sound = save_video(target, frames, video.fps, job.source, arguments.overwrite)
     if not sound:
         reason = "ffmpeg failed to copy it" if find_ffmpeg() else "there is no ffmpeg on the PATH"
@@ -184,12 +184,13 @@ def _stylize_video(
 
 
 def _stylized_frames(
-    video: Video, stylizer: FaceStylizer, arguments: argparse.Namespace, side: int
+    video: Video, stylizer: FaceStylizer, arguments: argparse.Namespace, bundle: TaskBundle
 ) -> Iterator[Frame]:
     from tqdm import tqdm
 
     timestamp = -1
-    picture = np.zeros((side, side, 3), np.uint8)
+    width, height = picture_size(describe(bundle.stylizer).outputs[0])
+    picture = np.zeros((height, width, 3), np.uint8)
     found = False
     bar = tqdm(
         video.frames(),
@@ -211,11 +212,6 @@ def _stylized_frames(
         yield Frame(picture, frame.timestamp_ms)
     if not found:
         raise NoFaceError(f"no face was found in {video.path}")
-
-
-def _side(bundle: TaskBundle) -> int:
-    """Returns the side of the stylizer's pictures, in pixels."""
-    return describe(bundle.stylizer).outputs[0].shape[1]
 
 
 def _write(stream: TextIO, line: str) -> None:

@@ -16,7 +16,8 @@ class StylizedFace:
     `width`, `height`.
 
     Attributes:
-      image: [side, side, 3] uint8 RGB, the stylizer's picture of the crop.
+      image: [height, width, 3] uint8 RGB, the stylizer's picture of the crop, square with nearly
+        every bundle.
       face: the face in the photo, with its landmarks in pixels of the photo.
     """
 
@@ -36,11 +37,10 @@ class StylizedFace:
     @property
     def matrix(self) -> npt.NDArray[np.float64]:
         """[4, 4], from the photo's pixels to the picture's; z is scaled and not turned."""
-        size = self.image.shape[0]
-        flat = self.crop.matrix(size)
+        flat = self.crop.matrix((self.width, self.height))
         matrix = np.eye(4)
         matrix[:2, :2], matrix[:2, 3] = flat[:2, :2], flat[:2, 2]
-        matrix[2, 2] = size / self.crop.side
+        matrix[2, 2] = min(self.width, self.height) / self.crop.side
         return matrix
 
     @property

@@ -13,7 +13,7 @@ from task_bundle.alignment import Face, FaceFinder
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError, FaceModelsError
 from task_bundle.face_models import FaceModels
-from task_bundle.model import describe
+from task_bundle.model import describe, picture_size
 from task_bundle.native_stylizer import NativeStylizer, has_native_stylizer
 from task_bundle.photo import as_photo
 from task_bundle.region import Region
@@ -94,7 +94,7 @@ class FaceStylizer:
         self._backend = _chosen(self._options, delegate)
         self._lock = threading.Lock()
         self._open = True
-        self._input_side: int | None = None
+        self._input_size: tuple[int, int] | None = None
         self._model: StylizerModel | None = None
         self._native: NativeStylizer | None = None
         self._video: FaceFinder | None = None
@@ -297,7 +297,7 @@ class FaceStylizer:
           image_processing_options: as for `stylize`.
 
         Returns:
-          [side, side, 3] uint8 RGB, upright, of the stylizer's input size; None if there is no
+          [height, width, 3] uint8 RGB, upright, of the stylizer's input size; None if there is no
           face.
 
         Raises:
@@ -308,13 +308,9 @@ class FaceStylizer:
             photo, _, faces = self._find(image, image_processing_options, None)
             if not faces:
                 return None
-            if self._input_side is None:
-                self._input_side = (
-                    self._model.input_side
-                    if self._model is not None
-                    else describe(self._bundle.stylizer).inputs[0].shape[1]
-                )
-            return faces[0].crop.crop(photo, self._input_side)
+            if self._input_size is None:
+                self._input_size = picture_size(describe(self._bundle.stylizer).inputs[0])
+            return faces[0].crop.crop(photo, self._input_size)
 
     def close(self) -> None:
         """Frees the models, once a call of another thread is done. Closing twice does nothing."""
@@ -355,7 +351,7 @@ class FaceStylizer:
     def _run_model(self, photo: npt.NDArray[np.uint8], face: Face) -> npt.NDArray[np.uint8]:
         if self._model is None:  # A native stylizer's first frame of a video.
             self._model = StylizerModel(self._bundle.stylizer, self._options.threads)
-        return self._model.run(face.crop.crop(photo, self._model.input_side))
+        return self._model.run(face.crop.crop(photo, self._model.input_size))
 
     def _blended(
         self, photo: npt.NDArray[np.uint8], face: Face, picture: npt.NDArray[np.uint8]
@@ -365,7 +361,7 @@ class FaceStylizer:
         strength = self._options.strength
         if strength == 1.0:
             return picture
-        aligned = face.crop.crop(photo, picture.shape[0])
+        aligned = face.crop.crop(photo, (picture.shape[1], picture.shape[0]))
         return np.asarray(cv2.addWeighted(picture, strength, aligned, 1 - strength, 0), np.uint8)
 
     def _face_finder(self, video: bool = False) -> FaceFinder:

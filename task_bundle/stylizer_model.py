@@ -14,14 +14,14 @@ class StylizerModel:
     """A stylizer network, from the picture of an aligned face to the stylized one.
 
     Attributes:
-      input_side: the side in pixels of the picture that it takes.
+      input_size: width and height in pixels of the picture that it takes.
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
         """Loads the network.
 
         Args:
-          model: a TFLite flatbuffer, float32 [1, side, side, 3] to the same with any side.
+          model: a TFLite flatbuffer that `check_stylizer_images` lets pass.
           threads: how many threads a run may use.
 
         Raises:
@@ -41,16 +41,17 @@ class StylizerModel:
         details = self._interpreter.get_input_details()[0]
         self._input = details["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
-        self.input_side = int(details["shape"][1])
+        _, height, width, _ = details["shape"]
+        self.input_size = (int(width), int(height))
 
     def run(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Stylizes an aligned face.
 
         Args:
-          crop: [input_side, input_side, 3] uint8 RGB.
+          crop: uint8 RGB of the network's input size.
 
         Returns:
-          [side, side, 3] uint8 RGB.
+          [height, width, 3] uint8 RGB, of the same proportions.
 
         Raises:
           BundleError: the network fails, or gives values that are not numbers.

@@ -93,6 +93,18 @@ def test_matrix_maps_the_square() -> None:
         crop.matrix(0)
 
 
+def test_pictures_that_are_not_square_show_more(grace_hopper: np.ndarray) -> None:
+    crop = FaceCrop(200.0, 300.0, 100.0, 0.0)
+    np.testing.assert_array_equal(
+        crop.crop(grace_hopper, (100, 140)), grace_hopper[230:370, 150:250]
+    )
+    np.testing.assert_array_equal(
+        crop.crop(grace_hopper, (120, 100)), grace_hopper[250:350, 140:260]
+    )
+    with pytest.raises(ValueError, match="positive"):
+        crop.matrix((100, 0))
+
+
 def test_crop_of_whole_pixels_is_a_slice(grace_hopper: np.ndarray) -> None:
     crop = FaceCrop(200.0, 300.0, 100.0, 0.0).crop(grace_hopper, 100)
     np.testing.assert_array_equal(crop, grace_hopper[250:350, 150:250])

@@ -121,9 +121,10 @@ def test_validate_names_what_the_runtimes_miss(make_stylizer, face_models: FaceM
         bundle.replace(FACE_STYLIZER, make_stylizer(64)).validate()
     with pytest.raises(BundleError, match="is not a face landmark model"):
         bundle.replace(FACE_LANDMARKS_DETECTOR, make_stylizer(64)).validate()
-    with pytest.raises(BundleError, match="64 x 32 pixels"):
-        wide = stylizer_metadata(make_stylizer(shape=[1, 64, 32, 3]))
-        bundle.replace(FACE_STYLIZER, wide).validate()
+    with pytest.raises(BundleError, match="4 channels"):
+        bundle.replace(
+            FACE_STYLIZER, stylizer_metadata(make_stylizer(shape=[1, 64, 64, 4]))
+        ).validate()
     folder = schema.mediapipe_folder()
     assert folder is not None
     mesh = folder / "modules" / "face_landmark" / "face_landmark.tflite"

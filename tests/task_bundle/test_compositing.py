@@ -261,14 +261,26 @@ def test_photos_of_any_form(tmp_path: Path) -> None:
         assert cutout(photo, result).shape == (120, 120, 4)
 
 
+@pytest.mark.parametrize("size", [(40, 64), (64, 40), (200, 320)])
+def test_pictures_need_not_be_square(size: tuple[int, int]) -> None:
+    photo = _smooth(240, 200)
+    for face in (_face(100, 110, 25), _face(100, 110, 25, 33)):
+        for match in (False, True):
+            seen = StylizedFace(face.crop.crop(photo, size), face)
+            # The same where the picture is square.
+            square = StylizedFace(face.crop.crop(photo, min(size)), face)
+            pasted = composite(photo, seen, colour_match=match)
+            wanted = composite(photo, square, colour_match=match)
+            assert np.abs(pasted.astype(int) - wanted).max() <= 1
+            assert np.abs(pasted.astype(int) - photo).mean() < 1
+
+
 def test_wrong_input() -> None:
     photo, face = _noise(50, 50), _face(25, 25, 10)
     result = _plain(face, (0, 0, 0))
     for paste in (composite, cutout):
         with pytest.raises(ImageError, match="uint8"):
             paste(photo.astype(float), result)
-        with pytest.raises(ImageError, match="square"):
-            paste(photo, StylizedFace(_noise(8, 9), face))
         for feather in (-0.1, 0.6, float("nan")):
             with pytest.raises(ValueError, match="feather"):
                 paste(photo, result, feather=feather)

@@ -247,6 +247,20 @@ def test_the_result_is_the_crop_of_the_face(portable, face_models, grace_hopper)
     np.testing.assert_allclose(matrix, [128, 128, 0, 1], atol=1e-9)
 
 
+@native
+@pytest.mark.parametrize("size", [(192, 128), (96, 160)])
+def test_stylizers_need_not_be_square(size, make_stylizer, face_models, grace_hopper):
+    oblong = TaskBundle.build(make_stylizer(shape=[1, *size, 3]), face_models)
+    pictures = {}
+    for backend in ("portable", "native"):
+        with FaceStylizer(oblong, FaceStylizerOptions(backend=backend)) as stylizer:
+            for degrees in (0, 25):
+                pictures[backend, degrees] = stylizer.stylize(_turned(grace_hopper, degrees)).image
+    for degrees in (0, 25):
+        assert pictures["portable", degrees].shape == (*size, 3)
+        _assert_same_picture(pictures["portable", degrees], pictures["native", degrees])
+
+
 @pytest.mark.parametrize("backend", _BACKENDS)
 def test_align_has_the_stylizers_input_size(backend, make_stylizer, face_models, grace_hopper):
     small = TaskBundle.build(make_stylizer(96), face_models)

@@ -15,7 +15,7 @@ def crop() -> np.ndarray:
 
 def test_it_runs_the_network(make_stylizer, crop: np.ndarray) -> None:
     model = StylizerModel(make_stylizer(16, gain=0.5), threads=2)
-    assert model.input_side == 16
+    assert model.input_size == (16, 16)
     picture = model.run(crop)
     assert picture.dtype == np.uint8 and picture.shape == (16, 16, 3)
     # Rounded to even, as MediaPipe does.
