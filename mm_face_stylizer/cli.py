@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
 from task_bundle.command import fail, message, run
-from task_bundle.errors import BundleError, FaceModelsError, ImageError, NoFaceError
+from task_bundle.errors import BundleError, FaceModelsError, ImageError
+from task_bundle.stylize_command import add_stylize
 
 _PROGRAM = "mm-face-stylizer"
 
@@ -58,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_create(commands)
-    _add_stylize(commands)
+    # The same as task-bundle's, for those who have just made a bundle here.
+    add_stylize(commands, lambda error: fail(_PROGRAM, message(error)))
     _add_demo(commands)
     _add_pretrain(commands)
     return parser
@@ -121,19 +123,6 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         help="take face detector and landmark model from this bundle",
     )
     export.add_argument("--overwrite", action="store_true", help="replace existing files")
-
-
-def _add_stylize(commands) -> None:
-    stylize = commands.add_parser(
-        "stylize",
-        help="stylize photos with a bundle",
-        description="Runs a bundle on the installed MediaPipe and writes PHOTO.png into DIR.",
-    )
-    stylize.add_argument("bundle", type=pathlib.Path, metavar="X.task")
-    stylize.add_argument("photos", nargs="+", type=pathlib.Path, metavar="PHOTO")
-    stylize.add_argument("-o", "--output", required=True, type=pathlib.Path, metavar="DIR")
-    stylize.add_argument("--overwrite", action="store_true", help="replace existing files")
-    stylize.set_defaults(run=_stylize)
 
 
 def _add_demo(commands) -> None:
@@ -240,33 +229,6 @@ def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
 
     curves = {name: (range(1, len(values) + 1), values) for name, values in history.items()}
     save_loss_plot(curves, "Fine-tuning", path, overwrite=overwrite)
-
-
-def _stylize(arguments: argparse.Namespace) -> int:
-    from task_bundle.images import load_image, save_png
-    from task_bundle.stylizer import FaceStylizer
-
-    targets = [arguments.output / f"{photo.stem}.png" for photo in arguments.photos]
-    twice = {target for target in targets if targets.count(target) > 1}
-    if twice:
-        raise ValueError(f"two photos would both be written to {min(twice)}")
-    with FaceStylizer.create_from_model_path(arguments.bundle) as stylizer:
-        _make_folder(arguments.output)
-        _check_outputs(arguments.overwrite, *targets)
-        failures = 0
-        for photo, target in zip(arguments.photos, targets, strict=True):
-            try:
-                face = stylizer.stylize(load_image(photo))
-                if face is None:
-                    raise NoFaceError(f"no face was found in {photo}")
-            except ImageError as error:
-                # The other photos are still worth doing.
-                failures += 1
-                fail(_PROGRAM, message(error))
-                continue
-            save_png(target, face.image, overwrite=arguments.overwrite)
-            sys.stdout.write(f"{target}\n")
-    return 1 if failures else 0
 
 
 def _demo(arguments: argparse.Namespace) -> None:
