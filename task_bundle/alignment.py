@@ -294,7 +294,9 @@ class FaceFinder:
             # Normalized by the picture's size; z shares the scale of x.
             landmarks = np.array([(p.x * width, p.y * height, p.z * width) for p in points])
             landmarks[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-            faces.append(Face(landmarks, FaceCrop.from_landmarks(landmarks, whole_pixels)))
+            face = Face(landmarks, FaceCrop.from_landmarks(landmarks, whole_pixels))
+            if not any(_same(face, other) for other in faces):
+                faces.append(face)
         return sorted(faces, key=lambda face: face.crop.side, reverse=True)
 
     def close(self) -> None:
@@ -315,6 +317,13 @@ class FaceFinder:
     ) -> None:
         """Closes the finder."""
         self.close()
+
+
+def _same(face: Face, other: Face) -> bool:
+    """Whether two detections led the landmark model to one face."""
+    distance = np.linalg.norm((face.landmarks - other.landmarks)[:, :2], axis=1).mean()
+    # Mesh points of neighbours, cheek to cheek, are half a side apart.
+    return bool(distance < 0.1 * min(face.crop.side, other.crop.side))
 
 
 def _width_and_height(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Tests of task_bundle.alignment."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,6 +151,22 @@ def test_biggest_face_first(face_models, grace_hopper: np.ndarray) -> None:
     assert len(faces) == 2
     assert faces[0].crop.side > 1.6 * faces[1].crop.side
     assert faces[0].crop.center_x > 388 > faces[1].crop.center_x
+
+
+def test_a_face_is_found_once(face_models, grace_hopper: np.ndarray, monkeypatch) -> None:
+    with FaceFinder(face_models) as finder:
+        detect = finder._landmarker.detect
+
+        def twice(*arguments):
+            result = detect(*arguments)
+            # MediaPipe gives two detections of one face this way, a few pixels apart.
+            again = [SimpleNamespace(x=p.x + 0.01, y=p.y, z=p.z) for p in result.face_landmarks[0]]
+            result.face_landmarks.append(again)
+            return result
+
+        monkeypatch.setattr(finder._landmarker, "detect", twice)
+        (face,) = finder.find(grace_hopper)
+    assert face.crop.center_x == pytest.approx(265, abs=6)
 
 
 def test_finder_options(face_models) -> None:
