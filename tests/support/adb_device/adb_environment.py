@@ -1,0 +1,144 @@
+"""The real adb client with a server of its own, far from the user's server, keys and devices."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+MISSING: Final = "adb is missing; install Debian's package adb, or Android's platform-tools"
+
+_PATIENCE: Final = 20.0
+
+
+def find_adb() -> str | None:
+    """Google's client, if it is installed."""
+    return shutil.which("adb")
+
+
+class AdbEnvironment:
+    """A private adb server; `with AdbEnvironment() as adb:` starts it and ends it.
+
+    Attributes:
+      adb: the client's path.
+      variables: the environment in which every adb call must run: os.environ, a private HOME, and
+        a private server's port.
+    """
+
+    def __init__(self) -> None:
+        adb = find_adb()
+        if adb is None:
+            raise FileNotFoundError(MISSING)
+        self.adb = adb
+
+    def __enter__(self) -> "AdbEnvironment":
+        self._home = Path(tempfile.mkdtemp(prefix="adb-home-"))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("ADB_", "ANDROID_"))
+        }
+        self.variables = clean | {
+            "HOME": str(self._home),
+            "ANDROID_SDK_HOME": str(self._home),
+            "ANDROID_ADB_SERVER_PORT": str(port),
+            # Neither emulators nor USB nor the network: only what `adb connect` names. Older
+            # servers know the first of these only.
+            "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",
+            "ADB_EMU": "0",
+            "ADB_USB": "0",
+            "ADB_MDNS": "0",
+            "ADB_MDNS_AUTO_CONNECT": "",
+        }
+        self._log = open(self._home / "server.log", "wb")
+        self._server = subprocess.Popen(
+            [self.adb, "server", "nodaemon"],
+            env=self.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return self
+            if self._server.poll() is not None:
+                break
+            time.sleep(0.01)
+        log = (self._home / "server.log").read_text(errors="replace")
+        self.__exit__()
+        raise RuntimeError(f"the adb server did not start:\n{log}")
+
+    def __exit__(self, *unused: object) -> None:
+        self._server.send_signal(signal.SIGTERM)
+        try:
+            self._server.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._log.close()
+        shutil.rmtree(self._home)
+
+    def run(
+        self,
+        *arguments: str | os.PathLike[str],
+        serial: str | None = None,
+        stdin: bytes | None = None,
+        timeout: float = 60.0,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Runs adb; returns its exit status and output, as they come.
+
+        Args:
+          arguments: adb's.
+          serial: the device, as adb lists it.
+          stdin: its input; none if None.
+          timeout: in seconds.
+
+        Raises:
+          subprocess.TimeoutExpired: it took longer.
+        """
+        command = [self.adb, *(["-s", serial] if serial else []), *arguments]
+        return subprocess.run(
+            command,
+            env=self.variables,
+            input=b"" if stdin is None else stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def shell(
+        self, serial: str, command: str, *, timeout: float = 60.0
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Runs a command on a device."""
+        return self.run("shell", command, serial=serial, timeout=timeout)
+
+    def connect(self, address: str) -> None:
+        """Connects a device, and waits until adb lists it as ready.
+
+        Raises:
+          RuntimeError: it did not connect.
+        """
+        answer = self.run("connect", address).stdout.decode()
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            if self.state(address) == "device":
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"adb connect {address}: {answer.strip()}; now {self.state(address)}")
+
+    def state(self, address: str) -> str | None:
+        """What adb lists a device as: device, offline, unauthorized, ...; None if not at all."""
+        for line in self.run("devices").stdout.decode().splitlines()[1:]:
+            serial, _, state = line.partition("\t")
+            if serial == address:
+                return state
+        return None

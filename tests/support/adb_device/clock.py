@@ -1,0 +1,38 @@
+"""The device's own clock, which a test may run fast or set forward instead of waiting."""
+
+import threading
+import time
+
+
+class Clock:
+    """Seconds since the device was made.
+
+    Args:
+      speed: device seconds in a real one.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._speed = speed
+        self._start = time.monotonic()
+        self._ahead = 0.0
+        self._changed = threading.Condition()
+
+    def now(self) -> float:
+        """The time on the device, in seconds."""
+        return (time.monotonic() - self._start) * self._speed + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Sets the clock forward, and wakes whatever waits for it."""
+        with self._changed:
+            self._ahead += seconds
+            self._changed.notify_all()
+
+    def wait(self, seconds: float, stop: threading.Event) -> bool:
+        """Waits on the device's clock; returns False if `stop` was set before the time was up."""
+        until = self.now() + seconds
+        with self._changed:
+            while (rest := until - self.now()) > 0:
+                if stop.is_set():
+                    return False
+                self._changed.wait(min(rest / self._speed, 0.05))
+        return not stop.is_set()

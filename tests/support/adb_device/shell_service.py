@@ -1,0 +1,165 @@
+"""The shell services: "shell:", "shell,v2:" and "exec:", as adbd's shell_service.cpp has them."""
+
+import contextlib
+import os
+import pty
+import selectors
+import signal
+import struct
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Final
+
+from . import commands
+
+if TYPE_CHECKING:
+    from .connection import Stream
+    from .device import AdbDevice
+
+_PACKET: Final = struct.Struct("<BI")
+_STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
+_CHUNK: Final = 64 * 1024
+
+
+class ShellService:
+    """Runs one command, or an interactive shell, on one stream.
+
+    Args:
+      device: whose shell it is.
+      stream: where input comes from and output goes.
+      command: what to run; an interactive shell if empty.
+      protocol: whether output is wrapped in packets, which keep stdout and stderr apart and end
+        with the exit status.
+      terminal: whether the command gets a terminal.
+    """
+
+    def __init__(
+        self,
+        device: "AdbDevice",
+        stream: "Stream",
+        command: str,
+        *,
+        protocol: bool,
+        terminal: bool = False,
+    ) -> None:
+        self._device = device
+        self._stream = stream
+        self._command = command
+        self._protocol = protocol
+        self._terminal = terminal
+
+    def run(self) -> None:
+        """Returns when the command has ended, or is told to because the host went away."""
+        controller = -1
+        if self._terminal:
+            controller, terminal = pty.openpty()
+            process = self._start(terminal, terminal, terminal)
+            os.close(terminal)
+            outputs = {controller: _STDOUT}
+            stdin = os.dup(controller)
+        else:
+            stderr = subprocess.PIPE if self._protocol else subprocess.STDOUT
+            process = self._start(subprocess.PIPE, subprocess.PIPE, stderr)
+            assert process.stdin and process.stdout
+            outputs = {process.stdout.fileno(): _STDOUT}
+            if process.stderr:
+                outputs[process.stderr.fileno()] = _STDERR
+            stdin = os.dup(process.stdin.fileno())
+            process.stdin.close()
+        gone_read, gone_write = os.pipe()
+        feeder = threading.Thread(
+            target=self._feed, args=(stdin, gone_write), name="adb shell input", daemon=True
+        )
+        feeder.start()
+        try:
+            host_is_there = self._pass_output(outputs, gone_read)
+            if not host_is_there:
+                # What adbd does when its end of the stream is closed.
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGHUP)
+            for file in (process.stdout, process.stderr):
+                if file:
+                    file.close()
+            status = process.wait()
+            if self._protocol and host_is_there:
+                code = 0x80 | -status if status < 0 else status
+                self._send(_EXIT, bytes([code]))
+        finally:
+            if controller >= 0:
+                os.close(controller)
+            self._stream.close()
+            feeder.join()
+            os.close(gone_read)
+
+    def _start(self, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+        root = str(self._device.disk.root)
+        words = ["-c", commands.to_host(self._command, root)] if self._command else ["-i"]
+        return subprocess.Popen(
+            ["/system/bin/sh", *words],
+            executable=self._device.shell,
+            cwd=root,
+            env=self._device.environment,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+    def _pass_output(self, outputs: dict[int, int], gone: int) -> bool:
+        """Passes output on until it ends; returns whether the host stayed to the end."""
+        root = str(self._device.disk.root)
+        with selectors.DefaultSelector() as selector:
+            for file, kind in outputs.items():
+                output = commands.OutputFilter(root, messages=kind == _STDERR)
+                selector.register(file, selectors.EVENT_READ, (kind, output))
+            selector.register(gone, selectors.EVENT_READ)
+            while len(selector.get_map()) > 1:
+                for key, _ in selector.select():
+                    if key.fd == gone:
+                        return False
+                    kind, output = key.data
+                    try:
+                        data = os.read(key.fd, _CHUNK)
+                    except OSError:
+                        data = b""  # EIO is how a terminal says that the last program left it.
+                    text = output.feed(data) if data else output.flush()
+                    if not data:
+                        selector.unregister(key.fd)
+                    try:
+                        if text:
+                            self._send(kind, text)
+                    except BrokenPipeError:
+                        return False
+        return True
+
+    def _send(self, kind: int, data: bytes) -> None:
+        self._stream.write(_PACKET.pack(kind, len(data)) + data if self._protocol else data)
+
+    def _feed(self, stdin: int, gone: int) -> None:
+        """Passes input on; closes `gone` when the host, or the stream, is."""
+        open_stdin = True
+        try:
+            while True:
+                if self._protocol:
+                    kind, size = _PACKET.unpack(self._stream.read_exactly(_PACKET.size))
+                    data = self._stream.read_exactly(size) if size else b""
+                else:
+                    kind, data = _STDIN, self._stream.read(_CHUNK)
+                    if not data:
+                        break
+                if kind == _STDIN and open_stdin:
+                    try:
+                        while data:
+                            data = data[os.write(stdin, data) :]
+                    except OSError:
+                        os.close(stdin)  # The command reads no more.
+                        open_stdin = False
+                elif kind == _CLOSE_STDIN and open_stdin and not self._terminal:
+                    os.close(stdin)
+                    open_stdin = False
+        except EOFError:
+            pass
+        finally:
+            if open_stdin:
+                os.close(stdin)
+            os.close(gone)

@@ -1,0 +1,100 @@
+"""How warm the device is: runs heat it, idling cools it, and the status follows the skin."""
+
+import dataclasses
+import threading
+from typing import Final
+
+from .clock import Clock
+
+# Skin temperatures, in degrees Celsius, from which on Android reports LIGHT, MODERATE, SEVERE,
+# CRITICAL, EMERGENCY and SHUTDOWN (1 to 6): those of a Pixel's thermal_info_config.json.
+SKIN_THRESHOLDS: Final = (39.0, 43.0, 45.0, 46.5, 52.0, 55.0)
+SEVERE: Final = 3
+
+_AMBIENT_SKIN: Final = 30.5
+_AMBIENT_BATTERY: Final = 27.0
+# How much less than the skin the battery warms.
+_BATTERY_SHARE: Final = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """Temperatures in degrees Celsius, and Android's thermal status, 0 to 6."""
+
+    skin: float
+    battery: float
+    cpu: float
+    status: int
+
+
+class Thermal:
+    """The device's temperatures.
+
+    Attributes:
+      degrees_per_run: what a run of a benchmark adds to the skin, at once.
+      cooling_per_second: what the skin loses in a second of the device's clock without a run.
+      slowdown: how many times as long as normally an inference takes from SEVERE on.
+      override: a status that `cmd thermalservice override-status` has set.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._heat = 0.0
+        self._since = clock.now()
+        self._running = 0
+        self.degrees_per_run = 0.1
+        self.cooling_per_second = 0.05
+        self.slowdown = 2.0
+        self.override: int | None = None
+        self._cached = self._reading()
+
+    def read(self) -> Reading:
+        """The temperatures now."""
+        with self._lock:
+            self._cool()
+            reading = self._reading()
+            if reading.status != self._cached.status:
+                self._cached = reading
+            return reading
+
+    @property
+    def cached(self) -> Reading:
+        """What the framework knows: the temperatures when the status last changed."""
+        self.read()
+        return self._cached
+
+    def set_skin(self, degrees: float) -> None:
+        """Makes the skin this warm."""
+        with self._lock:
+            self._cool()
+            self._heat = degrees - _AMBIENT_SKIN
+
+    def start_run(self) -> None:
+        """A benchmark began."""
+        with self._lock:
+            self._cool()
+            self._running += 1
+            self._heat += self.degrees_per_run
+
+    def end_run(self) -> None:
+        """A benchmark ended."""
+        with self._lock:
+            self._cool()
+            self._running -= 1
+
+    def _cool(self) -> None:
+        now = self._clock.now()
+        if not self._running:
+            self._heat = max(0.0, self._heat - self.cooling_per_second * (now - self._since))
+        self._since = now
+
+    def _reading(self) -> Reading:
+        skin = _AMBIENT_SKIN + self._heat
+        status = sum(skin >= threshold for threshold in SKIN_THRESHOLDS)
+        return Reading(
+            skin=skin,
+            battery=_AMBIENT_BATTERY + _BATTERY_SHARE * self._heat,
+            cpu=skin + 8.0,
+            status=status if self.override is None else self.override,
+        )
