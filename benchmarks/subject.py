@@ -27,12 +27,14 @@ class LoadedSubject:
 
     Attributes:
       description: what a report says of it.
+      content: the file.
       bundle: its models; None if the file is a single model.
       models: flatbuffers by stage: 'detector', 'landmarks' and 'stylizer' of a bundle; 'stylizer'
         of a single model.
     """
 
     description: report.Subject
+    content: bytes
     bundle: TaskBundle | None
     models: dict[str, bytes]
 
@@ -52,24 +54,40 @@ class LoadedSubject:
           OSError: the file cannot be read.
         """
         path = Path(path)
-        content = path.read_bytes()
+        try:
+            return cls.of(path.read_bytes(), path.name, name or path.stem)
+        except BundleError as error:
+            raise BundleError(f"{path}: {error}") from error
+
+    @classmethod
+    def of(cls, content: bytes, file: str, name: str) -> Self:
+        """Takes a file's content.
+
+        Args:
+          content: a bundle or a model.
+          file: what its file is called, without folders.
+          name: what tables call it.
+
+        Returns:
+          The subject.
+
+        Raises:
+          BundleError: the content is neither.
+        """
         # TFLite's file identifier; archives begin otherwise.
         if content[4:8] == b"TFL3":
             bundle, models = None, {"stylizer": content}
         else:
-            try:
-                bundle = TaskBundle.open(content)
-            except BundleError as error:
-                raise BundleError(f"{path}: {error}") from error
+            bundle = TaskBundle.open(content)
             models = {STAGES[entry]: model for entry, model in bundle.entries().items()}
         description = report.Subject(
-            name=name or path.stem,
-            file=path.name,
+            name=name,
+            file=file,
             sha256=report.sha256(content),
             size_bytes=len(content),
             models=tuple(describe_model(stage, model) for stage, model in models.items()),
         )
-        return cls(description, bundle, models)
+        return cls(description, content, bundle, models)
 
 
 def describe_model(stage: str, model: bytes) -> report.Model:

@@ -64,16 +64,16 @@ class Stylizer(keras.Model):
         """Stylizes one crop.
 
         Args:
-          photo: [1, side, side, 3] in [0, 1].
+          photo: [batch, side, side, 3] in [0, 1]; the batch is static.
           training: Accepted for the Keras contract; the networks are in inference mode.
 
         Returns:
-          [1, side, side, 3] in [0, 1].
+          [batch, side, side, 3] in [0, 1].
         """
         del training
         latents = dict(self._encoder(photo * 2.0 - 1.0, training=False))
         # Reshapes inside the encoder lose the batch; with it, no shape is computed at run time.
-        shape = (1, *self._w_avg.shape[1:])
+        shape = (photo.shape[0], *self._w_avg.shape[1:])
         latents["inputs"] = tf.ensure_shape(latents["inputs"], shape) + self._w_avg
         image = self._synthesis(latents)["image"][-1]
         return tf.clip_by_value((image + 1.0) / 2.0, 0.0, 1.0)

@@ -1,0 +1,281 @@
+"""`mm-face-stylizer benchmark`: measuring, showing and comparing from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.measuring import Options, Target
+    from benchmarks.report import Report
+
+VARIANTS = ("float32", "float16", "int8", "512")
+
+
+def add_benchmark(commands: Any) -> None:
+    """Adds `benchmark` to the sub-commands of a program; nothing is imported for it yet.
+
+    Args:
+      commands: what `ArgumentParser.add_subparsers` gave.
+    """
+    parser = commands.add_parser(
+        "benchmark",
+        help="measure latency and memory of bundles, and compare results",
+        description="Measures how long bundles take on this computer, stage by stage, and shows "
+        "and compares results.",
+    )
+    kinds = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(kinds)
+    _add_scale(kinds)
+    _add_render(kinds)
+    _add_compare(kinds)
+
+
+def _add_run(kinds: Any) -> None:
+    run = kinds.add_parser(
+        "run",
+        help="measure bundles or single models on this computer",
+        description="Measures bundles end to end and model by model. Results are checked first; "
+        "what gives a wrong picture has no times.",
+    )
+    run.add_argument(
+        "subjects", nargs="*", type=Path, metavar="BUNDLE", help=".task bundle or .tflite model"
+    )
+    run.add_argument(
+        "--variants",
+        nargs="+",
+        choices=VARIANTS,
+        default=[],
+        help="export the preset in these precisions and measure that too; 512 is an untrained "
+        "network of 512 px (needs TensorFlow)",
+    )
+    run.add_argument(
+        "--float32",
+        type=Path,
+        metavar="BUNDLE",
+        help="the float32 export of the other bundles, whose pictures theirs must resemble",
+    )
+    run.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="stored pictures, NAME.png for NAME.task, that the results must resemble; missing "
+        "ones are written",
+    )
+    run.add_argument("--no-plain", action="store_true", help="leave out runs without XNNPACK")
+    _add_measuring(run)
+    run.set_defaults(run=lambda arguments: _checked(_run, arguments))
+
+
+def _add_scale(kinds: Any) -> None:
+    scale = kinds.add_parser(
+        "scale",
+        help="measure how latency grows with photo, faces, batch and resolution",
+        description="Measures a bundle on photos of several sizes and with several faces, and "
+        "untrained stylizers of several resolutions and batch sizes (these need TensorFlow).",
+    )
+    scale.add_argument("subjects", nargs=1, type=Path, metavar="BUNDLE")
+    scale.add_argument(
+        "--by",
+        nargs="+",
+        choices=("photo", "faces", "batch", "resolution"),
+        default=["photo", "faces", "batch", "resolution"],
+        help="what to vary (all)",
+    )
+    _add_measuring(scale)
+    scale.set_defaults(run=lambda arguments: _checked(_scale, arguments))
+
+
+def _add_measuring(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-o", "--output", required=True, type=Path, metavar="RESULT.json")
+    command.add_argument(
+        "--photo", type=Path, metavar="PICTURE", help="with a face (matplotlib's portrait)"
+    )
+    command.add_argument("--rounds", type=int, default=10, help="processes a case (10)")
+    command.add_argument("--calls", type=int, default=10, help="counted calls a round (10)")
+    command.add_argument("--warm-up", type=int, default=2, help="calls not counted (2)")
+    command.add_argument("--no-memory", action="store_true", help="leave out the memory pass")
+    command.add_argument("--seed", type=int, default=0, help="of the order of cases (0)")
+    command.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def _add_render(kinds: Any) -> None:
+    render = kinds.add_parser("render", help="show a result as table, Markdown, CSV or plots")
+    render.add_argument("result", type=Path, metavar="RESULT.json")
+    render.add_argument("--markdown", type=Path, metavar="X.md")
+    render.add_argument("--csv", type=Path, metavar="X.csv")
+    render.add_argument("--plots", metavar="STEM", help="writes STEM-stages.png and so on")
+    render.add_argument("--overwrite", action="store_true", help="replace existing files")
+    render.set_defaults(run=lambda arguments: _checked(_render, arguments))
+
+
+def _add_compare(kinds: Any) -> None:
+    compare = kinds.add_parser(
+        "compare",
+        help="say what changed from one result to another beyond noise",
+        description="Exit status 1 if anything became slower or fails now, 0 otherwise.",
+    )
+    compare.add_argument("before", type=Path, metavar="A.json")
+    compare.add_argument("after", type=Path, metavar="B.json")
+    compare.add_argument(
+        "--tolerance", type=float, default=0.03, help="smallest change of interest (0.03)"
+    )
+    compare.set_defaults(run=lambda arguments: _checked(_compare, arguments))
+
+
+def _checked(work: Any, arguments: argparse.Namespace) -> int:
+    """Says what to install where the extra is missing."""
+    try:
+        return int(work(arguments) or 0)
+    except ModuleNotFoundError as error:
+        extra = {"pydantic": "benchmark", "scipy": "benchmark", "tensorflow": "train"}
+        package = (error.name or "").partition(".")[0]
+        if package not in extra:
+            raise
+        raise ImportError(
+            f"{package} is not installed; pip install 'mm-face-stylizer[{extra[package]}]'"
+        ) from error
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from benchmarks.measuring import Target, stage_cases
+    from benchmarks.subject import LoadedSubject
+    from task_bundle.images import load_image, save_png
+
+    options = _options(arguments)
+    subjects = [LoadedSubject.load(path) for path in arguments.subjects]
+    siblings: dict[str, str] = {}
+    if arguments.float32 is not None:
+        sibling = LoadedSubject.load(arguments.float32)
+        siblings = {s.description.name: sibling.description.name for s in subjects}
+        subjects.append(sibling)
+    if arguments.variants:
+        from benchmarks.variants import export_variants
+
+        _progress(f"exporting {', '.join(arguments.variants)}")
+        exported = export_variants(arguments.variants)
+        if "float32" in exported:
+            name = exported["float32"].description.name
+            others = [s for v, s in exported.items() if v in ("float16", "int8")]
+            siblings |= {s.description.name: name for s in others}
+        subjects += exported.values()
+    if not subjects:
+        raise ValueError("nothing to measure: name bundles, or --variants of the preset")
+    photo = load_image(_photo(arguments))
+    targets = []
+    for subject in subjects:
+        name = subject.description.name
+        stored = arguments.pictures and arguments.pictures / f"{name}.png"
+        targets.append(
+            Target(
+                subject,
+                stage_cases(subject, photo, options),
+                siblings.get(name),
+                load_image(stored) if stored is not None and stored.exists() else None,
+            )
+        )
+    report = _measure(targets, [photo], options, arguments)
+    if arguments.pictures is not None:
+        from task_bundle import FaceStylizer, FaceStylizerOptions
+
+        for target in targets:
+            path = arguments.pictures / f"{target.subject.description.name}.png"
+            if target.stored is None and target.subject.bundle is not None:
+                with FaceStylizer(
+                    target.subject.bundle, FaceStylizerOptions(backend="portable")
+                ) as stylizer:
+                    face = stylizer.stylize(photo)
+                if face is not None:
+                    save_png(path, face.numpy_view())
+    _show(report)
+
+
+def _scale(arguments: argparse.Namespace) -> None:
+    from benchmarks.scaling import scaling_targets
+    from benchmarks.subject import LoadedSubject
+    from task_bundle.images import load_image
+
+    subject = LoadedSubject.load(arguments.subjects[0])
+    photo = load_image(_photo(arguments))
+    targets, photos = scaling_targets(subject, photo, arguments.by)
+    _show(_measure(targets, photos, _options(arguments), arguments))
+
+
+def _measure(
+    targets: Sequence[Target],
+    photos: Sequence[Any],
+    options: Options,
+    arguments: argparse.Namespace,
+) -> Report:
+    from benchmarks.measuring import measure
+
+    asked: dict[str, Any] = {"photo": _photo(arguments).name}
+    if not arguments.overwrite and arguments.output.exists():
+        # Minutes later it would be a pity.
+        raise FileExistsError(f"{arguments.output} already exists")
+    report = measure(targets, photos, options, asked, _progress)
+    report.save(arguments.output, arguments.overwrite)
+    return report
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    from benchmarks.measuring import Options
+
+    return Options(
+        rounds=arguments.rounds,
+        calls=arguments.calls,
+        warm_up=arguments.warm_up,
+        memory=not arguments.no_memory,
+        plain=not getattr(arguments, "no_plain", True),
+        seed=arguments.seed,
+    )
+
+
+def _photo(arguments: argparse.Namespace) -> Path:
+    if arguments.photo is not None:
+        return Path(arguments.photo)
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+def _show(report: Report) -> None:
+    from benchmarks.tables import terminal
+
+    sys.stdout.write(terminal(report))
+
+
+def _render(arguments: argparse.Namespace) -> None:
+    from benchmarks import tables
+    from benchmarks.report import Report
+    from task_bundle.files import atomic_write
+
+    report = Report.load(arguments.result)
+    for path, write in ((arguments.markdown, tables.markdown), (arguments.csv, tables.csv_text)):
+        if path is not None:
+            atomic_write(path, write(report).encode(), arguments.overwrite)
+    if arguments.plots is not None:
+        from benchmarks.plots import save_plots
+
+        for path in save_plots(report, arguments.plots, arguments.overwrite):
+            sys.stdout.write(f"{path}\n")
+    if not (arguments.markdown or arguments.csv or arguments.plots):
+        _show(report)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from benchmarks.comparison import compare, is_worse, to_text
+    from benchmarks.report import Report
+
+    changes = compare(
+        Report.load(arguments.before), Report.load(arguments.after), arguments.tolerance
+    )
+    sys.stdout.write(to_text(changes))
+    return 1 if is_worse(changes) else 0
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

@@ -1,0 +1,350 @@
+"""A report as pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.case import ONE_CORE, label
+from benchmarks.report import Report, Row, Settings
+from benchmarks.summary import Summary, summarize
+from task_bundle.files import atomic_write
+
+# Okabe and Ito's, which colour-blind readers can tell apart.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+_STAGE_COLOURS = {
+    "detector": "#56B4E9",
+    "landmarks": "#009E73",
+    "stylizer": "#E69F00",
+    "everything else": "#BBBBBB",
+}
+_DPI = 110
+
+
+def save_plots(report: Report, stem: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
+    """Draws what a report has data for.
+
+    Args:
+      report: the report.
+      stem: where to write: '-stages.png', '-size.png', '-rounds.png', '-photo.png', '-faces.png',
+        '-batch.png' and '-resolution.png' are appended.
+      overwrite: whether existing files may be replaced.
+
+    Returns:
+      The files written.
+
+    Raises:
+      FileExistsError: a file exists and `overwrite` is false.
+      OSError: a file cannot be written.
+    """
+    summaries = {row.key(): summarize(row.rounds) for row in report.rows if row.rounds}
+    drawers: dict[str, Callable[[Report, _Summaries], Any]] = {
+        "stages": _stages,
+        "size": _size,
+        "rounds": _rounds,
+        **{name: _scaling(name) for name in _AXES},
+    }
+    written = []
+    for name, draw in drawers.items():
+        figure = draw(report, summaries)
+        if figure is None:
+            continue
+        path = Path(f"{os.fspath(stem)}-{name}.png")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=_DPI, format="png")
+        atomic_write(path, buffer.getvalue(), overwrite)
+        written.append(path)
+    return written
+
+
+_Summaries = dict[tuple[str, str, str, str, Settings], Summary]
+
+
+def _figure(width: float, height: float) -> Any:
+    # Matplotlib takes most of a second to import, and tables do without.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _threads(row: Row, cores: int) -> int:
+    """How many threads a row can have had."""
+    return row.settings.threads or (1 if row.settings.cores == ONE_CORE else cores)
+
+
+def _stages(report: Report, summaries: _Summaries) -> Any:
+    """End-to-end times as bars, the models' own times stacked in them."""
+    cores = {device.name: device.cores for device in report.devices}
+    photos = {row.settings.photo for row in report.rows if row.stage == "end_to_end"}
+    if len(photos) != 1:  # None, or a scaling run, which has plots of its own.
+        return None
+    bars = [row for row in report.rows if row.stage == "end_to_end" and row.key() in summaries]
+    if not bars:
+        return None
+    figure = _figure(9.5, 1.6 + 0.42 * len(bars))
+    axes = figure.subplots()
+    seen = set()
+    for position, bar in enumerate(bars):
+        total = summaries[bar.key()]
+        left = 0.0
+        for stage in ("detector", "landmarks", "stylizer"):
+            alone = next(
+                (
+                    summaries[row.key()]
+                    for row in report.rows
+                    if (row.device, row.subject, row.stage) == (bar.device, bar.subject, stage)
+                    and row.settings.delegate == "xnnpack"
+                    and row.settings.threads == _threads(bar, cores[bar.device])
+                    and row.key() in summaries
+                ),
+                None,
+            )
+            if alone is not None:
+                axes.barh(
+                    position,
+                    alone.p50,
+                    left=left,
+                    color=_STAGE_COLOURS[stage],
+                    label=None if stage in seen else stage,
+                )
+                seen.add(stage)
+                left += alone.p50
+        rest = "everything else"
+        axes.barh(
+            position,
+            max(total.p50 - left, 0.0),
+            left=left,
+            color=_STAGE_COLOURS[rest],
+            label=None if rest in seen else rest,
+        )
+        seen.add(rest)
+        _whisker(axes, position, total)
+    names = [
+        f"{bar.subject}: {bar.runtime}, {_plural(_threads(bar, cores[bar.device]), 'thread')}"
+        for bar in bars
+    ]
+    axes.set_yticks(range(len(bars)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(left=0.0)
+    axes.set_xlabel("ms a photo, p50; whiskers: where the p50 of another run lies, 19 in 20")
+    axes.set_title(f"{_device_names(report)}: end to end, and its models run alone", fontsize=11)
+    figure.legend(loc="outside lower center", ncols=4, fontsize="small", frameon=False)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def _whisker(axes: Any, position: float, summary: Summary) -> None:
+    low, high = _whiskers(summary)
+    axes.errorbar(
+        summary.p50, position, xerr=[[low], [high]], color="black", capsize=3, linewidth=1.2
+    )
+    axes.annotate(
+        f"{summary.p50:.1f}",
+        (summary.p50 + high, position),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize="small",
+    )
+
+
+def _whiskers(summary: Summary) -> tuple[float, float]:
+    """Down and up; nothing where so few rounds say nothing."""
+    interval = summary.p50_interval
+    if interval.high >= 3 * interval.low:
+        return 0.0, 0.0
+    return summary.p50 - interval.low, interval.high - summary.p50
+
+
+def _size(report: Report, summaries: _Summaries) -> Any:
+    """End-to-end time against the size of the file."""
+    sizes = {subject.name: subject.size_bytes / 1e6 for subject in report.subjects}
+    series: dict[str, list[tuple[float, Summary, str]]] = defaultdict(list)
+    cores = {device.name: device.cores for device in report.devices}
+    for row in report.rows:
+        if row.stage == "end_to_end" and row.key() in summaries:
+            threads = _plural(_threads(row, cores[row.device]), "thread")
+            name = f"{row.runtime}, {threads}"
+            series[name].append((sizes[row.subject], summaries[row.key()], row.subject))
+    if not series or len({size for size, _, _ in next(iter(series.values()))}) < 2:
+        return None
+    figure = _figure(8.5, 5)
+    axes = figure.subplots()
+    tops: dict[str, tuple[float, float]] = {}
+    for (name, points), colour in zip(sorted(series.items()), _COLOURS * 9, strict=False):
+        points.sort(key=lambda point: point[0])
+        _line(axes, [p[0] for p in points], [p[1] for p in points], name, colour, joined=False)
+        for size, summary, subject in points:
+            if subject not in tops or summary.p50 > tops[subject][1]:
+                tops[subject] = (size, summary.p50 + _whiskers(summary)[1])
+    for subject, place in tops.items():
+        axes.annotate(
+            subject, place, xytext=(0, 7), textcoords="offset points", ha="center", fontsize="small"
+        )
+    axes.set(xlabel="size of the file, MB", ylabel="ms a photo, p50")
+    axes.set_ylim(0.0, 1.15 * max(top for _, top in tops.values()))
+    axes.margins(x=0.15)
+    axes.set_title(f"{_device_names(report)}: size against end-to-end latency", fontsize=11)
+    axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _rounds(report: Report, summaries: _Summaries) -> Any:
+    """How the drift control and the end-to-end cases went from round to round."""
+    rows = [r for r in report.rows if r.key() in summaries and r.stage == "end_to_end"]
+    rows = rows or [r for r in report.rows if r.key() in summaries and r.stage == "stylizer"]
+    rows = [row for row in rows if len(row.rounds) > 2 and row.rounds[0].samples_ms]
+    if not rows:
+        return None
+    figure = _figure(8.5, 4.5)
+    axes = figure.subplots()
+    # More lines than colours tell nobody anything.
+    for row, colour in zip(rows, _COLOURS[:-1], strict=False):
+        medians = np.array([np.median(one.samples_ms) for one in row.rounds])
+        name = f"{row.subject}, {row.runtime}, {_short(row.settings)}"
+        _relative(axes, medians, name, colour, 1.0)
+    if all(one.control_ms for row in rows for one in row.rounds):
+        count = min(len(row.rounds) for row in rows)
+        control = [
+            np.median([ms for row in report.rows if row.rounds for ms in row.rounds[i].control_ms])
+            for i in range(count)
+        ]
+        _relative(axes, np.array(control), "drift control", _COLOURS[-1], 2.2)
+    axes.axhline(0.0, color="grey", linewidth=0.8)
+    axes.set(xlabel="round", ylabel="median, % off that of all rounds")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_title(f"{_device_names(report)}: from round to round", fontsize=11)
+    axes.legend(fontsize="x-small")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _relative(axes: Any, medians: Any, name: str, colour: str, width: float) -> None:
+    axes.plot(
+        range(1, len(medians) + 1),
+        100 * (medians / np.median(medians) - 1),
+        label=name,
+        color=colour,
+        linewidth=width,
+        marker="o",
+        markersize=3,
+    )
+
+
+# What grows: the axis' title, and where a row has the value.
+_AXES: dict[str, tuple[str, Callable[[Report, Row], float | None]]] = {
+    "photo": (
+        "longer side of the photo, px",
+        lambda report, row: None if row.settings.photo is None else float(max(row.settings.photo)),
+    ),
+    "faces": ("faces", lambda report, row: row.settings.faces),
+    "batch": ("pictures a call", lambda report, row: row.settings.batch),
+    "resolution": (
+        "side of the stylizer's picture, px",
+        lambda report, row: _side(report, row) if row.stage == "stylizer" else None,
+    ),
+}
+
+
+def _scaling(name: str) -> Callable[[Report, _Summaries], Any]:
+    title, value_of = _AXES[name]
+
+    def draw(report: Report, summaries: _Summaries) -> Any:
+        series: dict[str, dict[float, Summary]] = defaultdict(dict)
+        for row in report.rows:
+            value = value_of(report, row)
+            if value is not None and row.key() in summaries:
+                series[_series_name(row, name)].setdefault(value, summaries[row.key()])
+        series = {key: points for key, points in series.items() if len(points) > 1}
+        if not series:
+            return None
+        figure = _figure(8.5, 4.8)
+        axes = figure.subplots()
+        for (key, points), colour in zip(sorted(series.items()), _COLOURS * 9, strict=False):
+            values = sorted(points)
+            _line(axes, values, [points[v] for v in values], key, colour)
+        ticks = sorted({value for points in series.values() for value in points})
+        if ticks[-1] >= 8 * ticks[0]:
+            axes.set(xscale="log", yscale="log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
+        else:
+            axes.set_ylim(bottom=0.0)
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set(xlabel=title, ylabel="ms, p50")
+        axes.set_title(f"{_device_names(report)}: {_SCALING_TITLES[name]}", fontsize=11)
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+        return figure
+
+    return draw
+
+
+_SCALING_TITLES = {
+    "photo": "latency against the photo's size",
+    "faces": "latency against the number of faces",
+    "batch": "latency against the pictures of a call",
+    "resolution": "latency against the stylizer's resolution",
+}
+
+
+def _line(
+    axes: Any,
+    values: Sequence[float],
+    summaries: Sequence[Summary],
+    name: str,
+    colour: str,
+    joined: bool = True,
+) -> None:
+    whiskers = np.array([_whiskers(summary) for summary in summaries]).T
+    axes.errorbar(
+        values,
+        [summary.p50 for summary in summaries],
+        yerr=whiskers,
+        label=name,
+        color=colour,
+        marker="o",
+        markersize=5,
+        capsize=3,
+        linestyle="-" if joined else "none",
+    )
+
+
+def _series_name(row: Row, varied: str) -> str:
+    words = [row.stage.replace("_", " "), row.runtime, _short(row.settings)]
+    # At another resolution, or for another batch, the stylizer is another file.
+    if varied not in ("resolution", "batch"):
+        words.insert(0, row.subject)
+    return ", ".join(word for word in words if word)
+
+
+def _short(settings: Settings) -> str:
+    """A label without what varies along an axis, or is the same everywhere."""
+    kept = Settings(
+        threads=settings.threads,
+        cores=settings.cores if settings.threads is None else None,
+        delegate=settings.delegate,
+        gpu_precision=settings.gpu_precision,
+    )
+    return "all cores" if kept == Settings() else label(kept)
+
+
+def _side(report: Report, row: Row) -> float | None:
+    subject = next(s for s in report.subjects if s.name == row.subject)
+    return next((float(m.input_shape[2]) for m in subject.models if m.stage == row.stage), None)
+
+
+def _device_names(report: Report) -> str:
+    return ", ".join(device.name for device in report.devices)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
