@@ -11,9 +11,10 @@ from task_bundle.archive import ALIGNMENT, FACE_STYLIZER, TaskArchive, read_byte
 from task_bundle.bundle import TaskBundle
 from task_bundle.cache import cache_folder
 from task_bundle.command import fail, message, printable, run
-from task_bundle.errors import BundleError, FaceModelsError, ImageError
+from task_bundle.errors import BundleError, FaceModelsError, ImageError, TasksVisionError
 from task_bundle.face_models import download_face_landmarker, find_face_models
 from task_bundle.inspection import EntryReport, inspect_archive, models_of
+from task_bundle.serve_command import add_serve
 from task_bundle.stylize_command import add_stylize
 from task_bundle.validation import check_loads
 
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
       SystemExit: with 2 for wrong usage, with 0 after --help.
     """
-    return run(_parser(), argv, (BundleError, FaceModelsError, ImageError, ImportError))
+    errors = (BundleError, FaceModelsError, ImageError, ImportError, TasksVisionError)
+    return run(_parser(), argv, errors)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     extract.set_defaults(run=_extract)
 
     add_stylize(commands, lambda error: fail(_PROGRAM, message(error)))
+    add_serve(commands)
 
     download = commands.add_parser(
         "download-face-landmarker",

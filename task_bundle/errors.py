@@ -19,3 +19,7 @@ class NoFaceError(ImageError):
 
 class VideoError(ImageError):
     """A video cannot be read or written."""
+
+
+class TasksVisionError(RuntimeError):
+    """The npm package that runs bundles in browsers is missing or cannot be installed."""
