@@ -98,7 +98,7 @@ def composite(
         below = pasted[layer.window.slices]
         alpha = layer.alpha[..., None]
         blended = below + alpha * (layer.colours - below)
-        below[...] = np.where(alpha > 0, _bytes(blended), below)
+        below[...] = np.where(alpha > 0, _bytes(np.asarray(blended, np.float32)), below)
     return pasted
 
 
@@ -210,7 +210,7 @@ def _draw_mask(face: Face, feather: float) -> npt.NDArray[np.float32]:
     filled, shift = np.zeros((side, side), np.uint8), 4
     corners = np.rint(outline * 2**shift).astype(np.int32)
     cv2.fillConvexPoly(filled, corners, (255,), cv2.LINE_AA, shift)
-    mask = filled / np.float32(255)
+    mask = filled.astype(np.float32) / np.float32(255)
     # A Gaussian cut off at two sigma: the edge has an end, and is as wide as asked for.
     sigma = feather * side / 4
     reach = math.ceil(2 * sigma)

@@ -46,12 +46,12 @@ class StylizedFace:
     @property
     def width(self) -> int:
         """Of the picture, in pixels."""
-        return self.image.shape[1]
+        return int(self.image.shape[1])
 
     @property
     def height(self) -> int:
         """Of the picture, in pixels."""
-        return self.image.shape[0]
+        return int(self.image.shape[0])
 
     def numpy_view(self) -> npt.NDArray[np.uint8]:
         """Returns the picture, not writeable, as a `mediapipe.Image` does."""
