@@ -12,6 +12,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from android_harness.command import add_android_benchmark
+from android_harness.errors import AndroidError
+from benchmarks.command import add_benchmark
 from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
 from task_bundle.command import fail, message, run
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
@@ -34,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     warnings.showwarning = _show_warning
     errors = (
+        AndroidError,
         BundleError,
         FaceModelsError,
         ImageError,
@@ -63,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     add_stylize(commands, lambda error: fail(_PROGRAM, message(error)))
     _add_demo(commands)
     _add_pretrain(commands)
+    add_benchmark(commands)
+    add_android_benchmark(commands)
     return parser
 
 

@@ -18,6 +18,7 @@ from task_bundle.archive import (
     write_archive,
 )
 from task_bundle.cache import cache_folder
+from task_bundle.download import DownloadError, fetch
 from task_bundle.errors import BundleError, FaceModelsError
 from task_bundle.files import atomic_write
 from task_bundle.validation import check_loads
@@ -131,7 +132,10 @@ def download_face_landmarker(
         path = Path(destination)
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == FACE_LANDMARKER_SHA256:
         return path
-    data = _fetch(url, timeout)
+    try:
+        data = fetch(url, timeout, _MAX_DOWNLOAD_BYTES)
+    except DownloadError as error:
+        raise FaceModelsError(str(error)) from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != FACE_LANDMARKER_SHA256:
         raise FaceModelsError(
@@ -140,30 +144,6 @@ def download_face_landmarker(
         )
     atomic_write(path, data, overwrite=True)
     return path
-
-
-def _fetch(url: str, timeout: float) -> bytes:
-    # Slow to import, and needed by nothing else.
-    import http.client
-    import urllib.request
-
-    if not url.startswith(("https://", "http://")):
-        raise FaceModelsError(f"cannot download {url}: not an http(s) address")
-    try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:
-            data: bytes = response.read(_MAX_DOWNLOAD_BYTES + 1)
-            announced = response.headers.get("Content-Length", "")
-    # URLError and time-outs are OSErrors; a cut connection is an HTTPException.
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise FaceModelsError(f"cannot download {url}: {error}") from error
-    if len(data) > _MAX_DOWNLOAD_BYTES:
-        raise FaceModelsError(f"cannot download {url}: the answer has no end in sight")
-    # A bounded read does not notice by itself.
-    if announced.isdigit() and len(data) < int(announced):
-        raise FaceModelsError(
-            f"cannot download {url}: the connection was cut after {len(data)} of {announced} bytes"
-        )
-    return data
 
 
 def _from_task(path: str | os.PathLike[str]) -> FaceModels:

@@ -1,0 +1,1 @@
+"""The benchmark on Android phones, driven through Google's `adb`."""
