@@ -26,6 +26,7 @@ from mm_face_stylizer.training.few_shot import (
     FewShotOptions,
     FewShotTrainer,
     FewShotWeights,
+    copied,
     interpolated,
 )
 from task_bundle.bundle import TaskBundle
@@ -34,6 +35,7 @@ from task_bundle.files import atomic_write
 from task_bundle.metadata import read_metadata
 
 OnStep = Callable[[int, dict[str, float]], None]
+Preview = Callable[[int, "FaceStylizer"], None]
 
 
 class FaceStylizer:
@@ -84,6 +86,7 @@ class FaceStylizer:
         options: FaceStylizerOptions,
         on_step: OnStep | None = None,
         face_models: FaceModels | None = None,
+        preview: Preview | None = None,
     ) -> FaceStylizer:
         """Fine-tunes a stylizer on style pictures.
 
@@ -93,6 +96,8 @@ class FaceStylizer:
           on_step: Called after each training step with the number of steps done and the step's
             losses by name. An exception that it raises ends the training.
           face_models: See `__init__`.
+          preview: Called like `on_step`, with the number of steps done and the stylizer as it is by
+            then: its `stylize_images` shows how far the style has come.
 
         Returns:
           The tuned stylizer.
@@ -111,7 +116,7 @@ class FaceStylizer:
             face_models,
         )
         stylizer._create_model()
-        stylizer._train_model(train_data, on_step)
+        stylizer._train_model(train_data, on_step, preview)
         return stylizer
 
     def _create_model(self) -> None:
@@ -129,12 +134,16 @@ class FaceStylizer:
     def _decoder(self) -> keras.Model:
         return self._tuned.synthesis
 
-    def _train_model(self, train_data: Dataset, on_step: OnStep | None = None) -> None:
+    def _train_model(
+        self, train_data: Dataset, on_step: OnStep | None = None, preview: Preview | None = None
+    ) -> None:
         images, masks = _pictures(train_data, self._model_spec.input_image_shape)
         options = _few_shot_options(self._model_options, self._hparams)
         trainer = FewShotTrainer(
             self._preset, FaceMeshFeatures(self._face_models.landmarks), options
         )
+        synthesis = copied(self._preset.synthesis)
+        self._tuned = dataclasses.replace(self._preset, synthesis=synthesis)
         with tqdm(total=options.steps, desc="Fine-tuning", unit="step") as bar:
 
             def report(step: int, values: dict[str, float]) -> None:
@@ -142,10 +151,10 @@ class FaceStylizer:
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
                 if on_step is not None:
                     on_step(step, values)
+                if preview is not None:
+                    preview(step, self)
 
-            result = trainer.fit(images, masks, report)
-        self._tuned = dataclasses.replace(self._preset, synthesis=result.synthesis)
-        self.history = result.history
+            self.history = trainer.fit(images, masks, report, synthesis).history
 
     def networks(self, strength: float = 1.0) -> Networks:
         """The networks between the preset and the full style.

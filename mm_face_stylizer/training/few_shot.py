@@ -151,6 +151,7 @@ class FewShotTrainer:
         images: np.ndarray,
         masks: np.ndarray | None = None,
         on_step: Callable[[int, dict[str, float]], None] | None = None,
+        synthesis: Synthesis | None = None,
     ) -> FewShotResult:
         """Trains.
 
@@ -159,6 +160,8 @@ class FewShotTrainer:
           masks: [count, side, side], true where a picture has content; everywhere if None.
           on_step: Called after each step with the number of steps done and the step's losses. An
             exception that it raises ends the run.
+          synthesis: Network to tune in place, for who wants to watch it; a copy of the preset's if
+            None.
 
         Returns:
           The tuned network and the history of its losses.
@@ -175,7 +178,8 @@ class FewShotTrainer:
             self._networks, self._face_mesh, styles, options.bank_size, options.seed
         )
         mixed_rows = self._networks.random_latents(options.bank_size, options.seed + 1).numpy()
-        synthesis = copied(self._networks.synthesis)
+        if synthesis is None:
+            synthesis = copied(self._networks.synthesis)
         if options.weights.analogy:
             _recolour(synthesis, bank.coarse, bank.painted)
         train_step = self._compile(synthesis)

@@ -63,6 +63,21 @@ def test_history_and_options(data):
     assert seen == [1] and len(stylizer.history["loss"]) == 1
 
 
+def test_preview_shows_the_stylizer_at_each_step_and_changes_nothing(data):
+    options = mm.FaceStylizerOptions(_MODEL, hparams=mm.HParams(epochs=2))
+    seen = {}
+
+    def preview(step, stylizer):
+        seen[step] = stylizer.stylize_images(data.images)
+
+    watched = mm.FaceStylizer.create(data, options, preview=preview)
+    unwatched = mm.FaceStylizer.create(data, options)
+    assert watched.history == unwatched.history
+    final = unwatched.stylize_images(data.images)
+    np.testing.assert_array_equal(seen[2], final)
+    assert np.abs(seen[1].astype(int) - final).mean() > 0.1
+
+
 def test_options_may_be_left_out_and_come_from_elsewhere(data):
     # Model Maker's objects have these attributes and no others that count.
     hparams = types.SimpleNamespace(
