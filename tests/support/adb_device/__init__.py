@@ -1,6 +1,7 @@
 """A simulated phone that speaks adb's own protocol; README.md tells how to use it."""
 
 from .adb_environment import MISSING, AdbEnvironment, find_adb
+from .binaries import write_benchmark_model
 from .device import FEATURES, AdbDevice, Battery
 from .packages import Instrumentation, make_apk
 from .phone import Phone
@@ -15,4 +16,5 @@ __all__ = [
     "Phone",
     "find_adb",
     "make_apk",
+    "write_benchmark_model",
 ]

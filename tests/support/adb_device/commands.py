@@ -13,8 +13,8 @@ _FOLDERS: Final = (
 _TOKEN: Final = re.compile(
     rf"\\.|'|\"|(?<![\w./}}*?\])])/(?:{_FOLDERS})(?![\w.-])", re.ASCII | re.DOTALL
 )
-# What dash and the host's tools call otherwise than Android's mksh and toybox do.
-_DASH: Final = re.compile(rb"^(/system/bin/sh: )\d+: (.*)$", re.MULTILINE)
+# What bash and the host's tools call otherwise than Android's mksh and toybox do.
+_BASH: Final = re.compile(rb"^(/system/bin/sh: )line \d+: (.*)$", re.MULTILINE)
 _HOST_TOOL: Final = re.compile(rb"^/usr/bin/([\w.-]+: )", re.MULTILINE)
 
 
@@ -84,13 +84,17 @@ class OutputFilter:
         data = data.replace(self._root + b"/", b"/").replace(self._root, b"/")
         if self._messages:
             data = _HOST_TOOL.sub(rb"\1", data)
-            data = _DASH.sub(lambda match: match[1] + _as_mksh(match[2]), data)
+            data = _BASH.sub(lambda match: match[1] + _as_mksh(match[2]), data)
         return data
 
 
 def _as_mksh(message: bytes) -> bytes:
-    message = re.sub(rb": not found$", b": inaccessible or not found", message)
+    message = re.sub(rb": command not found$", b": inaccessible or not found", message)
     message = re.sub(
-        rb"^([^ ]+): Permission denied$", rb"\1: can't execute: Permission denied", message
+        rb": cannot execute binary file: Exec format error$",
+        b": not executable: 64-bit ELF file",
+        message,
     )
-    return re.sub(rb"^cannot (create|open) (.*): ", rb"can't \1 \2: ", message)
+    return re.sub(
+        rb"^(/[^ ]+): Permission denied$", rb"\1: can't execute: Permission denied", message
+    )

@@ -104,9 +104,10 @@ class AdbDevice:
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
         self.is_down = False
-        shell = shutil.which("dash")
+        # The shell of a phone is mksh, which knows much of what bash does and dash does not.
+        shell = shutil.which("bash")
         if shell is None:
-            raise FileNotFoundError("the simulated device runs commands with dash; install dash")
+            raise FileNotFoundError("the simulated device runs commands with bash; install bash")
         self.shell = shell
 
     # Starting and stopping.

@@ -6,6 +6,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from . import binaries
+
 if TYPE_CHECKING:
     from .connection import Stream
     from .device import AdbDevice
@@ -152,6 +154,7 @@ class SyncService:
             if self._disk.remote_path(str(target)).startswith("/storage/"):
                 mode = 0o660  # Shared storage keeps no permissions, and runs nothing.
             os.chmod(file.fileno(), mode)
+            beginning = True
             while True:
                 kind, size = _REQUEST.unpack(self._stream.read_exactly(_REQUEST.size))
                 if kind == b"DONE":
@@ -161,6 +164,8 @@ class SyncService:
                 if size > DATA_MAX:
                     raise _Failure("oversize data message")
                 data = self._stream.read_exactly(size)
+                if beginning:
+                    data, beginning = binaries.to_disk(data), False
                 try:
                     self._device.faults.on_write(len(data))
                     file.write(data)
@@ -206,6 +211,7 @@ class SyncService:
         except OSError as error:
             raise _Failure(f"open failed: {error.strerror}") from error
         with file:
+            beginning = True
             while True:
                 try:
                     data = file.read(DATA_MAX - _REQUEST.size)
@@ -213,6 +219,8 @@ class SyncService:
                     raise _Failure(f"read failed: {error.strerror}") from error
                 if not data:
                     break
+                if beginning:
+                    data, beginning = binaries.from_disk(data), False
                 self._stream.write(_REQUEST.pack(b"DATA", len(data)) + data)
         self._stream.write(_REQUEST.pack(b"DONE", 0))
 

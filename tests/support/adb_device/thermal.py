@@ -1,6 +1,7 @@
 """How warm the device is: runs heat it, idling cools it, and the status follows the skin."""
 
 import dataclasses
+import os
 import threading
 from typing import Final
 
@@ -42,7 +43,7 @@ class Thermal:
         self._lock = threading.Lock()
         self._heat = 0.0
         self._since = clock.now()
-        self._running = 0
+        self._running: set[int] = set()
         self.degrees_per_run = 0.1
         self.cooling_per_second = 0.05
         self.slowdown = 2.0
@@ -70,21 +71,23 @@ class Thermal:
             self._cool()
             self._heat = degrees - _AMBIENT_SKIN
 
-    def start_run(self) -> None:
-        """A benchmark began."""
+    def start_run(self, pid: int) -> None:
+        """A benchmark began, in this process."""
         with self._lock:
             self._cool()
-            self._running += 1
+            self._running.add(pid)
             self._heat += self.degrees_per_run
 
-    def end_run(self) -> None:
+    def end_run(self, pid: int) -> None:
         """A benchmark ended."""
         with self._lock:
             self._cool()
-            self._running -= 1
+            self._running.discard(pid)
 
     def _cool(self) -> None:
         now = self._clock.now()
+        # One that was killed did not say so.
+        self._running = {pid for pid in self._running if os.path.exists(f"/proc/{pid}")}
         if not self._running:
             self._heat = max(0.0, self._heat - self.cooling_per_second * (now - self._since))
         self._since = now

@@ -3,6 +3,7 @@
 It runs as a program of its own, without site-packages: python -IS tool_client.py NAME ARGUMENTS...
 """
 
+import errno
 import os
 import socket
 import sys
@@ -31,7 +32,13 @@ def main() -> int:
         return 1  # The device is switched off; nobody reads a message.
     if program:
         try:
-            os.execvp(program[0], program)
+            try:
+                os.execvp(program[0], program)
+            except OSError as error:
+                if error.errno != errno.ENOEXEC:
+                    raise
+                # What the C library does then: a script without a first line that says so.
+                os.execv("/bin/sh", ["/bin/sh", *program])
         except OSError as error:
             sys.stderr.write(f"{sys.argv[1]}: exec {program[0]}: {error.strerror}\n")
             return 127

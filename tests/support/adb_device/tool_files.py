@@ -5,24 +5,22 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from . import tools
+from . import programs, tools
 from .disk import Disk
 
 _HERE: Final = Path(__file__).resolve().parent
-# Python programs whose first argument is the name that their process has on the device.
-PROGRAMS: Final = tuple(str(_HERE / name) for name in ("tool_client.py", "benchmark_model.py"))
 
 # Tools of the host whose arguments are files: confined to the disk.
 _CONFINED: Final = (
-    "base64 basename cat chmod cksum cmp cp diff dirname du file head ln ls md5sum mkdir mktemp mv od "
-    "readlink realpath rm rmdir sha1sum sha224sum sha256sum sha384sum sha512sum split stat tac tail "
-    "tar tee touch truncate wc gzip gunzip zcat xxd "
+    "base64 basename cat chmod cksum cmp cp diff dirname du file head ln ls mkdir mktemp "
+    "mv od readlink realpath rm rmdir split "
+    "stat tac tail tar tee touch truncate wc gzip gunzip zcat xxd "
 )
 # Tools of the host that are taken as they are: filters, and runners of other tools.
 _PLAIN: Final = (
-    "awk comm cut date dd echo env expand expr false find fold getconf grep egrep fgrep join nice nl "
-    "nohup paste printenv printf pwd sed seq setsid sort strings test timeout tr true tty uniq "
-    "xargs yes "
+    "awk comm cut date dd echo env expand expr false find fold getconf grep egrep fgrep join "
+    "nice nl nohup paste printenv printf pwd sed seq setsid sort strings test timeout tr true "
+    "tty uniq xargs yes "
 )
 
 
@@ -33,7 +31,7 @@ def install(disk: Disk) -> None:
     confined = folder / ".confined"
     confined.write_text("#!/bin/sh\n" + (_HERE / "confined.sh").read_text())
     asking = folder / ".asking"
-    program = f"{shlex.quote(sys.executable)} -IS {shlex.quote(PROGRAMS[0])}"
+    program = f"{shlex.quote(sys.executable)} -IS {shlex.quote(programs.TOOL_CLIENT)}"
     asking.write_text(f'#!/bin/sh\nexec {program} "${{0##*/}}" "$@"\n')
     for file in (confined, asking):
         file.chmod(0o755)

@@ -1,15 +1,19 @@
 """Android's own tools: what they print, in the formats of AOSP and toybox."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import dumpsys
+from . import dumpsys, programs
+from .binaries import abi_of, from_disk
+from .thermal import SEVERE
 
 if TYPE_CHECKING:
     from .device import AdbDevice
@@ -29,8 +33,12 @@ def run(device: "AdbDevice", call: "ToolCall") -> int:
     name = call.words[0]
     if name in _QUESTIONS:
         return _QUESTIONS[name](device, call)
-    device.commands.append(call.words)
+    device.commands.append(_device_words(device, call.words))
     return TOOLS[name](device, call)
+
+
+def _device_words(device: "AdbDevice", words: list[str]) -> list[str]:
+    return [word.replace(f"{device.disk.root}/", "/") for word in words]
 
 
 def _getprop(device: "AdbDevice", call: "ToolCall") -> int:
@@ -305,23 +313,24 @@ def _ps(device: "AdbDevice", call: "ToolCall") -> int:
 
 def _program(words: list[str]) -> str:
     """What a process is called: a script by its name, not by what interprets it."""
-    from . import tool_files
-
     for index, word in enumerate(words[1:-1], start=1):
-        if word in tool_files.PROGRAMS:
+        if word in programs.NAMED:
             return words[index + 1]
     scripted = os.path.basename(words[0]) in ("sh", "dash") and len(words) > 1
     return words[1] if scripted and not words[1].startswith("-") else words[0]
 
 
 def _matching(device: "AdbDevice", call: "ToolCall", *, exact: bool) -> list[int]:
-    patterns = [word for word in call.arguments if not word.startswith("-")]
+    root = str(device.disk.root)
+    patterns = [word.replace(root, "") for word in call.arguments if not word.startswith("-")]
     whole = any(re.fullmatch(r"-\w*f\w*", word) for word in call.arguments)
     found = []
     for pid, words in device.processes():
         if not words or pid == call.pid:
             continue
-        name = " ".join(words) if whole else os.path.basename(_program(words))
+        start = words.index(_program(words))
+        line = " ".join(words[start:] if start < 4 else words).replace(root, "")
+        name = line if whole else os.path.basename(words[start])
         for pattern in patterns:
             if name == pattern or (not exact and re.search(pattern, name)):
                 found.append(pid)
@@ -372,6 +381,27 @@ def _send_signal(device: "AdbDevice", call: "ToolCall", *, exact: bool) -> int:
     if not found and exact:
         call.complain(f"killall: {call.arguments[-1]}: No such process\n")
     return 0 if found else 1
+
+
+# Sums of files. They see files as they were pushed.
+
+
+def _sum(device: "AdbDevice", call: "ToolCall") -> int:
+    status = 0
+    for name in [word for word in call.arguments if not word.startswith("-")] or ["-"]:
+        shown = device.disk.remote_path(name)
+        try:
+            if name == "-":
+                data = call.stdin.read()
+            else:
+                path = os.path.join(call.folder, name)
+                data = device.disk.host_path(device.disk.remote_path(path)).read_bytes()
+        except OSError as error:
+            status = call.complain(f"{call.words[0]}: {shown}: {error.strerror}\n")
+            continue
+        digest = hashlib.new(call.words[0].removesuffix("sum"), from_disk(data))
+        call.say(f"{digest.hexdigest()}  {shown}\n")
+    return status
 
 
 # Apps.
@@ -467,13 +497,17 @@ def _am(device: "AdbDevice", call: "ToolCall") -> int:
 
 
 def _run_begins(device: "AdbDevice", call: "ToolCall") -> int:
-    device.commands.append(["benchmark_model", *call.arguments])
-    device.thermal.start_run()
+    program, *flags = call.arguments
+    abi = abi_of(Path(call.folder, program).read_bytes())
+    if abi not in device.phone.abis:
+        call.answer = [f"not executable: {64 if abi and '64' in abi else 32}-bit ELF file"]
+        return 126
+    device.commands.append(_device_words(device, ["benchmark_model", *flags]))
+    device.thermal.start_run(call.pid)
     call.answer = [
         json.dumps(
             {
                 **device.faults.on_run(),
-                "abis": device.phone.abis,
                 "gpu": device.phone.has_gpu,
                 "nnapi": device.phone.has_nnapi,
             }
@@ -485,8 +519,7 @@ def _run_begins(device: "AdbDevice", call: "ToolCall") -> int:
 def _run_measures(device: "AdbDevice", call: "ToolCall") -> int:
     device.faults.on_first_inference()
     reading = device.thermal.read()
-    slow = reading.status >= 3
-    call.answer = [str(device.thermal.slowdown if slow else 1.0)]
+    call.answer = [str(device.thermal.slowdown if reading.status >= SEVERE else 1.0)]
     return 0
 
 
@@ -499,7 +532,7 @@ def _run_writes(device: "AdbDevice", call: "ToolCall") -> int:
 
 
 def _run_ends(device: "AdbDevice", call: "ToolCall") -> int:
-    device.thermal.end_run()
+    device.thermal.end_run(call.pid)
     return 0
 
 
@@ -514,6 +547,7 @@ TOOLS: Final[dict[str, Tool]] = {
     "input": _input,
     "killall": _killall,
     "logcat": _logcat,
+    "md5sum": _sum,
     "nproc": _nproc,
     "pgrep": _pgrep,
     "pidof": _pidof,
@@ -524,6 +558,11 @@ TOOLS: Final[dict[str, Tool]] = {
     "setprop": _setprop,
     "settings": _settings,
     "sh": _sh,
+    "sha1sum": _sum,
+    "sha224sum": _sum,
+    "sha256sum": _sum,
+    "sha384sum": _sum,
+    "sha512sum": _sum,
     "sleep": _sleep,
     "svc": _svc,
     "taskset": _taskset,
