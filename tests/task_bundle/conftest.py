@@ -1,11 +1,10 @@
-"""Stylizers small enough to be made on the spot without TensorFlow."""
+"""Models that the tests of bundles share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
+import conv_model
 import pytest
 
-from task_bundle import schema
 from task_bundle.errors import FaceModelsError
 from task_bundle.face_models import FaceModels, find_face_models
 
@@ -32,71 +31,5 @@ def wheel_models() -> FaceModels:
 
 @pytest.fixture(scope="session")
 def make_stylizer() -> MakeModel:
-    """Returns a function that makes a 1x1 convolution, by default the identity, as a TFLite model.
-
-    Its defects are what `check_stylizer` must find.
-    """
-
-    def make(
-        size: int = 64,
-        shape: Sequence[int] | None = None,
-        shape_signature: Sequence[int] | None = None,
-        gain: float = 1.0,
-        dtype: str = "FLOAT32",
-        custom_op: str | None = None,
-        subgraphs: int = 1,
-        inputs: int = 1,
-    ) -> bytes:
-        tfl = schema.model_schema()
-        shape = [1, size, size, 3] if shape is None else list(shape)
-        channels = shape[-1]
-
-        model = tfl.ModelT()
-        model.version = 3
-        model.buffers = [tfl.BufferT() for _ in range(3)]
-        weights = (gain * np.eye(channels, dtype="<f4")).reshape(channels, 1, 1, channels)
-        model.buffers[1].data = np.frombuffer(weights.tobytes(), np.uint8)
-        model.buffers[2].data = np.zeros(4 * channels, np.uint8)
-
-        def tensor(name: str, sizes: Sequence[int], kind: str, buffer: int = 0):
-            made = tfl.TensorT()
-            made.name, made.buffer = name, buffer
-            made.shape = np.array(sizes, np.int32)
-            made.type = getattr(tfl.TensorType, kind)
-            return made
-
-        image = tensor("photo", shape, dtype)
-        if shape_signature is not None:
-            image.shapeSignature = np.array(shape_signature, np.int32)
-        code = tfl.OperatorCodeT()
-        code.version = 1
-        operator = tfl.OperatorT()
-        if custom_op is None:
-            code.builtinCode = code.deprecatedBuiltinCode = tfl.BuiltinOperator.CONV_2D
-            options = tfl.Conv2DOptionsT()
-            options.strideW = options.strideH = 1
-            options.dilationWFactor = options.dilationHFactor = 1
-            operator.builtinOptionsType = tfl.BuiltinOptions.Conv2DOptions
-            operator.builtinOptions = options
-        else:
-            code.builtinCode = code.deprecatedBuiltinCode = tfl.BuiltinOperator.CUSTOM
-            code.customCode = custom_op
-        model.operatorCodes = [code]
-        operator.opcodeIndex = 0
-        operator.inputs = np.array([0, 1, 2], np.int32)
-        operator.outputs = np.array([3], np.int32)
-        graph = tfl.SubGraphT()
-        graph.name = "main"
-        graph.tensors = [
-            image,
-            tensor("weights", weights.shape, "FLOAT32", 1),
-            tensor("bias", [channels], "FLOAT32", 2),
-            tensor("stylized", shape, dtype),
-        ]
-        graph.operators = [operator]
-        graph.inputs = np.array([0] * inputs, np.int32)
-        graph.outputs = np.array([3], np.int32)
-        model.subgraphs = [graph] * subgraphs
-        return schema.pack_model(model)
-
-    return make
+    """Returns a function that makes a 1x1 convolution; its arguments are defects to be found."""
+    return conv_model.make_stylizer
