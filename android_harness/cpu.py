@@ -19,8 +19,8 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
     """
     numbers: list[int] = []
     for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        numbers += range(int(first), int(last or first) + 1)
+        first, dash, last = part.partition("-")
+        numbers += range(int(first), int(last if dash else first) + 1)
     return tuple(numbers)
 
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from android_harness.errors import ToolError
+from android_harness.errors import DeviceRefusedError, ToolError
 from benchmarks.report import Aggregate, Coverage, OperatorTime
 
 # As the tool names its delegates, and as TFLite does in "Replacing N out of M node(s)".
@@ -55,6 +55,7 @@ _PROFILE_BEGIN = "Operator-wise Profiling Info for Regular Benchmark Runs:"
 _RUN_ORDER = re.compile(r"^=+ Run Order =+$")
 _DISAGREEMENT = 1e-3
 
+_NOT_EXECUTED = {126: "cannot be executed", 127: "was not found"}
 _SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
 
@@ -110,9 +111,15 @@ def parse_output(
       The result.
 
     Raises:
+      DeviceRefusedError: the phone cannot execute it, which no other case will change.
       ToolError: the tool failed or was killed, printed something else, did not use the delegate,
         or the file contradicts what it printed.
     """
+    if status in _NOT_EXECUTED:
+        raise DeviceRefusedError(
+            f"the phone cannot run this benchmark_model: it {_NOT_EXECUTED[status]}"
+            f"{_complaints(text) or _tail(text)}"
+        )
     if status != 0:
         raise ToolError(f"benchmark_model {_end(status)}{_complaints(text) or _tail(text)}")
     timings = _TIMINGS.search(text)
@@ -310,9 +317,7 @@ def _end(status: int) -> str:
     if status > 128:
         number = status - 128
         return f"was killed by signal {number} ({_SIGNALS.get(number, 'unknown')})"
-    return {126: "cannot be executed", 127: "was not found"}.get(
-        status, f"failed with status {status}"
-    )
+    return f"failed with status {status}"
 
 
 def _complaints(text: str) -> str:
