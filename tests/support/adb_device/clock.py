@@ -1,7 +1,7 @@
 """The device's own clock, which a test may run fast or set forward instead of waiting."""
 
 import threading
-import time
+from time import monotonic
 
 
 class Clock:
@@ -13,13 +13,13 @@ class Clock:
 
     def __init__(self, speed: float = 1.0) -> None:
         self._speed = speed
-        self._start = time.monotonic()
+        self._start = monotonic()
         self._ahead = 0.0
         self._changed = threading.Condition()
 
     def now(self) -> float:
         """The time on the device, in seconds."""
-        return (time.monotonic() - self._start) * self._speed + self._ahead
+        return (monotonic() - self._start) * self._speed + self._ahead
 
     def advance(self, seconds: float) -> None:
         """Sets the clock forward, and wakes whatever waits for it."""
@@ -27,11 +27,10 @@ class Clock:
             self._ahead += seconds
             self._changed.notify_all()
 
-    def wait(self, seconds: float, stop: threading.Event) -> bool:
-        """Waits on the device's clock; returns False if `stop` was set before the time was up."""
-        until = self.now() + seconds
+    def wait_until(self, moment: float, stop: threading.Event) -> bool:
+        """Waits on the device's clock; returns False if `stop` was set before it is `moment`."""
         with self._changed:
-            while (rest := until - self.now()) > 0:
+            while (rest := moment - self.now()) > 0:
                 if stop.is_set():
                     return False
                 self._changed.wait(min(rest / self._speed, 0.05))

@@ -145,10 +145,8 @@ class AdbDevice:
             "TMPDIR": str(self.disk.root / "data/local/tmp"),
             "USER": "shell",
         }
-        listener = self._listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        self.port: int = listener.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
+        self._listener = _bind()
+        self.address = "{}:{}".format(*self._listener.getsockname())
         self._listen()
 
     def stop(self) -> None:
@@ -216,17 +214,18 @@ class AdbDevice:
             if self.is_down:
                 return
             self.is_down = True
+            back = self.clock.now() + seconds
         self._kill_processes()
         self.unplug()
         self._kill_processes()
         thread = threading.Thread(
-            target=self._come_back, args=(seconds,), name="adb device boots", daemon=True
+            target=self._come_back, args=(back,), name="adb device boots", daemon=True
         )
         self._threads.append(thread)
         thread.start()
 
-    def _come_back(self, seconds: float) -> None:
-        if self.clock.wait(seconds, self._stopping):
+    def _come_back(self, moment: float) -> None:
+        if self.clock.wait_until(moment, self._stopping):
             self._boot()
             with self._state:
                 self.is_down = False
@@ -278,10 +277,12 @@ class AdbDevice:
         return True
 
     def distrust(self) -> None:
-        """Trusts nobody any more; hosts have to connect anew."""
+        """Trusts nobody any more, and asks the hosts that are connected for a key."""
         self._authorize = False
         self.trusted_keys = []
-        self._drop_connections()
+        for connection in list(self._connections):
+            connection.go_offline()
+            connection.ask_for_key()
 
     def go_offline(self) -> None:
         """Keeps the connections and answers no more."""
@@ -290,7 +291,7 @@ class AdbDevice:
             connection.go_offline()
 
     def mend(self) -> None:
-        """Everything is well again; hosts that were turned away have to connect anew."""
+        """Everything is well again."""
         was_closed = self._offline or self._authorize is False
         self._offline = False
         if self._authorize is False:
@@ -299,11 +300,8 @@ class AdbDevice:
         self.thermal.degrees_per_run = 0.1
         self.thermal.override = None
         if was_closed:
-            self._drop_connections()
-
-    def _drop_connections(self) -> None:
-        for connection in list(self._connections):
-            connection.close()
+            for connection in list(self._connections):
+                connection.greet()
 
     # What runs on it.
 
@@ -338,4 +336,21 @@ class AdbDevice:
 
     def sleep(self, seconds: float) -> None:
         """Waits on the device's clock, or until the device stops."""
-        self.clock.wait(seconds, self._stopping)
+        self.clock.wait_until(self.clock.now() + seconds, self._stopping)
+
+
+def _bind() -> socket.socket:
+    """A socket on a free port, asked for by its number: so it keeps the port when it is shut."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = probe.getsockname()
+        listener = socket.socket()
+        # To listen again while connections that are over wait for stray packets.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError:
+            listener.close()  # Somebody else was faster.
+            continue
+        return listener

@@ -63,8 +63,7 @@ class SyncService:
                     raise _Failure(f"unknown command {int.from_bytes(kind, 'little'):08x}")
                 handlers[kind](kind, path)
             except _Failure as failure:
-                reason = str(failure).encode()
-                self._stream.write(_REQUEST.pack(b"FAIL", len(reason)) + reason)
+                self._fail(failure)
                 return
 
     def _stat_v1(self, kind: bytes, path: str) -> None:
@@ -126,10 +125,11 @@ class SyncService:
                 when = self._accept_link(target)
             else:
                 when = self._accept_file(target, mode)
-        except _Failure:
+        except _Failure as failure:
+            self._fail(failure)
             self._drain()
             self._discard(target)
-            raise
+            raise EOFError("the transfer failed") from failure
         except EOFError:
             # adbd removes the torso when the cable is pulled; in a reboot it has no time to.
             if not self._device.is_down:
@@ -189,6 +189,10 @@ class SyncService:
         if kind != b"DONE":
             raise _Failure("invalid data message: expected ID_DONE")
         return when
+
+    def _fail(self, failure: _Failure) -> None:
+        reason = str(failure).encode()
+        self._stream.write(_REQUEST.pack(b"FAIL", len(reason)) + reason)
 
     def _drain(self) -> None:
         """Reads on to the end of the file: old hosts look for an answer only then."""
