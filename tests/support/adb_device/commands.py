@@ -72,6 +72,9 @@ class OutputFilter:
                 if data.endswith(self._root[:size]):
                     keep = size
                     break
+            # A slash after the folder's name is the beginning of the next, too.
+            if data[: len(data) - keep].endswith(self._root):
+                keep += len(self._root)
         self._kept = data[len(data) - keep :]
         return self._device_text(data[: len(data) - keep])
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PACKET: Final = struct.Struct("<BI")
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 _CHUNK: Final = 64 * 1024
+_GRACE: Final = 1.0
 
 
 class ShellService:
@@ -73,13 +74,11 @@ class ShellService:
         feeder.start()
         try:
             host_is_there = self._pass_output(outputs, gone_read)
-            if not host_is_there:
-                # What adbd does when its end of the stream is closed.
-                with contextlib.suppress(ProcessLookupError):
-                    process.send_signal(signal.SIGHUP)
             for file in (process.stdout, process.stderr):
                 if file:
                     file.close()
+            if not host_is_there:
+                self._hang_up(process)
             status = process.wait()
             if self._protocol and host_is_there:
                 code = 0x80 | -status if status < 0 else status
@@ -90,6 +89,15 @@ class ShellService:
             self._stream.close()
             feeder.join()
             os.close(gone_read)
+
+    def _hang_up(self, process: subprocess.Popen[bytes]) -> None:
+        """What adbd does when its end of the stream is closed."""
+        if not self._protocol:
+            # "adb exec-in" hangs up when it has sent all: let the command read it.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGHUP)
 
     def _start(self, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
         root = str(self._device.disk.root)
