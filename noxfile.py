@@ -1,0 +1,71 @@
+"""Tests against every set of Python, TensorFlow and MediaPipe that the project supports.
+
+    nox                             all stacks whose Python is installed, all tests
+    nox --session A -- -k export    one stack, with arguments for pytest
+    nox -- --brief                  only what can differ between stacks, as .ci/run does it
+
+Environments are made anew in .nox; `--reuse-existing-virtualenvs` keeps them. A stack whose Python
+is missing is skipped with a line that says so, unless `--error-on-missing-interpreters` is given.
+"""
+
+import os
+import pathlib
+
+import nox
+
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+
+# Of pyenv's Pythons only those that are switched on are on the PATH.
+_pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+_folders = [os.environ["PATH"], *map(str, sorted(_pyenv.glob("versions/3.*/bin")))]
+os.environ["PATH"] = os.pathsep.join(_folders)
+
+# What a stack can change: the conversion to TFLite, MediaPipe's runtime, training from end to end,
+# and the commands. The rest is arithmetic that is the same everywhere.
+_BRIEF = (
+    "tests/task_bundle/test_alignment.py",
+    "tests/task_bundle/test_bundle.py",
+    "tests/task_bundle/test_face_models.py",
+    "tests/task_bundle/test_metadata.py",
+    "tests/task_bundle/test_photo.py",
+    "tests/task_bundle/test_stylizer.py",
+    "tests/task_bundle/test_stylizer_model.py",
+    "tests/mm_face_stylizer/test_cli.py",
+    "tests/mm_face_stylizer/test_demo.py",
+    "tests/mm_face_stylizer/test_export.py",
+    "tests/mm_face_stylizer/test_face_stylizer.py",
+    "tests/mm_face_stylizer/test_hyperparameters.py",
+    "tests/notebooks",
+)
+
+
+@nox.session(name="A", python="3.11")
+def model_maker(session: nox.Session) -> None:
+    """Google's Model Maker: TensorFlow 2.15, MediaPipe 0.10.21."""
+    _test(session, ".[model-maker,test-tools]")
+
+
+@nox.session(name="B", python=["3.11", "3.12"])
+def colab(session: nox.Session) -> None:
+    """Colab, and the default: TensorFlow 2.16 to 2.19, MediaPipe 0.10.21."""
+    _test(session, ".[test]")
+
+
+@nox.session(name="C", python="3.13")
+def newest(session: nox.Session) -> None:
+    """TensorFlow 2.20 and newer, MediaPipe 1.x, which has neither FaceStylizer nor face models."""
+    _test(session, ".[test]")
+
+
+def _test(session: nox.Session, *requirements: str) -> None:
+    session.install("--editable", *requirements)
+    arguments = [part for part in session.posargs if part != "--brief"]
+    if "--brief" in session.posargs:
+        arguments += _BRIEF
+    session.run(
+        # The reasons of skipped tests are part of the result.
+        *("python", "-m", "pytest", "-rs", "--numprocesses", "2", "--dist", "loadfile"),
+        *arguments,
+        env={"PYTHONPATH": None},
+    )
