@@ -18,10 +18,13 @@ from task_bundle.errors import ImageError
 from task_bundle.images import save_png
 
 if TYPE_CHECKING:
+    import PIL.Image
+
     from mm_face_stylizer.face_stylizer import FaceStylizer
 
 WEBCAM = "webcam"
 
+_STANDARD_ERROR = 2
 # A camera's first pictures are dark.
 _WARM_UP_FRAMES = 10
 # Shows the camera with two buttons, and answers with a JPEG as a data URL, or with nothing.
@@ -102,19 +105,31 @@ def pick_photo(choice: str | os.PathLike[str], folder: Path) -> Path | None:
     return photo or next(iter(_uploads(folder)), None)
 
 
-def show(picture: npt.NDArray[np.uint8]) -> Any:
+def log_native_messages(file: str | os.PathLike[str]) -> None:
+    """Sends what native libraries write to standard error to a file, for good.
+
+    TensorFlow and MediaPipe write dozens of lines there that say nothing to a user, and Jupyter
+    shows each. Python's own messages and progress bars, which Jupyter gets otherwise, stay.
+
+    Args:
+      file: appended to, or made; its folder must exist.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    with open(file, "ab") as log:
+        os.dup2(log.fileno(), _STANDARD_ERROR)
+
+
+def show(picture: npt.NDArray[np.uint8]) -> None:
     """Shows a picture below the cell.
 
     Args:
       picture: [height, width, 3] uint8 RGB.
-
-    Returns:
-      A handle, whose `update` shows another Pillow image in its place.
     """
     from IPython.display import display
-    from PIL import Image
 
-    return display(Image.fromarray(picture), display_id=True)  # type: ignore[no-untyped-call]
+    display(_as_pillow(picture))  # type: ignore[no-untyped-call]
 
 
 def download(file: str | os.PathLike[str]) -> None:
@@ -159,15 +174,21 @@ class LivePreview:
         """
         if step > 1 and step % self._every:
             return
-        from PIL import Image
+        from IPython.display import display
 
         stylized = stylizer.stylize_images(self._face[None])[0]
         caption = f"style, photo, and the photo stylized after step {step}"
-        sheet = ContactSheet([[self._style, self._face, stylized]], [caption]).image()
+        sheet = _as_pillow(ContactSheet([[self._style, self._face, stylized]], [caption]).image())
         if self._handle is None:
-            self._handle = show(sheet)
+            self._handle = display(sheet, display_id=True)  # type: ignore[no-untyped-call]
         else:
-            self._handle.update(Image.fromarray(sheet))
+            self._handle.update(sheet)
+
+
+def _as_pillow(picture: npt.NDArray[np.uint8]) -> "PIL.Image.Image":
+    from PIL import Image
+
+    return Image.fromarray(picture)
 
 
 def _in_colab() -> bool:

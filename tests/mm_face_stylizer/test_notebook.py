@@ -1,4 +1,5 @@
 import base64
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -41,7 +42,7 @@ def displayed(monkeypatch):
 
     def display(value, display_id=False):
         shown.append(value)
-        return types.SimpleNamespace(update=shown.append)
+        return types.SimpleNamespace(update=shown.append) if display_id else None
 
     monkeypatch.setattr("IPython.display.display", display)
     return shown
@@ -136,7 +137,24 @@ def test_the_preview_is_one_sheet_that_follows_the_training(displayed):
     assert middles == [[100, 100, 100 + step] for step in (1, 4, 8)]
 
 
-def test_a_picture_is_shown_as_it_is(displayed):
+_WRITES_TO_STANDARD_ERROR = """
+import os, sys
+from mm_face_stylizer.notebook import log_native_messages
+os.write(2, b"before\\n")
+log_native_messages(sys.argv[1])
+os.write(2, b"after\\n")
+"""
+
+
+def test_native_messages_go_to_the_file(tmp_path):
+    log = tmp_path / "native.log"
+    log.write_text("old\n")
+    command = [sys.executable, "-c", _WRITES_TO_STANDARD_ERROR, str(log)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == "before\n" and log.read_text() == "old\nafter\n"
+
+
+def test_a_picture_is_shown_as_it_is_and_nothing_is_echoed(displayed):
     picture = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
-    notebook.show(picture)
+    assert notebook.show(picture) is None
     np.testing.assert_array_equal(np.asarray(displayed[0]), picture)

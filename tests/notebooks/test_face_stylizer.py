@@ -92,6 +92,11 @@ def test_it_runs_from_top_to_bottom(notebook, jupyter, tmp_path):
         stylized = load_image(out / "stylized.png")
         assert stylized.shape == (256, 256, 3) and stylized.std() > 20
 
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "execute_result", f"{cell.id} echoes a value"
+            text = output.get("text", "")
+            assert "EGL" not in text and "cuda" not in text, f"{cell.id} shows native messages"
     for cell_id in ("style", "photo", "train", "compare", "composite"):
         assert len(_output(notebook, cell_id, "image/png")) == 1, cell_id
     assert len(_output(notebook, "native", "image/png")) == HAS_NATIVE
@@ -106,6 +111,7 @@ def test_it_takes_pictures_and_a_photo_of_the_user(notebook, jupyter, tmp_path, 
     ids = [cell.id for cell in notebook.cells]
     notebook.cells = notebook.cells[: ids.index("train")]
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["photo.png"]
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert names == {"photo.png", "native.log"}
     style, photo = (_output(notebook, cell_id, "image/png") for cell_id in ("style", "photo"))
     assert len(style) == len(photo) == 1
