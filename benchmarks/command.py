@@ -66,6 +66,7 @@ def _add_run(kinds: Any) -> None:
         "ones are written",
     )
     run.add_argument("--no-plain", action="store_true", help="leave out runs without XNNPACK")
+    run.add_argument("--no-profile", action="store_true", help="leave out operators' times")
     _add_measuring(run)
     run.set_defaults(run=lambda arguments: _checked(_run, arguments))
 
@@ -230,13 +231,17 @@ def _options(arguments: argparse.Namespace) -> Options:
         warm_up=arguments.warm_up,
         memory=not arguments.no_memory,
         plain=not getattr(arguments, "no_plain", True),
+        profile=not getattr(arguments, "no_profile", True),
         seed=arguments.seed,
     )
 
 
 def _photo(arguments: argparse.Namespace) -> Path:
-    if arguments.photo is not None:
-        return Path(arguments.photo)
+    return default_photo() if arguments.photo is None else Path(arguments.photo)
+
+
+def default_photo() -> Path:
+    """Returns the portrait that matplotlib carries: 512 x 600 pixels, one face, public domain."""
     import matplotlib
 
     return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"

@@ -10,8 +10,6 @@ import numpy as np
 from benchmarks.report import Coverage
 from task_bundle import schema
 
-_CONTROL_SIDE, _CONTROL_CHANNELS, _CONTROL_LAYERS = 48, 64, 3
-
 
 def make_interpreter(model: bytes, threads: int = 1, xnnpack: bool = True) -> Any:
     """Loads a model.
@@ -79,8 +77,21 @@ def control_model() -> bytes:
     Its time tells what the machine does, whatever bundle is measured: a quarter of a billion
     multiply-accumulates in convolutions, a few milliseconds of work of the stylizer's kind.
     """
+    return convolutions(side=48, channels=64, layers=3)
+
+
+def convolutions(side: int, channels: int, layers: int) -> bytes:
+    """Makes a model of 3x3 convolutions, without drawing random numbers.
+
+    Args:
+      side: of its input and output, in pixels.
+      channels: of its input, its output and all between.
+      layers: how many convolutions, one after the other.
+
+    Returns:
+      A TFLite flatbuffer, float32 [1, side, side, channels] to the same.
+    """
     tfl = schema.model_schema()
-    side, channels = _CONTROL_SIDE, _CONTROL_CHANNELS
     model = tfl.ModelT()
     model.version = 3
     code = tfl.OperatorCodeT()
@@ -89,7 +100,7 @@ def control_model() -> bytes:
     model.operatorCodes = [code]
     model.buffers = [tfl.BufferT()]
     graph = tfl.SubGraphT()
-    graph.name = "control"
+    graph.name = "main"
     graph.tensors, graph.operators = [], []
 
     def tensor(name: str, shape: list[int], data: Any = None) -> int:
@@ -110,7 +121,7 @@ def control_model() -> bytes:
     kernel = (noise / np.sqrt(9 * channels)).reshape(channels, 3, 3, channels)
     image = tensor("image", [1, side, side, channels])
     graph.inputs = np.array([image], np.int32)
-    for layer in range(_CONTROL_LAYERS):
+    for layer in range(layers):
         options = tfl.Conv2DOptionsT()
         options.strideW = options.strideH = 1
         options.dilationWFactor = options.dilationHFactor = 1

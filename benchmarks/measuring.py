@@ -37,7 +37,9 @@ class Options:
       warm_up: calls of a case in a round, after the first, that are not counted.
       memory: whether to measure memory as well.
       plain: whether to run the stylizer without XNNPACK as well.
+      profile: whether to time operators one by one as well.
       seed: of the order of the cases.
+      slow_down: factor by which every counted call is made to take longer, to try comparisons.
     """
 
     rounds: int = 10
@@ -45,7 +47,9 @@ class Options:
     warm_up: int = 2
     memory: bool = True
     plain: bool = True
+    profile: bool = True
     seed: int = 0
+    slow_down: float = 1.0
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -53,7 +57,7 @@ class Options:
         Raises:
           ValueError: one is out of its range.
         """
-        for name, least in (("rounds", 1), ("calls", 1), ("warm_up", 0)):
+        for name, least in (("rounds", 1), ("calls", 1), ("warm_up", 0), ("slow_down", 1)):
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
@@ -199,14 +203,14 @@ class _Session:
             order = random.Random(f"{self._options.seed}/{number}").sample(ready, len(ready))
             for case, answer in zip(order, self._round(order, number, references), strict=True):
                 answers[str(case)].append(answer)
-        memory, covered = self._memory(ready), self._coverage(ready)
+        memory, models = self._memory(ready), self._models(ready)
         return [
             _row(
                 case,
                 answers.get(str(case), []),
                 errors.get(str(case)),
                 memory.get(str(case)),
-                covered.get(str(case)),
+                models.get(str(case), {}),
             )
             for case in self._cases
         ]
@@ -254,6 +258,7 @@ class _Session:
             round=number,
             calls=self._options.calls,
             warm_up=self._options.warm_up,
+            slow_down=self._options.slow_down,
             references=references,
         )
 
@@ -269,9 +274,10 @@ class _Session:
                 (found[str(case)],) = ask("memory", [case], round=0, calls=_MEMORY_CALLS)
         return found
 
-    def _coverage(self, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
+    def _models(self, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
         delegated = [c for c in cases if c.runtime == LITERT and c.settings.delegate == "xnnpack"]
-        answers = ask("cover", delegated)
+        self._progress("operators")
+        answers = ask("models", delegated, profile=self._options.profile)
         return {str(c): answer for c, answer in zip(delegated, answers, strict=True)}
 
 
@@ -280,7 +286,7 @@ def _row(
     answers: Sequence[dict[str, Any]],
     error: str | None,
     memory: dict[str, Any] | None,
-    covered: dict[str, Any] | None,
+    model: dict[str, Any],
 ) -> report.Row:
     """Makes a row of what the processes answered."""
     comparisons: dict[str, report.Parity] = {}
@@ -308,7 +314,8 @@ def _row(
         rounds=rounds,
         parity=tuple(comparisons.values()),
         memory=report.Memory(**memory) if memory and "error" not in memory else None,
-        coverage=report.Coverage(**covered) if covered and "error" not in covered else None,
+        coverage=report.Coverage(**model["coverage"]) if "coverage" in model else None,
+        profile=tuple(report.OperatorTime(**one) for one in model.get("profile", [])),
         error=error,
     )
 

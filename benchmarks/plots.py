@@ -24,6 +24,7 @@ _STAGE_COLOURS = {
     "stylizer": "#E69F00",
     "everything else": "#BBBBBB",
 }
+_MARKERS = ("s", "o", "^", "v", "D", "P", "X")
 _DPI = 110
 
 
@@ -130,8 +131,10 @@ def _stages(report: Report, summaries: _Summaries) -> Any:
         for bar in bars
     ]
     axes.set_yticks(range(len(bars)), names)
-    axes.invert_yaxis()
-    axes.set_xlim(left=0.0)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    # Room for the numbers beside the bars.
+    highest = max(summaries[bar.key()].p50 + _whiskers(summaries[bar.key()])[1] for bar in bars)
+    axes.set_xlim(0.0, 1.1 * highest)
     axes.set_xlabel("ms a photo, p50; whiskers: where the p50 of another run lies, 19 in 20")
     axes.set_title(f"{_device_names(report)}: end to end, and its models run alone", fontsize=11)
     figure.legend(loc="outside lower center", ncols=4, fontsize="small", frameon=False)
@@ -178,9 +181,9 @@ def _size(report: Report, summaries: _Summaries) -> Any:
     figure = _figure(8.5, 5)
     axes = figure.subplots()
     tops: dict[str, tuple[float, float]] = {}
-    for (name, points), colour in zip(sorted(series.items()), _COLOURS * 9, strict=False):
+    for number, (name, points) in enumerate(sorted(series.items())):
         points.sort(key=lambda point: point[0])
-        _line(axes, [p[0] for p in points], [p[1] for p in points], name, colour, joined=False)
+        _line(axes, [p[0] for p in points], [p[1] for p in points], name, number, joined=False)
         for size, summary, subject in points:
             if subject not in tops or summary.p50 > tops[subject][1]:
                 tops[subject] = (size, summary.p50 + _whiskers(summary)[1])
@@ -202,11 +205,12 @@ def _rounds(report: Report, summaries: _Summaries) -> Any:
     rows = [r for r in report.rows if r.key() in summaries and r.stage == "end_to_end"]
     rows = rows or [r for r in report.rows if r.key() in summaries and r.stage == "stylizer"]
     rows = [row for row in rows if len(row.rounds) > 2 and row.rounds[0].samples_ms]
-    if not rows:
+    if not rows or len({row.settings.photo for row in rows}) > 1:
         return None
-    figure = _figure(8.5, 4.5)
+    # Other files on the same machine go the same ways, and more lines than colours tell nothing.
+    rows = [row for row in rows if row.subject == rows[0].subject]
+    figure = _figure(8.5, 5)
     axes = figure.subplots()
-    # More lines than colours tell nobody anything.
     for row, colour in zip(rows, _COLOURS[:-1], strict=False):
         medians = np.array([np.median(one.samples_ms) for one in row.rounds])
         name = f"{row.subject}, {row.runtime}, {_short(row.settings)}"
@@ -218,11 +222,11 @@ def _rounds(report: Report, summaries: _Summaries) -> Any:
             for i in range(count)
         ]
         _relative(axes, np.array(control), "drift control", _COLOURS[-1], 2.2)
-    axes.axhline(0.0, color="grey", linewidth=0.8)
+    axes.axhline(0.0, color="grey", linewidth=0.8, zorder=0)
     axes.set(xlabel="round", ylabel="median, % off that of all rounds")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title(f"{_device_names(report)}: from round to round", fontsize=11)
-    axes.legend(fontsize="x-small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     axes.grid(alpha=0.3)
     return figure
 
@@ -243,13 +247,17 @@ def _relative(axes: Any, medians: Any, name: str, colour: str, width: float) -> 
 _AXES: dict[str, tuple[str, Callable[[Report, Row], float | None]]] = {
     "photo": (
         "longer side of the photo, px",
-        lambda report, row: None if row.settings.photo is None else float(max(row.settings.photo)),
+        lambda report, row: (
+            None
+            if row.settings.photo is None or row.settings.faces is not None
+            else float(max(row.settings.photo))
+        ),
     ),
     "faces": ("faces", lambda report, row: row.settings.faces),
     "batch": ("pictures a call", lambda report, row: row.settings.batch),
     "resolution": (
         "side of the stylizer's picture, px",
-        lambda report, row: _side(report, row) if row.stage == "stylizer" else None,
+        lambda report, row: None if row.settings.batch is None else _side(report, row),
     ),
 }
 
@@ -262,24 +270,21 @@ def _scaling(name: str) -> Callable[[Report, _Summaries], Any]:
         for row in report.rows:
             value = value_of(report, row)
             if value is not None and row.key() in summaries:
-                series[_series_name(row, name)].setdefault(value, summaries[row.key()])
+                series[_series_name(report, row, name)][value] = summaries[row.key()]
         series = {key: points for key, points in series.items() if len(points) > 1}
         if not series:
             return None
         figure = _figure(8.5, 4.8)
         axes = figure.subplots()
-        for (key, points), colour in zip(sorted(series.items()), _COLOURS * 9, strict=False):
+        for number, (key, points) in enumerate(sorted(series.items())):
             values = sorted(points)
-            _line(axes, values, [points[v] for v in values], key, colour)
+            _line(axes, values, [points[v] for v in values], key, number)
         ticks = sorted({value for points in series.values() for value in points})
-        if ticks[-1] >= 8 * ticks[0]:
-            axes.set(xscale="log", yscale="log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.minorticks_off()
-        else:
-            axes.set_ylim(bottom=0.0)
+        if name in ("photo", "resolution"):
+            axes.set_xscale("log", base=2)
+        axes.set_ylim(bottom=0.0)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set(xlabel=title, ylabel="ms, p50")
+        axes.set(xlabel=title, ylabel="ms a call, p50")
         axes.set_title(f"{_device_names(report)}: {_SCALING_TITLES[name]}", fontsize=11)
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
@@ -301,7 +306,7 @@ def _line(
     values: Sequence[float],
     summaries: Sequence[Summary],
     name: str,
-    colour: str,
+    number: int,
     joined: bool = True,
 ) -> None:
     whiskers = np.array([_whiskers(summary) for summary in summaries]).T
@@ -310,20 +315,26 @@ def _line(
         [summary.p50 for summary in summaries],
         yerr=whiskers,
         label=name,
-        color=colour,
-        marker="o",
-        markersize=5,
+        color=_COLOURS[number % len(_COLOURS)],
+        # Hollow, and each of another form: equal values do not hide each other.
+        marker=_MARKERS[number % len(_MARKERS)],
+        markersize=7,
+        markerfacecolor="none",
         capsize=3,
         linestyle="-" if joined else "none",
     )
 
 
-def _series_name(row: Row, varied: str) -> str:
+def _series_name(report: Report, row: Row, varied: str) -> str:
     words = [row.stage.replace("_", " "), row.runtime, _short(row.settings)]
     # At another resolution, or for another batch, the stylizer is another file.
-    if varied not in ("resolution", "batch"):
+    if varied == "batch":
+        words.append(f"{_side(report, row):g} px")
+    elif varied == "resolution":
+        words.append(f"batch {row.settings.batch}")
+    else:
         words.insert(0, row.subject)
-    return ", ".join(word for word in words if word)
+    return ", ".join(words)
 
 
 def _short(settings: Settings) -> str:
@@ -337,9 +348,9 @@ def _short(settings: Settings) -> str:
     return "all cores" if kept == Settings() else label(kept)
 
 
-def _side(report: Report, row: Row) -> float | None:
+def _side(report: Report, row: Row) -> float:
     subject = next(s for s in report.subjects if s.name == row.subject)
-    return next((float(m.input_shape[2]) for m in subject.models if m.stage == row.stage), None)
+    return next(float(m.input_shape[2]) for m in subject.models if m.stage == row.stage)
 
 
 def _device_names(report: Report) -> str:

@@ -281,7 +281,7 @@ class OperatorTime:
     Attributes:
       operator: its kind, as the tool calls it.
       name: which of them, such as its output tensor.
-      mean_ms: a run's mean.
+      mean_ms: time in a run: the mean, or the median where every run is known.
       calls: how often it runs in one run of the model.
     """
 

@@ -114,7 +114,7 @@ def model_input(case: Case, subject: LoadedSubject, photo: _Photo) -> _Array:
     if subject.bundle is None or case.stage == "detector":
         picture = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
     else:
-        picture = _faces(subject.bundle, photo, 1)[0].crop.crop(photo, (width, height))
+        picture = find_faces(subject.bundle, photo, 1)[0].crop.crop(photo, (width, height))
     mean, std = _NORMALIZATION.get(case.stage, (0.0, 255.0))
     values = (picture.astype(np.float32) - mean) / std
     return np.repeat(values[None].astype(np.float32), batch, axis=0)
@@ -170,7 +170,7 @@ def _plain(bundle: TaskBundle, photo: _Array, faces: int) -> Runner:
 
     def call() -> list[_Array]:
         pictures = []
-        for face in _faces(bundle, photo, faces):
+        for face in find_faces(bundle, photo, faces):
             interpreter.set_tensor(
                 index, model.to_values(face.crop.crop(photo, model.input_size))[None]
             )
@@ -193,7 +193,7 @@ def _face_finding(bundle: TaskBundle, photo: _Array, faces: int) -> Runner:
 
 
 def _crop(bundle: TaskBundle, photo: _Array) -> Runner:
-    crop = _faces(bundle, photo, 1)[0].crop
+    crop = find_faces(bundle, photo, 1)[0].crop
     size = StylizerModel(bundle.stylizer).input_size
     return Runner(lambda: crop.crop(photo, size), np.array)
 
@@ -203,7 +203,20 @@ def _finder(bundle: TaskBundle, faces: int) -> FaceFinder:
     return FaceFinder(models, max_faces=faces)
 
 
-def _faces(bundle: TaskBundle, photo: _Array, count: int) -> list[Face]:
+def find_faces(bundle: TaskBundle, photo: _Array, count: int) -> list[Face]:
+    """Finds faces with a bundle's models.
+
+    Args:
+      bundle: the bundle.
+      photo: [height, width, 3] uint8 RGB.
+      count: how many.
+
+    Returns:
+      So many faces, the biggest first.
+
+    Raises:
+      RunnerError: there are fewer.
+    """
     with _finder(bundle, count) as finder:
         found = finder.find(photo)
     if len(found) < count:

@@ -12,6 +12,7 @@ from benchmarks.case import LITERT, MEDIAPIPE, PORTABLE, Case
 from benchmarks.host import allowed_cores
 from benchmarks.measuring import Target
 from benchmarks.report import Settings
+from benchmarks.runners import find_faces
 from benchmarks.subject import LoadedSubject
 from task_bundle.native_stylizer import has_native_stylizer
 
@@ -19,11 +20,11 @@ _Photo = npt.NDArray[np.uint8]
 
 AXES = ("photo", "faces", "batch", "resolution")
 PHOTO_SIDES = (256, 512, 1024, 2048, 4096, 8000)
-FACES = (1, 2, 4, 8)
+FACES = (1, 2, 4, 6, 9)
 BATCHES = (1, 2, 4, 8)
 RESOLUTIONS = (64, 128, 256, 512)
-# Of a photo of several faces: big enough that the detector finds each.
-_TILE, _COLUMNS, _ROWS = 360, 4, 2
+# Of a photo of several faces: the detector finds no smaller ones, nor more.
+_GRID, _TILE = 3, 300
 
 
 def scaling_targets(
@@ -41,6 +42,7 @@ def scaling_targets(
       Targets, and the photos that their cases name.
 
     Raises:
+      RunnerError: there is no face in the photo.
       ImportError: TensorFlow, which 'batch' and 'resolution' need, is not installed.
       ValueError: the subject is a single model and not a bundle.
     """
@@ -72,8 +74,9 @@ def scaling_targets(
             if has_native_stylizer():
                 add(picture, MEDIAPIPE)
     if "faces" in axes:
+        face = find_faces(subject.bundle, photo, 1)[0].crop.crop(photo, _TILE)
         for faces in FACES:
-            add(_crowd(photo, faces), PORTABLE, threads=threads, faces=faces)
+            add(_crowd(face, faces), PORTABLE, threads=threads, faces=faces)
     targets = [Target(subject, tuple(cases))] if cases else []
     shapes = {(side, 1) for side in RESOLUTIONS if "resolution" in axes}
     shapes |= {(256, batch) for batch in BATCHES if "batch" in axes}
@@ -100,12 +103,10 @@ def _resized(photo: _Photo, longer: int) -> _Photo:
     return np.asarray(cv2.resize(photo, (width, height), interpolation=how), np.uint8)
 
 
-def _crowd(photo: _Photo, faces: int) -> _Photo:
+def _crowd(face: _Photo, count: int) -> _Photo:
     """A photo of a fixed size with so many copies of a face, grey elsewhere."""
-    crowd = np.full((_ROWS * _TILE, _COLUMNS * _TILE, 3), 128, np.uint8)
-    person = _resized(photo, _TILE)
-    height, width = person.shape[:2]
-    for number in range(faces):
-        top, left = _TILE * (number // _COLUMNS), _TILE * (number % _COLUMNS)
-        crowd[top : top + height, left : left + width] = person
+    crowd = np.full((_GRID * _TILE, _GRID * _TILE, 3), 128, np.uint8)
+    for number in range(count):
+        top, left = _TILE * (number // _GRID), _TILE * (number % _GRID)
+        crowd[top : top + _TILE, left : left + _TILE] = face
     return crowd

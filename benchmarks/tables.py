@@ -210,13 +210,23 @@ def _coverage(coverage: Coverage | None) -> str:
 def _profile(row: Row, layout: Layout) -> str:
     total = sum(one.mean_ms * one.calls for one in row.profile)
     lines = [
-        [o.operator, o.name[:60], ms(o.mean_ms), f"{100 * o.mean_ms * o.calls / total:.1f} %"]
+        [o.operator, _end(o.name), ms(o.mean_ms), f"{100 * o.mean_ms * o.calls / total:.1f} %"]
         for o in row.profile[:_PROFILE_LINES]
     ]
-    head = ["operator", "name", "mean, ms", "share"]
-    rest = len(row.profile) - len(lines)
-    more = f"\n{rest} more operators.\n" if rest > 0 else ""
-    return f"Slowest operators of {_title(row)}\n\n{layout(head, lines)}{more}".rstrip("\n")
+    rest = sum(one.mean_ms * one.calls for one in row.profile[_PROFILE_LINES:])
+    if rest:
+        number = f"{len(row.profile) - len(lines)} others"
+        lines.append([number, "", ms(rest), f"{100 * rest / total:.1f} %"])
+    lines.append(["sum", "", ms(total), ""])
+    head = ["operator", "output", "ms", "share"]
+    table = layout(head, lines).rstrip("\n")
+    return f"Slowest operators of {_title(row)}, each alone:\n\n{table}"
+
+
+def _end(name: str, length: int = 60) -> str:
+    """Names of tensors tell most at their end; fused operators have several names in one."""
+    name = name.split(";")[0]
+    return name if len(name) <= length else f"...{name[-length:]}"
 
 
 def _title(row: Row) -> str:

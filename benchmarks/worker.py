@@ -27,10 +27,13 @@ from benchmarks.case import LITERT, ONE_CORE, Case
 from benchmarks.host import allowed_cores
 from benchmarks.litert import coverage, make_control
 from benchmarks.parity import difference
+from benchmarks.profiling import profile
 from benchmarks.runners import RunnerError, import_runtime, make_runner, model_input
 from benchmarks.subject import LoadedSubject
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
 
+# The first line of an answer: what comes after it is the fault of a case.
+READY = "ready"
 # Slow cases: enough calls for a median, and no more.
 _LEAST_CALLS = 5
 _LONG_ENOUGH_S = 1.0
@@ -59,9 +62,10 @@ def main() -> None:
         "prepare": _Preparing,
         "time": _Timing,
         "memory": _Memory,
-        "cover": _Covering,
+        "models": _Models,
     }
     worker = work[request["kind"]](request)
+    answers.write(json.dumps(READY) + "\n")
     for values in request["cases"]:
         try:
             answer = worker.run(Case.from_dict(values))
@@ -153,8 +157,9 @@ class _Timing(_Work):
                 ]
                 samples = []
                 if all(one.passed for one in parity):
-                    time_calls(runner.call, self._request["warm_up"])
-                    samples = time_calls(runner.call, self._request["calls"])
+                    call = _slowed(runner.call, self._request["slow_down"])
+                    time_calls(call, self._request["warm_up"])
+                    samples = time_calls(call, self._request["calls"])
             finally:
                 runner.close()
         control += time_calls(self._control.invoke, _CONTROL_CALLS)
@@ -189,11 +194,15 @@ class _Memory(_Work):
         return answer
 
 
-class _Covering(_Work):
-    """Counts what XNNPACK takes."""
+class _Models(_Work):
+    """Looks into models: what XNNPACK takes of them, and what each operator takes."""
 
     def run(self, case: Case) -> dict[str, Any]:
-        return dataclasses.asdict(coverage(self._subject(case).models[case.stage]))
+        model = self._subject(case).models[case.stage]
+        answer: dict[str, Any] = {"coverage": dataclasses.asdict(coverage(model))}
+        if self._request["profile"] and case.settings.threads == 1:
+            answer["profile"] = [dataclasses.asdict(one) for one in profile(model)]
+        return answer
 
 
 def time_calls(call: Callable[[], Any], count: int) -> list[float]:
@@ -224,6 +233,23 @@ def time_calls(call: Callable[[], Any], count: int) -> list[float]:
         if collecting:
             gc.enable()
     return [_milliseconds(value) for value in times]
+
+
+def _slowed(call: Callable[[], Any], factor: float) -> Callable[[], Any]:
+    """Makes a call take longer, to show that a comparison notices."""
+    if factor == 1.0:
+        return call
+    clock = time.perf_counter_ns
+
+    def slowed() -> Any:
+        begin = clock()
+        result = call()
+        end = begin + factor * (clock() - begin)
+        while clock() < end:
+            pass
+        return result
+
+    return slowed
 
 
 def _milliseconds(nanoseconds: int) -> float:

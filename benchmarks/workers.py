@@ -21,7 +21,7 @@ def ask(kind: str, cases: Sequence[Case], **request: Any) -> list[dict[str, Any]
     """Has a fresh process do cases, and another one the rest if it dies.
 
     Args:
-      kind: 'prepare', 'time', 'memory' or 'cover'; see `benchmarks.worker`.
+      kind: 'prepare', 'time', 'memory' or 'models'; see `benchmarks.worker`.
       cases: the cases, in the order in which to do them.
       **request: what the kind of work needs besides.
 
@@ -56,19 +56,23 @@ def _ask_one(request: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
         except subprocess.TimeoutExpired:
             process.kill()
             output, _ = process.communicate()
-            return _answers(output), f"it takes more than {limit:g} s"
+            return _answers(output, "it does not begin"), f"it takes more than {limit:g} s"
         except BaseException:
             process.kill()
             raise
         complaints.seek(0)
         said = complaints.read().decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(said) if line.strip()), "")
-    return _answers(output), _death(process.returncode, last)
+    death = _death(process.returncode, last)
+    return _answers(output, death), death
 
 
-def _answers(output: str) -> list[dict[str, Any]]:
+def _answers(output: str, death: str) -> list[dict[str, Any]]:
     # The last line of a process that died may be half of one.
-    return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith("\n")]
+    lines = [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith("\n")]
+    if not lines:
+        raise OSError(f"cannot measure in another process: {death}")
+    return lines[1:]
 
 
 def _death(status: int, last: str) -> str:

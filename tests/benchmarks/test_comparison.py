@@ -1,0 +1,79 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from reports import drifting_rounds, report, row, subject
+
+from benchmarks.comparison import FAILED, SAME, SLOWER, compare, is_worse, to_text
+from benchmarks.report import Report
+
+
+def run(random, slow_down=1.0, machine=1.0) -> Report:
+    """Three cases on a shared machine."""
+    drift = machine * np.exp(random.normal(0.0, 0.03, 10))
+    return report(
+        *(
+            row(drifting_rounds(random, slow_down * p50, machine=drift), stage)
+            for stage, p50 in (("end_to_end", 40.0), ("stylizer", 30.0), ("detector", 1.0))
+        )
+    )
+
+
+def test_two_runs_of_the_same_are_the_same():
+    random = np.random.default_rng(0)
+    silent = sum(not is_worse(compare(run(random), run(random))) for _ in range(40))
+    assert silent >= 38
+
+
+def test_a_slow_down_by_ten_percent_is_found():
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        changes = compare(run(random), run(random, slow_down=1.1))
+        assert [change.verdict for change in changes] == [SLOWER] * 3
+        assert all(1.05 < change.ratio < 1.15 for change in changes)
+        assert is_worse(changes)
+
+
+def test_a_machine_that_is_slower_as_a_whole_changes_nothing():
+    random = np.random.default_rng(2)
+    changes = compare(run(random), run(random, machine=1.5))
+    assert [change.verdict for change in changes] == [SAME] * 3
+    assert changes[0].after_ms > 1.3 * changes[0].before_ms
+
+
+def test_without_drift_controls_milliseconds_count():
+    random = np.random.default_rng(3)
+    first, second = run(random), run(random, machine=1.5)
+    rounds = tuple(dataclasses.replace(o, control_ms=()) for o in second.rows[0].rounds)
+    second = report(dataclasses.replace(second.rows[0], rounds=rounds))
+    change = compare(first, second)[0]
+    assert (change.verdict, change.relative) == (SLOWER, False)
+
+
+def test_changes_below_the_tolerance_are_nobodys_concern():
+    random = np.random.default_rng(4)
+    first, second = run(random), run(random, slow_down=1.1)
+    assert not is_worse(compare(first, second, tolerance=0.3))
+    with pytest.raises(ValueError, match="tolerance must not be negative"):
+        compare(first, second, tolerance=-0.1)
+
+
+def test_failing_where_it_worked_is_worse():
+    first = run(np.random.default_rng(5))
+    broken = dataclasses.replace(first.rows[0], rounds=(), error="it crashes")
+    second = dataclasses.replace(first, rows=(broken, first.rows[1]))
+    changes = compare(first, second)
+    assert {change.verdict for change in changes} == {FAILED, SAME, "gone"}
+    assert is_worse(changes)
+    assert not is_worse(compare(second, first))
+    assert to_text(changes).splitlines()[0].startswith("fails now")
+
+
+def test_two_bundles_are_compared_whatever_their_names():
+    first = run(np.random.default_rng(6))
+    rows = tuple(dataclasses.replace(r, subject="other") for r in first.rows)
+    second = dataclasses.replace(first, rows=rows, subjects=(subject("other"),))
+    assert [change.verdict for change in compare(first, second)] == [SAME] * 3
+    many = dataclasses.replace(second, subjects=(subject("other"), subject("third")))
+    with pytest.raises(ValueError, match="no case in common"):
+        compare(first, many)
