@@ -36,6 +36,17 @@ def check_precision(precision: str, strength: float = 1.0) -> None:
         raise ValueError(f"strength is {strength!r}; it must be a number in [0, 1]")
 
 
+def inference_synthesis(networks: Networks) -> Synthesis:
+    """A copy of the synthesis network that makes the finest image alone."""
+    config = networks.config
+    synthesis = Synthesis(config.image_size, "last", config.width, name="synthesis")
+    synthesis.build()
+    source = named_weights(networks.synthesis)
+    for name, variable in named_weights(synthesis).items():
+        variable.assign(source[name])
+    return synthesis
+
+
 class Stylizer(keras.Model):
     """The inference graph: a photo crop in, its stylized picture out.
 
@@ -53,12 +64,7 @@ class Stylizer(keras.Model):
         self.side = int(networks.encoder.input_shape[1])
         self._encoder = networks.encoder
         self._w_avg = tf.constant(networks.w_avg)
-        config = networks.config
-        self._synthesis = Synthesis(config.image_size, "last", config.width, name="synthesis")
-        self._synthesis.build()
-        source = named_weights(networks.synthesis)
-        for name, variable in named_weights(self._synthesis).items():
-            variable.assign(source[name])
+        self._synthesis = inference_synthesis(networks)
 
     def call(self, photo: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Stylizes one crop.
@@ -127,12 +133,12 @@ def convert(
     if precision == "int8":
         converter.representative_dataset = calibration
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    with _quiet_converter():
+    with quiet_keras():
         return converter.convert()
 
 
 @contextlib.contextmanager
-def _quiet_converter():
+def quiet_keras():
     """Holds back the converter's notices; its errors are exceptions and come through."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     levels = [logger.level for logger in loggers]
