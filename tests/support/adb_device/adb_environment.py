@@ -122,11 +122,13 @@ class AdbEnvironment:
         return self.run("shell", command, serial=serial, timeout=timeout)
 
     def connect(self, address: str) -> None:
-        """Connects a device, and waits until adb lists it as ready.
+        """Connects a device, anew if need be, and waits until adb lists it as ready.
 
         Raises:
           RuntimeError: it did not connect.
         """
+        # A server that lost a device tries again every ten seconds, and is not to be hurried.
+        self.run("disconnect", address)
         answer = self.run("connect", address).stdout.decode()
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
