@@ -118,8 +118,9 @@ class _Preparing(_Work):
         name = Path(self._request["folder"]) / f"{self._number}"
         answer = {"input": case.input}
         if case.runtime == LITERT:
-            # Finding the face takes MediaPipe, for which the case itself has no use.
-            import_runtime(case.plain())
+            if subject.bundle is not None:
+                # Finding the face takes MediaPipe, for which the case itself has no use.
+                import_runtime(case.plain())
             values = model_input(case, subject, values)
             answer["input"] = f"{name}-input.npy"
             np.save(answer["input"], values)

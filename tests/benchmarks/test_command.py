@@ -1,0 +1,100 @@
+import argparse
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from reports import drifting_rounds, report, row
+
+from benchmarks.command import add_benchmark
+from benchmarks.litert import convolutions
+from benchmarks.report import Report
+from task_bundle.command import run
+
+
+@pytest.fixture
+def main():
+    parser = argparse.ArgumentParser(prog="program")
+    add_benchmark(parser.add_subparsers())
+
+    def call(*words: object) -> int:
+        return run(parser, ["benchmark", *map(str, words)], (ValueError, ImportError))
+
+    return call
+
+
+@pytest.fixture
+def result(tmp_path):
+    path = tmp_path / "result.json"
+    report(row(drifting_rounds(np.random.default_rng(0)), photo=(512, 600))).save(path)
+    return path
+
+
+def test_a_result_is_shown_and_written_in_every_form(main, result, tmp_path, capsys):
+    assert main("render", result) == 0
+    assert "end to end" in capsys.readouterr().out
+    files = [tmp_path / "x.md", tmp_path / "x.csv"]
+    stem = tmp_path / "plot"
+    words = ["render", result, "--markdown", files[0], "--csv", files[1], "--plots", stem]
+    assert main(*words) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{stem}-stages.png", f"{stem}-rounds.png"]
+    assert all(path.stat().st_size for path in files)
+    assert main(*words) == 1
+    assert "pass --overwrite" in capsys.readouterr().err
+    assert main(*words, "--overwrite") == 0
+
+
+def test_the_exit_status_says_whether_it_became_slower(main, result, tmp_path, capsys):
+    slow = tmp_path / "slow.json"
+    report(row(drifting_rounds(np.random.default_rng(1), p50=60.0), photo=(512, 600))).save(slow)
+    assert main("compare", result, result) == 0
+    assert main("compare", result, slow) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("slower")
+    assert main("compare", slow, result) == 0
+    assert main("compare", result, slow, "--tolerance", "0.9") == 0
+
+
+def test_a_model_is_measured_from_the_command_line(main, tmp_path, capsys):
+    model, output = tmp_path / "small.tflite", tmp_path / "result.json"
+    model.write_bytes(convolutions(32, 3, 1))
+    words = ["run", model, "-o", output, "--rounds", 1, "--calls", 2, "--no-memory"]
+    assert main(*words) == 0
+    assert "right (" in capsys.readouterr().out
+    measured = Report.load(output)
+    assert (measured.options["rounds"], measured.options["photo"]) == (1, "grace_hopper.jpg")
+    assert main(*words) == 1
+    assert "already exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["compare", "a.json", "b.json"], "a.json"),
+        (["render", "a.json"], "a.json"),
+        (["run", "-o", "x.json"], "nothing to measure"),
+        (["run", "a.task", "-o", "x.json"], "a.task"),
+        (["run", "a.task", "-o", "x.json", "--rounds", "0"], "rounds must be at least 1"),
+    ],
+)
+def test_mistakes_are_one_line(main, words, complaint, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(*words) == 1
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+def test_adding_the_command_imports_nothing_heavy():
+    heavy = ("tensorflow", "mediapipe", "pydantic", "scipy", "matplotlib", "numpy")
+    code = f"import sys, benchmarks.command; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_missing_extra_is_named(main, result, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "benchmarks.report", None)
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    monkeypatch.delitem(sys.modules, "benchmarks.report")
+    monkeypatch.delitem(sys.modules, "benchmarks.tables", raising=False)
+    assert main("render", result) == 1
+    assert "mm-face-stylizer[benchmark]" in capsys.readouterr().err
