@@ -129,10 +129,7 @@ class Connection(threading.Thread):
             pass
         finally:
             self._online = False
-            with self._streams_lock:
-                streams, self._streams = list(self._streams.values()), {}
-            for stream in streams:
-                stream.on_close()
+            self._end_streams()
             self._peer.close()
             for service in self._services:
                 service.join()
@@ -156,6 +153,12 @@ class Connection(threading.Thread):
                 self._peer.sendall(message.pack())
         except OSError:
             self.close()
+
+    def _end_streams(self) -> None:
+        with self._streams_lock:
+            streams, self._streams = list(self._streams.values()), {}
+        for stream in streams:
+            stream.on_close()
 
     def forget(self, local: int) -> None:
         """Drops a closed stream."""
@@ -186,7 +189,8 @@ class Connection(threading.Thread):
                 stream.on_close()
 
     def greet(self) -> None:
-        """Answers the handshake: from here on the device is online."""
+        """Answers the handshake: from here on the device is online, and no old stream open."""
+        self._end_streams()
         self._online = True
         banner = f"device::{self._device.banner}".encode()
         self.send(wire.Message(wire.CNXN, wire.VERSION, wire.MAX_PAYLOAD, banner))
