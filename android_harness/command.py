@@ -103,6 +103,13 @@ def add_android_benchmark(commands: Any) -> None:
     how.add_argument(
         "--min-seconds", type=_seconds, default=protocol.min_seconds, help="of a round (1)"
     )
+    how.add_argument(
+        "--warm-up-seconds",
+        type=_seconds,
+        default=protocol.warm_up_seconds,
+        metavar="S",
+        help="of calls that do not count, before each round (0.5)",
+    )
     how.add_argument("--no-profile", action="store_true", help="leave out times by operator")
     how.add_argument("--no-memory", action="store_true", help="leave out the peak of memory")
     how.add_argument(
@@ -223,6 +230,7 @@ def _request(arguments: argparse.Namespace) -> Any:
             rounds=arguments.rounds,
             runs=arguments.runs,
             min_seconds=arguments.min_seconds,
+            warm_up_seconds=arguments.warm_up_seconds,
             profile=not arguments.no_profile,
             memory=not arguments.no_memory,
             max_thermal_status=arguments.max_thermal_status,
@@ -244,7 +252,15 @@ def _portrait() -> Path:
 
 def _options(arguments: argparse.Namespace, adb_version: str) -> dict[str, Any]:
     """What was asked for; no paths and no serial numbers, which say nothing about a result."""
-    names = ("rounds", "runs", "min_seconds", "max_battery_celsius", "max_thermal_status", "cases")
+    names = (
+        "rounds",
+        "runs",
+        "min_seconds",
+        "warm_up_seconds",
+        "max_battery_celsius",
+        "max_thermal_status",
+        "cases",
+    )
     return {name: getattr(arguments, name) for name in names} | {"adb": adb_version}
 
 

@@ -2,9 +2,17 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from adb_device import MISSING, AdbDevice, AdbEnvironment, find_adb
+from adb_device.binaries import write_benchmark_model
+from android_client import FAST, environment
+from conv_model import make_stylizer
+
+from mm_face_stylizer.cli import main
+
+Command = Callable[..., int]
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +43,35 @@ def make_phone(adb: AdbEnvironment) -> Iterator[Callable[..., AdbDevice]]:
 def phone(make_phone: Callable[..., AdbDevice]) -> AdbDevice:
     """One connected phone."""
     return make_phone()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "identity.tflite"
+    path.write_bytes(make_stylizer(32))
+    return path
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Path:
+    return write_benchmark_model(tmp_path / "benchmark_model")
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "result.json"
+
+
+@pytest.fixture
+def arguments(model: Path, tool: Path, output: Path) -> list[str]:
+    return [str(model), "--benchmark-model", str(tool), "-o", str(output), *FAST]
+
+
+@pytest.fixture
+def command(adb: AdbEnvironment, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    environment(adb.variables, monkeypatch.setenv)
+
+    def run(*more: str) -> int:
+        return main(["android-benchmark", *arguments, *more])
+
+    return run

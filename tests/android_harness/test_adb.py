@@ -1,0 +1,238 @@
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from adb_device import AdbDevice, AdbEnvironment
+from android_client import environment
+
+from android_harness.adb import Adb, ListedDevice
+from android_harness.errors import (
+    AdbError,
+    AdbTimeoutError,
+    DeviceLostError,
+    InterruptedRunError,
+    ToolError,
+)
+
+MakePhone = Callable[..., AdbDevice]
+
+
+@pytest.fixture
+def client(adb: AdbEnvironment, monkeypatch: pytest.MonkeyPatch) -> Adb:
+    environment(adb.variables, monkeypatch.setenv)
+    return Adb()
+
+
+@pytest.fixture
+def empty_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ADB", "ANDROID_HOME", "ANDROID_SDK_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+
+def test_without_adb_the_message_says_how_to_install_it(empty_path: None) -> None:
+    with pytest.raises(AdbError, match="apt install adb"):
+        Adb()
+    with pytest.raises(AdbError, match="--adb: /no/adb is no program"):
+        Adb("/no/adb")
+
+
+def test_places_are_searched_in_order(
+    empty_path: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    programs = []
+    for place in ("sdk/platform-tools/adb", "bin/adb", "mine"):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+        programs.append(str(path))
+    monkeypatch.setenv("ANDROID_HOME", str(tmp_path / "sdk"))
+    assert Adb().path == programs[0]
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert Adb().path == programs[1]
+    monkeypatch.setenv("ADB", programs[2])
+    assert Adb().path == programs[2]
+    assert Adb(programs[1]).path == programs[1]
+
+
+def test_another_program_is_not_taken_for_adb(tmp_path: Path) -> None:
+    path = tmp_path / "adb"
+    path.write_text("#!/bin/sh\necho hello\n")
+    path.chmod(0o755)
+    with pytest.raises(AdbError, match="is not Google's adb: it says 'hello"):
+        Adb(path).start()
+
+
+def test_the_port_is_adb_s_own_variable_or_an_option(
+    client: Adb, adb: AdbEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.port == int(adb.variables["ANDROID_ADB_SERVER_PORT"])
+    assert Adb(port=6000).port == 6000
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "many")
+    with pytest.raises(AdbError, match="ANDROID_ADB_SERVER_PORT is 'many'"):
+        Adb()
+
+
+def serve_once(answer: bytes) -> int:
+    """A server that gives one answer, and its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as connection:
+            connection.recv(64)
+            connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+def test_a_server_of_another_version_is_not_killed(client: Adb) -> None:
+    other = Adb(port=serve_once(b"OKAY00040028"))
+    with pytest.raises(AdbError, match="has version 40, .* has 41 and would kill it"):
+        other.start()
+
+
+def test_what_is_no_adb_server_is_told(client: Adb) -> None:
+    with pytest.raises(AdbError, match="is no adb server"):
+        Adb(port=serve_once(b"HTTP/1.1 400 Bad Request\r\n")).start()
+
+
+def test_a_running_server_is_used(client: Adb, phone: AdbDevice) -> None:
+    assert client.start().startswith("1.0.")
+    assert [d.serial for d in client.devices() if not d.advice] == [phone.address]
+
+
+def test_devices_that_cannot_be_used_say_what_to_do(
+    client: Adb, make_phone: MakePhone, adb: AdbEnvironment
+) -> None:
+    offline, stranger = make_phone(), make_phone(authorize=False, connect=False)
+    adb.run("connect", stranger.address)
+    offline.faults.offline()
+    by_serial = {d.serial: d for d in client.devices()}
+    assert "switch USB debugging off and on" in by_serial[offline.address].advice
+    assert "Allow USB debugging?" in by_serial[stranger.address].advice
+
+
+def test_lists_are_read_as_adb_writes_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "adb"
+    path.write_text(
+        "#!/bin/sh\ncat <<'END'\n"
+        "* daemon not running; starting now at tcp:5037\n"
+        "* daemon started successfully\n"
+        "List of devices attached\n"
+        "R58M   device usb:1-2 product:beyond1 model:SM_G973F device:beyond1 transport_id:1\n"
+        "192.168.1.5:5555\toffline transport_id:2\n"
+        "????????????   no permissions (user in plugdev group; are your udev rules wrong?); see\n"
+        "adb-X._adb-tls-connect._tcp   unauthorized transport_id:4\n\nEND\n"
+    )
+    path.chmod(0o755)
+    devices = Adb(path).devices()
+    assert [(d.serial, d.state) for d in devices] == [
+        ("R58M", "device"),
+        ("192.168.1.5:5555", "offline"),
+        ("????????????", "no permissions"),
+        ("adb-X._adb-tls-connect._tcp", "unauthorized"),
+    ]
+    assert "udev rules" in devices[2].advice
+    assert not ListedDevice("x", "device", "").advice
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "a b",
+        "$(reboot)",
+        "`reboot`",
+        "a;reboot",
+        "it's",
+        '"',
+        "*",
+        "a\nb",
+        "-n",
+        "\\",
+        "ä€",
+        "&",
+        "",
+    ],
+)
+def test_no_word_is_obeyed_by_the_phone_s_shell(client: Adb, phone: AdbDevice, word: str) -> None:
+    answer = client.shell(phone.address, ["printf", "[%s]", word])
+    assert (answer.status, answer.stdout) == (0, f"[{word}]")
+    assert ["reboot"] not in phone.commands
+
+
+def test_statuses_and_outputs_arrive(client: Adb, phone: AdbDevice) -> None:
+    answer = client.shell(phone.address, ["ls", "/data/local/tmp/none"])
+    assert answer.status != 0 and "No such file" in answer.stderr and answer.stdout == ""
+    assert client.shell(phone.address, ["sh", "-c", "exit 7"]).status == 7
+    assert client.shell(phone.address, ["sh", "-c", "kill -SEGV $$"]).status == 139
+    assert client.shell(phone.address, ["no-such-program"]).status == 127
+
+
+def test_output_that_is_not_utf8_is_read(client: Adb, phone: AdbDevice) -> None:
+    answer = client.shell(phone.address, ["printf", r"a\377\000b\r\n"])
+    assert answer.stdout == "a\ufffd\0b\n"
+
+
+def test_files_go_there_and_back(client: Adb, phone: AdbDevice, tmp_path: Path) -> None:
+    local = tmp_path / "-it's a; file"
+    local.write_bytes(os.urandom(100_000))
+    remote = "/data/local/tmp/a b"
+    client.push(phone.address, local, remote)
+    assert phone.disk.host_path(remote).read_bytes() == local.read_bytes()
+    back = tmp_path / "back"
+    client.pull(phone.address, remote, back, 100_000)
+    assert back.read_bytes() == local.read_bytes()
+
+
+def test_a_full_disk_is_told(client: Adb, phone: AdbDevice, tmp_path: Path) -> None:
+    local = tmp_path / "x"
+    local.write_bytes(bytes(300_000))
+    phone.faults.disk_full(after_bytes=100_000)
+    with pytest.raises(ToolError, match="no space is left on the phone"):
+        client.push(phone.address, local, "/data/local/tmp/x")
+
+
+def test_phones_that_are_gone_are_told_from_other_failures(client: Adb, phone: AdbDevice) -> None:
+    with pytest.raises(DeviceLostError, match="no-such-phone is gone"):
+        client.shell("no-such-phone", ["true"])
+    phone.faults.pull_cable()
+    with pytest.raises(DeviceLostError):
+        client.shell(phone.address, ["true"])
+
+
+def test_a_command_cut_off_is_no_answer(client: Adb, phone: AdbDevice) -> None:
+    timer = threading.Timer(0.5, phone.unplug)
+    timer.start()
+    with pytest.raises(DeviceLostError, match="broke while 'sh -c 'echo half; sleep 30''"):
+        client.shell(phone.address, ["sh", "-c", "echo half; sleep 30"])
+    timer.join()
+
+
+def test_every_call_has_a_time_limit(client: Adb, phone: AdbDevice) -> None:
+    with pytest.raises(AdbTimeoutError, match="no answer in 0 s to 'shell sleep 30'"):
+        client.shell(phone.address, ["sleep", "30"], timeout=0.3)
+
+
+def test_after_a_stop_only_cleaning_up_goes_on(client: Adb, phone: AdbDevice) -> None:
+    timer = threading.Timer(0.5, client.stop)
+    timer.start()
+    with pytest.raises(InterruptedRunError):
+        client.shell(phone.address, ["sleep", "30"])
+    with pytest.raises(InterruptedRunError):
+        client.shell(phone.address, ["true"])
+    assert client.shell(phone.address, ["true"], cleanup=True).status == 0
+
+
+def test_a_dry_run_shows_what_it_would_change(client: Adb, phone: AdbDevice) -> None:
+    shown: list[str] = []
+    dry = Adb(show=shown.append)
+    dry.push(phone.address, Path(__file__), "/data/local/tmp/x")
+    dry.shell(phone.address, ["rm", "-rf", "/data/local/tmp/x y"], changes=True)
+    assert dry.shell(phone.address, ["echo", "read"]).stdout == "read\n"
+    assert len(shown) == 2 and shown[1].endswith("""shell 'rm -rf '"'"'/data/local/tmp/x y'"'"''""")
+    assert not list(phone.disk.host_path("/data/local/tmp").iterdir())

@@ -1,0 +1,259 @@
+"""The command from end to end: the real adb client, simulated phones, and every fault they have."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from adb_device import AdbDevice, Instrumentation, Phone, make_apk
+from android_client import (
+    FAST,
+    ours_on,
+    rows_of,
+    runs_on,
+    state_of,
+)
+from conv_model import make_stylizer
+
+from android_harness.app import App
+from android_harness.protocol import CASE_NAMES
+from benchmarks.report import Report
+from mm_face_stylizer.cli import main
+from task_bundle import FaceModels, TaskBundle
+
+MakePhone = Callable[..., AdbDevice]
+Command = Callable[..., int]
+
+
+# What goes well.
+
+
+def test_all_cases_of_a_phone_are_measured(
+    command: Command, phone: AdbDevice, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command() == 0
+    report = Report.load(output)
+    assert len(report.rows) == len(CASE_NAMES) and not any(row.error for row in report.rows)
+    for row in report.rows:
+        (one,) = row.rounds
+        assert one.aggregate and one.aggregate.count == 3
+        assert one.before and one.before.thermal_status == 0 and one.after and one.after.celsius
+        assert row.parity[0].passed
+        assert (row.coverage is None) == (row.settings.delegate == "none")
+    (device,) = report.devices
+    assert (device.name, device.processor, device.cores) == ("Google Pixel 6", "GS101", 8)
+    assert device.serial_sha256 and phone.address not in output.read_text()
+    assert device.after is not None
+    masks = [words[1] for words in phone.commands if words[0] == "taskset"]
+    assert masks == ["f0", "f0"]
+    assert ours_on(phone) == [] and not state_of(output).exists()
+    raw = sorted(path.name for path in output.with_suffix(".raw").glob("*/*"))
+    assert "identity_stylizer_gpu.round-1.pb" in raw
+    assert "Google Pixel 6" in capsys.readouterr().out
+
+
+def test_rounds_go_round_and_extras_come_last(
+    command: Command, arguments: list[str], phone: AdbDevice, output: Path
+) -> None:
+    arguments[arguments.index("--no-memory") :] = []
+    assert command("--rounds", "2", "--cases", "cpu-1", "builtin-1") == 0
+    for row in rows_of(output):
+        assert len(row.rounds) == 2 and row.profile and row.memory
+        assert row.memory.baseline_bytes < row.memory.steady_bytes <= row.memory.peak_bytes
+    runs = [" ".join(words) for words in phone.commands if words[0] == "benchmark_model"]
+    assert ["use_xnnpack=true" in words for words in runs[:4]] == [True, False, True, False]
+    # What disturbs the times is asked for in runs whose times do not count.
+    assert ["=true" in words.replace("use_xnnpack=true", "") for words in runs] == [
+        *[False] * 4,
+        *[True] * 4,
+    ]
+
+
+def test_a_bundle_s_models_are_measured_one_by_one(
+    command: Command,
+    arguments: list[str],
+    phone: AdbDevice,
+    output: Path,
+    face_models: FaceModels,
+) -> None:
+    bundle = output.with_name("tiny.task")
+    TaskBundle.build(make_stylizer(32), face_models).save(bundle)
+    arguments[0] = str(bundle)
+    assert command("--cases", "cpu-1") == 0
+    rows = {row.stage: row for row in rows_of(output)}
+    assert list(rows) == ["detector", "landmarks", "stylizer"]
+    assert rows["landmarks"].parity[0].unit == "pixels"
+
+
+def test_several_phones_are_measured_at_once(
+    command: Command, make_phone: MakePhone, output: Path
+) -> None:
+    phones = [make_phone(), make_phone(), make_phone(phone=Phone(model="Pixel 7", soc="GS201"))]
+    assert command("--all", "--cases", "cpu-1") == 0
+    report = Report.load(output)
+    assert len({device.name for device in report.devices}) == 3
+    assert sum(device.name.startswith("Google Pixel 6 (") for device in report.devices) == 2
+    assert all(runs_on(phone) == 1 and ours_on(phone) == [] for phone in phones)
+
+
+def test_one_of_several_phones_is_chosen(
+    command: Command, make_phone: MakePhone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = make_phone(), make_phone()
+    assert command("--cases", "cpu-1") == 1
+    assert "choose with --serial, or take --all" in capsys.readouterr().err
+    assert command("--cases", "cpu-1", "--serial", second.address) == 0
+    assert (runs_on(first), runs_on(second)) == (0, 1)
+    assert command("--serial", "none", "--overwrite") == 1
+    assert "adb lists no such device" in capsys.readouterr().err
+
+
+def test_a_dry_run_changes_nothing(
+    command: Command, phone: AdbDevice, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--dry-run", "--cases", "big-4", "gpu") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(" push " in line and line.endswith("/benchmark_model") for line in lines)
+    assert any("taskset f0 /data/local/tmp/mm-face-stylizer-" in line for line in lines)
+    assert "rm -rf" in lines[-1] and all(f"-s {phone.address}" in line for line in lines)
+    assert runs_on(phone) == 0 and ours_on(phone) == []
+    assert not output.exists() and not state_of(output).exists()
+
+
+# The app.
+
+
+def install_runner(phone: AdbDevice, run: Callable[[Instrumentation], None]) -> None:
+    phone.packages.runners[f"{App.PACKAGE}/{App.PACKAGE}.BenchmarkInstrumentation"] = run
+
+
+@pytest.fixture
+def app(
+    command: Command, model: Path, face_models: FaceModels, grace_hopper_file: Path
+) -> list[str]:
+    """Arguments that measure with the app only."""
+    bundle = model.with_name("tiny.task")
+    TaskBundle.build(make_stylizer(32), face_models).save(bundle)
+    apk = make_apk(model.with_name("x.apk"), App.PACKAGE, f"{App.PACKAGE}.BenchmarkInstrumentation")
+    output = str(model.with_name("result.json"))
+    return [str(bundle), "-o", output, *FAST, "--apk", str(apk), "--cases"]
+
+
+def stand_in(run: Instrumentation) -> None:
+    """Does what the app's README.md says, with the portable runtime."""
+    import base64
+
+    from android_harness.app import thumbnail
+    from task_bundle import FaceStylizer, FaceStylizerOptions, load_image
+
+    # Inside the simulator paths are the host's.
+    files = {name: Path(run.extras[name]) for name in ("bundle", "photo")}
+    # The app is another user of the phone.
+    assert all(path.stat().st_mode & 0o004 for path in files.values())
+    assert files["photo"].parent.stat().st_mode & 0o005 == 0o005
+    with FaceStylizer.create_from_model_path(
+        files["bundle"], FaceStylizerOptions(backend="portable")
+    ) as stylizer:
+        face = stylizer.stylize(load_image(files["photo"]))
+    assert face is not None
+    run.results["result"] = json.dumps(
+        {
+            "version": 1,
+            "library": "0.10.26",
+            "creation_ms": 80.0,
+            "first_call_ms": 30.0,
+            "samples_ms": [20.0 + 0.1 * i for i in range(int(run.extras["runs"]))],
+            "thumbnail": base64.b64encode(thumbnail(face.image).tobytes()).decode(),
+        }
+    )
+
+
+def test_the_app_is_installed_run_and_removed(
+    app: list[str], phone: AdbDevice, output: Path
+) -> None:
+    delegates = []
+
+    def run(instrumentation: Instrumentation) -> None:
+        delegates.append(instrumentation.extras["delegate"])
+        assert App.PACKAGE in phone.packages.installed
+        stand_in(instrumentation)
+
+    install_runner(phone, run)
+    assert main(["android-benchmark", *app]) == 0
+    assert delegates == ["cpu", "gpu"]
+    rows = rows_of(output)
+    assert [(r.stage, r.runtime, r.settings.delegate) for r in rows] == [
+        ("end_to_end", "tasks-vision", "xnnpack"),
+        ("end_to_end", "tasks-vision", "gpu"),
+    ]
+    assert len(rows[0].rounds[0].samples_ms) == 50 and rows[0].parity[0].passed
+    assert not phone.packages.installed and ours_on(phone) == []
+
+
+def test_an_app_that_gives_another_picture_has_no_times(
+    app: list[str], phone: AdbDevice, output: Path
+) -> None:
+    def run(instrumentation: Instrumentation) -> None:
+        stand_in(instrumentation)
+        values = json.loads(instrumentation.results["result"])
+        values["thumbnail"] = "A" * 4096
+        instrumentation.results["result"] = json.dumps(values)
+
+    install_runner(phone, run)
+    assert main(["android-benchmark", *app]) == 1
+    assert all("wrong picture" in row.error and not row.rounds for row in rows_of(output))
+
+
+def test_an_app_that_crashes_is_told_and_removed(
+    app: list[str], phone: AdbDevice, output: Path
+) -> None:
+    def run(_: Instrumentation) -> None:
+        raise RuntimeError("UnsatisfiedLinkError: libmediapipe_tasks_vision_jni.so")
+
+    install_runner(phone, run)
+    assert main(["android-benchmark", *app]) == 1
+    assert all("UnsatisfiedLinkError" in row.error for row in rows_of(output))
+    assert not phone.packages.installed and ours_on(phone) == []
+
+
+def test_an_app_that_the_phone_refuses_is_told(
+    app: list[str], phone: AdbDevice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phone.packages.install_failure = "INSTALL_FAILED_USER_RESTRICTED: Install canceled by user"
+    assert main(["android-benchmark", *app]) == 1
+    assert "INSTALL_FAILED_USER_RESTRICTED" in capsys.readouterr().err
+    assert ours_on(phone) == []
+
+
+# Options.
+
+
+def test_a_state_of_another_run_is_not_mixed_in(
+    command: Command, phone: AdbDevice, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phone.thermal.cooling_per_second = 0.0
+    phone.thermal.set_skin(45.0)
+    assert command("--cases", "cpu-1", "--cool-down", "0") == 1
+    assert command("--cases", "cpu-1", "--runs", "4") == 1
+    assert "other bundles or options; --restart begins anew" in capsys.readouterr().err
+
+
+def test_an_existing_result_is_not_replaced(
+    command: Command, phone: AdbDevice, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output.write_text("{}")
+    assert command("--cases", "cpu-1") == 1
+    assert "pass --overwrite" in capsys.readouterr().err
+    assert command("--cases", "cpu-1", "--overwrite") == 0
+
+
+def test_a_binary_is_asked_for(
+    command: Command, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["android-benchmark", str(model)]) == 1
+    assert "--benchmark-model PATH" in capsys.readouterr().err
+
+
+def test_no_phone_is_told(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command() == 1
+    assert "plug a phone in and switch on USB debugging" in capsys.readouterr().err
