@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmarks.measuring import Options, Target
     from benchmarks.report import Report
+    from benchmarks.subject import LoadedSubject
 
 VARIANTS = ("float32", "float16", "int8", "512")
 
@@ -144,17 +145,19 @@ def _checked(work: Any, arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     from benchmarks.measuring import Target, stage_cases
     from benchmarks.subject import LoadedSubject
-    from task_bundle.images import load_image, save_png
+    from task_bundle.images import load_image
 
     options = _options(arguments)
     subjects = [LoadedSubject.load(path) for path in arguments.subjects]
     siblings: dict[str, str] = {}
+    # Untrained networks are others with each version of TensorFlow.
+    unstored: set[str] = set()
     if arguments.float32 is not None:
         sibling = LoadedSubject.load(arguments.float32)
         siblings = {s.description.name: sibling.description.name for s in subjects}
         subjects.append(sibling)
     if arguments.variants:
-        from benchmarks.variants import export_variants
+        from benchmarks.variants import UNTRAINED, export_variants
 
         _progress(f"exporting {', '.join(arguments.variants)}")
         exported = export_variants(arguments.variants)
@@ -162,6 +165,8 @@ def _run(arguments: argparse.Namespace) -> None:
             name = exported["float32"].description.name
             others = [s for v, s in exported.items() if v in ("float16", "int8")]
             siblings |= {s.description.name: name for s in others}
+        if UNTRAINED in exported:
+            unstored.add(exported[UNTRAINED].description.name)
         subjects += exported.values()
     if not subjects:
         raise ValueError("nothing to measure: name bundles, or --variants of the preset")
@@ -180,18 +185,25 @@ def _run(arguments: argparse.Namespace) -> None:
         )
     report = _measure(targets, [photo], options, arguments)
     if arguments.pictures is not None:
-        from task_bundle import FaceStylizer, FaceStylizerOptions
-
-        for target in targets:
-            path = arguments.pictures / f"{target.subject.description.name}.png"
-            if target.stored is None and target.subject.bundle is not None:
-                with FaceStylizer(
-                    target.subject.bundle, FaceStylizerOptions(backend="portable")
-                ) as stylizer:
-                    face = stylizer.stylize(photo)
-                if face is not None:
-                    save_png(path, face.numpy_view())
+        new = [target.subject for target in targets if target.stored is None]
+        new = [subject for subject in new if subject.description.name not in unstored]
+        _store(arguments.pictures, new, photo)
     _show(report)
+
+
+def _store(folder: Path, subjects: Sequence[LoadedSubject], photo: Any) -> None:
+    """Writes the pictures that later runs must resemble."""
+    from task_bundle import FaceStylizer, FaceStylizerOptions
+    from task_bundle.images import save_png
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for subject in subjects:
+        if subject.bundle is None:
+            continue
+        with FaceStylizer(subject.bundle, FaceStylizerOptions(backend="portable")) as stylizer:
+            face = stylizer.stylize(photo)
+        if face is not None:
+            save_png(folder / f"{subject.description.name}.png", face.numpy_view())
 
 
 def _scale(arguments: argparse.Namespace) -> None:

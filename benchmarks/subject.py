@@ -89,6 +89,12 @@ class LoadedSubject:
         )
         return cls(description, content, bundle, models)
 
+    def is_quantized(self, stage: str) -> bool:
+        """Whether the stage's model, the stylizer's if it has several, has integer weights."""
+        name = stage if stage in self.models else "stylizer"
+        weights = next(m.weights for m in self.description.models if m.stage == name)
+        return "int" in weights
+
 
 def describe_model(stage: str, model: bytes) -> report.Model:
     """Describes a flatbuffer for a report.

@@ -153,7 +153,13 @@ class _Timing(_Work):
                 raw = runner.call()
                 called = time.perf_counter_ns()
                 parity = [
-                    difference(runner.result(raw), np.load(path), against, case.stage)
+                    difference(
+                        runner.result(raw),
+                        np.load(path),
+                        against,
+                        case.stage,
+                        subject.is_quantized(case.stage),
+                    )
                     for against, path in self._request["references"].get(str(case), {}).items()
                 ]
                 samples = []

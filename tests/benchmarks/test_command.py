@@ -9,6 +9,7 @@ from reports import drifting_rounds, report, row
 from benchmarks.command import add_benchmark
 from benchmarks.litert import convolutions
 from benchmarks.report import Report
+from task_bundle import TaskBundle, load_image, save_png
 from task_bundle.command import run
 
 
@@ -64,6 +65,22 @@ def test_a_model_is_measured_from_the_command_line(main, tmp_path, capsys):
     assert (measured.options["rounds"], measured.options["photo"]) == (1, "grace_hopper.jpg")
     assert main(*words) == 1
     assert "already exists" in capsys.readouterr().err
+
+
+def test_pictures_are_stored_once_and_compared_from_then_on(main, face_models, tmp_path):
+    bundle, pictures = tmp_path / "tiny.task", tmp_path / "pictures"
+    TaskBundle.build(convolutions(32, 3, 1), face_models).save(bundle)
+    words = ["run", bundle, "--pictures", pictures, "--rounds", 1, "--calls", 1, "--warm-up", 0]
+    words += ["--no-memory", "--no-plain", "--no-profile", "-o"]
+    assert main(*words, tmp_path / "first.json") == 0
+    stored = load_image(pictures / "tiny.png")
+    assert stored.shape == (32, 32, 3)
+    save_png(pictures / "tiny.png", 255 - stored, overwrite=True)
+    assert main(*words, tmp_path / "second.json") == 0
+    for name, failed in (("first", False), ("second", True)):
+        rows = Report.load(tmp_path / f"{name}.json").rows
+        assert {row.error is not None for row in rows if row.stage == "end_to_end"} == {failed}
+        assert not any(row.error for row in rows if row.stage == "stylizer")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,12 @@ def test_rounding_passes_and_other_colours_do_not():
     assert not difference(np.zeros_like(picture()), picture(), FLOAT32, "end_to_end").passed
 
 
+def test_quantized_models_may_round_more():
+    assert not difference(picture(4), picture(), PLAIN_KERNELS, "stylizer").passed
+    assert difference(picture(4), picture(), PLAIN_KERNELS, "stylizer", quantized=True).passed
+    assert not difference(picture(9), picture(), PLAIN_KERNELS, "stylizer", quantized=True).passed
+
+
 def test_differences_do_not_wrap_around():
     found = difference(picture(), picture(3), PLAIN_KERNELS, "stylizer")
     assert (found.mean, found.maximum, found.unit) == (3.0, 3.0, "grey levels")
