@@ -334,7 +334,11 @@ class Adb:
             raise AdbError(f"cannot run {self.path}: {error.strerror}") from error
         with process:
             with self._lock:
-                self._running.add(process)
+                if not cleanup:
+                    self._running.add(process)
+                if self._stopping.is_set() and not cleanup:
+                    # `stop` came between the check above and now.
+                    process.kill()
             try:
                 out, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired as error:

@@ -205,6 +205,8 @@ def _request(arguments: argparse.Namespace) -> Any:
     from benchmarks.subject import LoadedSubject
     from task_bundle.images import load_image
 
+    if not arguments.download and (arguments.sha256 or arguments.download_url):
+        raise AndroidError("--sha256 and --download-url are about --download, which is missing")
     tools = [open_binary(path) for path in arguments.benchmark_model]
     if not tools and not arguments.download and arguments.cases:
         raise AndroidError(

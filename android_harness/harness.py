@@ -32,6 +32,7 @@ from android_harness.state import CaseRecord, PhoneRecord, StateFile
 from benchmarks.report import Device, Report, Row, Settings
 from benchmarks.subject import LoadedSubject
 from task_bundle.stylizer import FaceStylizer, FaceStylizerOptions
+from task_bundle.validation import check_loads
 
 _APP_CASES = (
     Case("app-cpu", Settings(delegate="xnnpack"), ()),
@@ -220,9 +221,8 @@ def _prepare(request: Request) -> tuple[tuple[Payload, ...], App | None]:
     payloads: list[Payload] = []
     if request.cases:
         for subject in request.subjects:
-            if subject.bundle is not None:
-                # The models run here, too, to know what must come out.
-                subject.bundle.validate(subject.description.file)
+            # The models run here, too, to know what must come out.
+            check_loads(subject.models, subject.description.file)
             payloads += payloads_of(subject, request.photo)
     if request.apk is None:
         return tuple(payloads), None
@@ -265,9 +265,11 @@ def _measure(
         versions = {}
         if payloads:
             abi = next(abi for abi in phone.abis if abi in abis)
-            tool = request.tools.get(abi) or download_binary(
-                abi, request.sha256, request.download_url
-            )
+            tool = request.tools.get(abi)
+            if tool is None:
+                if adb.dry_run:
+                    raise AndroidError("a dry run downloads nothing: give --benchmark-model PATH")
+                tool = download_binary(abi, request.sha256, request.download_url)
             freight = dataclasses.replace(freight, tool=tool.path)
             versions = {"benchmark_model sha256": tool.sha256}
         if app is not None:

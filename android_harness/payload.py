@@ -16,7 +16,8 @@ from task_bundle.errors import BundleError
 from task_bundle.metadata import normalization
 
 
-@dataclass(frozen=True)
+# Compared by identity: arrays have no equality of their own.
+@dataclass(frozen=True, eq=False)
 class Payload:
     """A model of a subject.
 

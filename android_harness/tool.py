@@ -55,6 +55,17 @@ _PROFILE_BEGIN = "Operator-wise Profiling Info for Regular Benchmark Runs:"
 _RUN_ORDER = re.compile(r"^=+ Run Order =+$")
 _DISAGREEMENT = 1e-3
 
+# Of tflite.tools.benchmark.LatencyMetrics, with their numbers.
+_LATENCY_FIELDS = {
+    "avg_ms": 1,
+    "min_ms": 2,
+    "max_ms": 3,
+    "stddev_ms": 4,
+    "median_ms": 5,
+    "init_ms": 8,
+    "first_inference_ms": 9,
+}
+
 _NOT_EXECUTED = {126: "cannot be executed", 127: "was not found"}
 _SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
@@ -258,15 +269,17 @@ def _from_file(content: bytes, printed: Aggregate) -> tuple[float, float, Aggreg
             f"benchmark_model's result file ({misc.num_runs} calls, mean {latency.avg_ms:.3f} ms)"
             f" contradicts what it printed ({printed.count} calls, mean {printed.mean:.3f} ms)"
         )
+    # Of float32 more digits than these are noise.
+    number = {name: round(getattr(latency, name), 5) for name in _LATENCY_FIELDS}
     calls = Aggregate(
         count=misc.num_runs,
-        mean=latency.avg_ms,
-        minimum=latency.min_ms,
-        maximum=latency.max_ms,
-        standard_deviation=latency.stddev_ms,
-        p50=latency.median_ms,
+        mean=number["avg_ms"],
+        minimum=number["min_ms"],
+        maximum=number["max_ms"],
+        standard_deviation=number["stddev_ms"],
+        p50=number["median_ms"],
     )
-    return latency.init_ms, latency.first_inference_ms, calls
+    return number["init_ms"], number["first_inference_ms"], calls
 
 
 @functools.cache
@@ -284,15 +297,7 @@ def _result_class() -> Any:
     )
     kinds = descriptor_pb2.FieldDescriptorProto
     fields = {
-        "LatencyMetrics": [
-            ("avg_ms", 1, kinds.TYPE_FLOAT),
-            ("min_ms", 2, kinds.TYPE_FLOAT),
-            ("max_ms", 3, kinds.TYPE_FLOAT),
-            ("stddev_ms", 4, kinds.TYPE_FLOAT),
-            ("median_ms", 5, kinds.TYPE_FLOAT),
-            ("init_ms", 8, kinds.TYPE_FLOAT),
-            ("first_inference_ms", 9, kinds.TYPE_FLOAT),
-        ],
+        "LatencyMetrics": [(n, i, kinds.TYPE_FLOAT) for n, i in _LATENCY_FIELDS.items()],
         "MiscMetrics": [("num_runs", 2, kinds.TYPE_INT32)],
         "BenchmarkResult": [
             ("latency_metrics", 2, f".{package}.LatencyMetrics"),
