@@ -1,10 +1,9 @@
 // The camera's frames.
 
 const REFUSALS = {
-  NotAllowedError:
-    "The camera is blocked. Allow it for this page, by the icon beside the address, then choose Camera again.",
-  NotFoundError: "No camera was found. Connect one, then choose Camera again.",
-  NotReadableError: "Another program is using the camera. Close it, then choose Camera again.",
+  NotAllowedError: "The camera is blocked. Allow it for this page, by the icon beside the address",
+  NotFoundError: "No camera was found. Connect one",
+  NotReadableError: "Another program is using the camera. Close it",
 };
 
 export class Camera {
@@ -32,7 +31,12 @@ export class Camera {
       await camera.#video.play();
       return camera;
     } catch (error) {
-      throw new Error(REFUSALS[error.name] ?? `The camera does not start: ${error.message}`);
+      const refusal = REFUSALS[error.name];
+      throw new Error(
+        refusal
+          ? `${refusal}, then choose Camera again.`
+          : `The camera does not start: ${error.message}`,
+      );
     }
   }
 
@@ -44,7 +48,8 @@ export class Camera {
   /** Waits for a new frame and returns it as a canvas source, with its size. */
   async frame() {
     await new Promise((resolve) => {
-      if ("requestVideoFrameCallback" in this.#video) this.#video.requestVideoFrameCallback(resolve);
+      const video = this.#video;
+      if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(resolve);
       else requestAnimationFrame(resolve);
     });
     return { source: this.#video, width: this.#video.videoWidth, height: this.#video.videoHeight };

@@ -1,21 +1,22 @@
-// Pasting the stylized face back into the photo, as task_bundle.compositing does: the same outline,
-// the same soft edge, at the same place. Canvases do the resampling.
+// Pasting the stylized face back into the photo, with the arithmetic of task_bundle.compositing.
 
 import { cropMatrix } from "./face_crop.js";
+import { Raster } from "./resampling.js";
 
 const FEATHER = 0.07;
 const MESH_POINTS = 468;
 const MAX_MASK_SIDE = 256;
 const FOREHEAD_STRETCH = 1.28;
+const MAX_SOFTENING = 0.7;
 
 /** Cuts the face out of a photo, which is a canvas, black where the photo ends. */
 export function alignedFace(photo, crop, { width, height }) {
   const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillRect(0, 0, width, height);
   // Bilinear, without smoothing where the crop is much smaller than the face, as MediaPipe's.
   context.imageSmoothingQuality = "low";
-  context.setTransform(cropMatrix(crop, canvas));
+  context.setTransform(onCanvas(cropMatrix(crop, canvas)));
   context.drawImage(photo, 0, 0);
   return canvas;
 }
@@ -34,19 +35,48 @@ export function composite(canvas, photo, picture, landmarks, crop) {
   context.drawImage(photo, 0, 0);
   const area = extent(crop, width, height);
   if (!area) return;
-  const layer = new OffscreenCanvas(area.width, area.height);
-  const face = layer.getContext("2d");
-  const place = (source) => {
-    const back = cropMatrix(crop, source).inverse();
-    face.setTransform(new DOMMatrix().translate(-area.x, -area.y).multiply(back));
-    face.drawImage(source, 0, 0);
-  };
-  face.imageSmoothingQuality = "high";
-  place(picture);
-  face.imageSmoothingQuality = "low";
-  face.globalCompositeOperation = "destination-in";
-  place(faceMask(landmarks, crop));
-  context.drawImage(layer, area.x, area.y);
+  const mask = faceMask(landmarks, crop);
+  const { colours, toColours } = colouring(picture, crop);
+  const image = photo.getContext("2d").getImageData(area.x, area.y, area.width, area.height);
+  paste(image.data, area, mask, cropMatrix(crop, mask), colours, toColours);
+  context.putImageData(image, area.x, area.y);
+}
+
+/** Lays the colours over the pixels of an area, each as far as the mask says. */
+function paste(pixels, area, mask, toMask, colours, toColours) {
+  // Plain numbers: matrices are asked for each of theirs, and there may be a million pixels.
+  const { a, b, c, d, e, f } = toMask;
+  const { a: A, b: B, c: C, d: D, e: E, f: F } = toColours;
+  const colour = new Float64Array(3);
+  let at = 0;
+  for (let y = area.y; y < area.y + area.height; y++) {
+    for (let x = area.x; x < area.x + area.width; x++, at += 4) {
+      const alpha = mask.linear(a * x + c * y + e, b * x + d * y + f);
+      if (alpha <= 0) continue;
+      colours.cubic(A * x + C * y + E, B * x + D * y + F, colour);
+      for (let channel = 0; channel < 3; channel++) {
+        const below = pixels[at + channel];
+        pixels[at + channel] = below + alpha * (colour[channel] - below);
+      }
+    }
+  }
+}
+
+/** The face's picture, smoothed as the change of its size needs it, and the matrix to it. */
+function colouring(picture, crop) {
+  const raster = Raster.fromCanvas(picture);
+  const matrix = cropMatrix(crop, raster);
+  const { width, height } = raster;
+  const enlargement = crop.side / Math.min(width, height);
+  if (enlargement > 1) {
+    const sigma = MAX_SOFTENING * Math.min(enlargement - 1, 1);
+    return { colours: raster.blurred(sigma, 2), toColours: matrix };
+  }
+  const size = [width, height].map((side) => Math.max(Math.round(enlargement * side), 1));
+  const [x, y] = [size[0] / width, size[1] / height];
+  // Of a pixel, the middle stays the middle.
+  const shrinking = new DOMMatrix([x, 0, 0, y, (x - 1) / 2, (y - 1) / 2]);
+  return { colours: raster.shrunk(...size), toColours: shrinking.multiply(matrix) };
 }
 
 /** The part of the photo, in pixels, that the crop touches; null if there is none. */
@@ -65,39 +95,46 @@ function extent(crop, width, height) {
 /** The whole numbers that enclose the values, from 0 to a limit. */
 function range(values, limit) {
   const clip = (value) => Math.min(Math.max(value, 0), limit);
-  return [clip(Math.floor(Math.min(...values))), clip(Math.ceil(Math.max(...values)))];
+  return [clip(Math.floor(Math.min(...values))), clip(Math.ceil(Math.max(...values)) + 1)];
 }
 
-/** Draws how much of each pixel of the crop the pasted face covers, as a canvas's alpha. */
+/** Draws how much of each pixel of the crop the pasted face covers, from 0 to 1. */
 function faceMask(landmarks, crop) {
   const side = Math.round(Math.min(Math.max(crop.side, 1), MAX_MASK_SIDE));
   const canvas = new OffscreenCanvas(side, side);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fill(outline(landmarks, cropMatrix(crop, canvas), side));
-  const image = context.getImageData(0, 0, side, side);
-  const mask = Float32Array.from({ length: side * side }, (_, i) => image.data[4 * i + 3] / 255);
+  context.fill(outline(landmarks, crop, side));
+  const drawn = context.getImageData(0, 0, side, side).data;
+  const mask = new Raster(side, side, 1);
   // A Gaussian cut off at two sigma: the edge has an end.
   const sigma = (FEATHER * side) / 4;
   const reach = Math.ceil(2 * sigma);
-  clearBorder(mask, side, reach + 1);
-  blur(mask, side, sigma, reach).forEach((value, i) => {
-    image.data[4 * i + 3] = Math.round(255 * value);
-  });
-  context.putImageData(image, 0, 0);
-  return canvas;
+  const border = reach + 1;
+  for (let y = border; y < side - border; y++) {
+    for (let x = border; x < side - border; x++) {
+      mask.data[y * side + x] = drawn[4 * (y * side + x) + 3] / 255;
+    }
+  }
+  return mask.blurred(sigma, reach);
 }
 
 /** The face mesh's outline, its forehead stretched towards the hair, as a path in the crop. */
-function outline(landmarks, matrix, side) {
+function outline(landmarks, crop, side) {
+  const matrix = cropMatrix(crop, { width: side, height: side });
   const points = landmarks.slice(0, MESH_POINTS).map(([x, y]) => {
-    const point = matrix.transformPoint({ x: x + 0.5, y: y + 0.5 });
-    const above = point.y - 0.5 - side / 2;
-    return [point.x, side / 2 + 0.5 + above * (above < 0 ? FOREHEAD_STRETCH : 1)];
+    const point = matrix.transformPoint({ x, y });
+    const above = point.y - side / 2;
+    return [point.x, side / 2 + above * (above < 0 ? FOREHEAD_STRETCH : 1)];
   });
   const path = new Path2D();
-  for (const [x, y] of convexHull(points)) path.lineTo(x, y);
+  for (const [x, y] of convexHull(points)) path.lineTo(x + 0.5, y + 0.5);
   path.closePath();
   return path;
+}
+
+/** To a canvas a whole coordinate is the upper left corner of a pixel, not its middle. */
+function onCanvas(matrix) {
+  return new DOMMatrix().translate(0.5, 0.5).multiply(matrix).translate(-0.5, -0.5);
 }
 
 /** Andrew's monotone chain. */
@@ -116,34 +153,4 @@ function convexHull(points) {
 
 function turn([x, y], [u, v], [s, t]) {
   return (u - x) * (t - y) - (v - y) * (s - x);
-}
-
-function clearBorder(mask, side, border) {
-  for (let i = 0; i < side; i++) {
-    for (let j = 0; j < border && j < side; j++) {
-      const end = side - 1 - j;
-      mask[j * side + i] = mask[end * side + i] = mask[i * side + j] = mask[i * side + end] = 0;
-    }
-  }
-}
-
-/** Convolves with a Gaussian along rows and then along columns. The mask's border is 0. */
-function blur(mask, side, sigma, reach) {
-  if (reach === 0) return mask;
-  const weight = (offset) => Math.exp(-(offset ** 2) / (2 * sigma ** 2));
-  const weights = Array.from({ length: 2 * reach + 1 }, (_, i) => weight(i - reach));
-  const sum = weights.reduce((total, weight) => total + weight);
-  const along = (source, step, stride) => {
-    const target = new Float32Array(side * side);
-    for (let line = 0; line < side; line++) {
-      for (let i = reach; i < side - reach; i++) {
-        const at = line * stride + i * step;
-        let value = 0;
-        for (let k = -reach; k <= reach; k++) value += weights[k + reach] * source[at + k * step];
-        target[at] = value / sum;
-      }
-    }
-    return target;
-  };
-  return along(along(mask, 1, side), side, 1);
 }

@@ -26,10 +26,10 @@ export function cropOf(landmarks) {
 }
 
 /**
- * Returns the matrix from the photo to a picture of the face, as canvases want it.
+ * Returns the matrix from the photo's pixels to those of a picture of the face.
  *
- * To MediaPipe a whole coordinate is the middle of a pixel, to a canvas its upper left corner. A
- * picture that is not square has the crop in its middle, as large as fits.
+ * A whole coordinate is the middle of a pixel, on both sides. A picture that is not square has the
+ * crop in its middle, as large as fits.
  */
 export function cropMatrix(crop, { width, height }) {
   const scale = Math.min(width, height) / crop.side;
@@ -37,8 +37,7 @@ export function cropMatrix(crop, { width, height }) {
   const b = scale * Math.sin(crop.rotation);
   const right = width / 2 - a * crop.x - b * crop.y;
   const down = height / 2 + b * crop.x - a * crop.y;
-  const matrix = new DOMMatrix([a, -b, b, a, right, down]);
-  return new DOMMatrix().translate(0.5, 0.5).multiply(matrix).translate(-0.5, -0.5);
+  return new DOMMatrix([a, -b, b, a, right, down]);
 }
 
 function middle(one, other) {

@@ -9,6 +9,7 @@ import { Latencies } from "./latencies.js";
 // Textures of more pixels a side are refused by many graphics drivers.
 const MAX_SIDE = 4096;
 const MEASURED_RUNS = 20;
+const FACELESS = "No face in view.";
 const STAGES = ["stylizer", "landmarks", "frame"];
 const SHARES = { median: 0.5, p90: 0.9 };
 
@@ -24,6 +25,8 @@ let camera = null;
 // What is shown: the photo or the camera's frame as a canvas, and its stylized face or null.
 let shown = null;
 let comparing = false;
+// What is to be said when what is going on is done, though it went well.
+let remark = "";
 // Counts what the user asks for, so that what takes long can see that it is out of date.
 let job = 0;
 
@@ -36,34 +39,39 @@ function say(text, kind = "info") {
 
 // --- The stylizer
 
-async function openEngine(delegate) {
-  engine = engine.then((open) => open.close(), () => {}).then(() => Engine.open(delegate));
+/** Opens the bundle; on the CPU if the GPU cannot. */
+function openEngine(delegate) {
+  const closed = engine.then((open) => open.close(), () => {});
+  engine = closed.then(() => Engine.open(delegate)).catch((error) => {
+    if (delegate === "CPU") throw error;
+    giveUpGpu(error);
+    return Engine.open("CPU");
+  });
+  byId(delegate.toLowerCase()).checked = true;
   latencies.clear();
   showLatencies();
-  say("Opening the bundle …", "busy");
-  byId(delegate.toLowerCase()).checked = true;
+  return engine;
+}
+
+function giveUpGpu(error) {
+  remark = `The GPU cannot run this bundle (${error.message}). Back on the CPU.`;
+  byId("cpu").checked = true;
+}
+
+/** Opens the bundle, and does again what was being done. */
+async function chooseDelegate(delegate) {
+  const live = Boolean(camera);
+  stopCamera();
+  const mine = begin("Opening the bundle …");
   try {
-    await engine;
-    say("");
-    return true;
+    await openEngine(delegate);
+    if (mine !== job) return;
+    if (live) startCamera();
+    else if (shown) stylizeShown(mine);
+    else end();
   } catch (error) {
-    if (delegate === "GPU") return backToCpu(error);
-    say(explain(error), "error");
-    return false;
+    if (mine === job) end(explain(error));
   }
-}
-
-async function backToCpu(error) {
-  const recovered = await openEngine("CPU");
-  if (recovered) say(`The GPU cannot run this bundle (${error.message}). Back on the CPU.`, "error");
-  return recovered;
-}
-
-/** Says what went wrong in a run; returns whether it is worth trying again. */
-async function recover(error) {
-  if (error.what === "run" && byId("gpu").checked) return backToCpu(error);
-  say(explain(error), "error");
-  return false;
 }
 
 function explain(error) {
@@ -72,7 +80,10 @@ function explain(error) {
   }
   switch (error.what) {
     case "files":
-      return `The server does not give what the page needs (${error.message}). Is task-bundle serve still running? Start it again, then reload this page.`;
+      return (
+        `The server does not give what the page needs (${error.message}). ` +
+        "Is task-bundle serve still running? Start it again, then reload this page."
+      );
     case "bundle":
       return `MediaPipe cannot open this bundle: ${error.message}`;
     default:
@@ -89,7 +100,7 @@ function toCanvas(source, width, height) {
     Math.max(Math.round(width * scale), 1),
     Math.max(Math.round(height * scale), 1),
   );
-  const context = canvas.getContext("2d", { alpha: false });
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
   context.fillStyle = "white";
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
@@ -99,12 +110,19 @@ function toCanvas(source, width, height) {
 
 /** Stylizes a canvas and takes the times; null without a face. */
 async function stylize(photo, start = performance.now()) {
+  const answer = await (await engine)
+    .stylize(await createImageBitmap(photo))
+    .catch(async (error) => {
+      if (byId("cpu").checked) throw error;
+      // Some models open on the GPU, and then fail.
+      giveUpGpu(error);
+      return (await openEngine("CPU")).stylize(await createImageBitmap(photo));
+    });
   const open = await engine;
-  const answer = await open.stylize(await createImageBitmap(photo));
   const { landmarks, picture } = answer;
   if (!picture) return null;
   const face = new OffscreenCanvas(picture.width, picture.height);
-  face.getContext("2d").putImageData(picture, 0, 0);
+  face.getContext("2d", { willReadFrequently: true }).putImageData(picture, 0, 0);
   const finish = () => {
     const times = {
       stylizer: answer.stylizerTime,
@@ -119,15 +137,31 @@ async function stylize(photo, start = performance.now()) {
   return { face, landmarks, crop: cropOf(landmarks), finish };
 }
 
+/** Begins what takes a while, instead of what was begun before. */
+function begin(text) {
+  // While the bundle is being opened, that is what is waited for.
+  if (byId("message").dataset.kind !== "busy") say(text, "busy");
+  view.setAttribute("aria-busy", "true");
+  return ++job;
+}
+
+function end(text = remark, kind = "error") {
+  view.setAttribute("aria-busy", "false");
+  say(text, kind);
+  remark = "";
+}
+
 async function showPhoto(file) {
   stopCamera();
   byId("photo-source").checked = true;
-  const mine = ++job;
+  const mine = begin("Looking for a face …");
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    say(`${file.name || "That"} is no picture that this browser can read.`, "error");
+    if (mine === job) {
+      end(`${file.name || "That"} is no picture that this browser can read.`);
+    }
     return;
   }
   if (mine !== job) return;
@@ -135,36 +169,25 @@ async function showPhoto(file) {
   bitmap.close();
   const name = (file.name || "photo").replace(/\.[^.]*$/, "");
   show({ photo, name, result: null, mirrored: false });
-  await stylizePhoto(mine);
+  await stylizeShown(mine);
 }
 
-async function stylizePhoto(mine) {
-  const { photo, name } = shown;
+async function stylizeShown(mine) {
   try {
-    await engine;
+    const result = await stylize(shown.photo);
     if (mine !== job) return;
-    if (byId("message").dataset.kind !== "error") say("Looking for a face …", "busy");
-    const result = await stylize(photo);
-    if (mine !== job) return;
-    show({ photo, name, result, mirrored: false });
+    show({ ...shown, result });
     result?.finish();
-    // What is said of the GPU stays.
-    if (result && byId("message").dataset.kind === "busy") say("");
-    if (!result) {
-      say(
-        "No face was found. It should be well lit, look roughly towards the camera, and not be tiny.",
-        "error",
-      );
-    }
+    if (result) end();
+    else end("No face was found. It should be well lit, look at the camera, and not be tiny.");
   } catch (error) {
-    if (mine === job && (await recover(error))) stylizePhoto(mine);
+    if (mine === job) end(explain(error));
   }
 }
 
 async function startCamera() {
-  const mine = ++job;
   stopCamera();
-  say("Starting the camera …", "busy");
+  const mine = begin("Starting the camera …");
   try {
     const opened = await Camera.open();
     if (mine !== job) {
@@ -173,8 +196,7 @@ async function startCamera() {
     }
     camera = opened;
     camera.onEnd(() => mine === job && leaveCamera("The camera was taken away."));
-    say("");
-    while (mine === job) {
+    for (let frames = 0; mine === job; frames++) {
       const { source, width, height } = await camera.frame();
       const start = performance.now();
       const photo = toCanvas(source, width, height);
@@ -182,13 +204,12 @@ async function startCamera() {
       if (mine !== job) return;
       show({ photo, name: "camera", result, mirrored: true });
       result?.finish();
-      say(result ? "" : "No face in view.");
+      if (frames === 0) end();
+      if (!result) say(FACELESS);
+      else if (byId("message").textContent === FACELESS) say("");
     }
   } catch (error) {
-    if (mine !== job) return;
-    if (!error.what) leaveCamera(error.message);
-    else if (await recover(error)) startCamera();
-    else leaveCamera(byId("message").textContent);
+    if (mine === job) leaveCamera(error.what ? explain(error) : error.message);
   }
 }
 
@@ -197,12 +218,12 @@ function stopCamera() {
   camera = null;
 }
 
-function leaveCamera(reason) {
+function leaveCamera(reason = "") {
   job++;
   stopCamera();
   byId("photo-source").checked = true;
   update();
-  say(reason, "error");
+  end(reason);
 }
 
 // --- What is shown
@@ -217,7 +238,9 @@ function update() {
   view.classList.toggle("mirrored", Boolean(shown?.mirrored));
   byId("sources").classList.toggle("mirrored", Boolean(shown?.mirrored));
   const hasFace = Boolean(shown?.result);
-  for (const id of ["download", "download-face", "compare", "strength"]) byId(id).disabled = !hasFace;
+  for (const id of ["download", "download-face", "compare", "strength"]) {
+    byId(id).disabled = !hasFace;
+  }
   byId("measure").disabled = !hasFace || Boolean(camera);
   if (!shown) return;
   draw(byId("photo"), shown.photo);
@@ -270,31 +293,30 @@ function showLatencies(firstRun) {
       byId(`${stage}-${column}`).textContent = time === null ? "–" : `${time.toFixed(0)} ms`;
     }
   }
-  const count = latencies.count;
-  const runs = count === 1 ? "One run" : `${count} runs`;
-  byId("latency-note").textContent =
-    firstRun === undefined
-      ? "No face was stylized yet."
-      : `${runs} after the first, whose stylizer took ${firstRun.toFixed(0)} ms.`;
+  byId("latency-note").textContent = latencyNote(firstRun);
+}
+
+function latencyNote(firstRun) {
+  if (firstRun === undefined) return "No face was stylized yet.";
+  const first = `${firstRun.toFixed(0)} ms`;
+  if (latencies.count === 0) return `The first run took ${first}; it does not count.`;
+  const runs = latencies.count === 1 ? "1 run" : `${latencies.count} runs`;
+  return `${runs}, after a first of ${first}.`;
 }
 
 async function measure() {
-  const mine = ++job;
-  const { photo } = shown;
-  say("Measuring …", "busy");
+  const mine = begin("Measuring …");
   byId("measure").disabled = true;
   try {
-    for (let i = 0; i < MEASURED_RUNS && mine === job; i++) {
-      const result = await stylize(photo);
+    for (let i = 0; i < MEASURED_RUNS; i++) {
+      const result = await stylize(shown.photo);
       if (mine !== job) return;
-      drawComposite(byId("composite"));
+      show({ ...shown, result });
       result?.finish();
     }
-    say("");
+    end();
   } catch (error) {
-    say(explain(error), "error");
-  } finally {
-    if (mine === job) update();
+    if (mine === job) end(explain(error));
   }
 }
 
@@ -324,7 +346,8 @@ async function showBundle() {
   const metadata = stylizer.metadata ?? {};
   const facts = [
     ["Size", megabytes(about.size)],
-    ["Pictures", `${about.inputSize.join(" × ")} to ${about.outputSize.join(" × ")} px`],
+    ["Takes", pixels(about.inputSize)],
+    ["Gives", pixels(about.outputSize)],
     ["Parameters", `${(stylizer.model.parameters / 1e6).toFixed(2)} million`],
     ["Operations", `${(stylizer.model.macs / 1e9).toFixed(2)} billion multiply-adds`],
     ["Name", metadata.name],
@@ -351,6 +374,10 @@ function element(tag, text, style = "") {
   return made;
 }
 
+function pixels([width, height]) {
+  return `${width} × ${height} px`;
+}
+
 function megabytes(bytes) {
   return `${(bytes / 1e6).toFixed(bytes < 1e6 ? 2 : 1)} MB`;
 }
@@ -363,24 +390,13 @@ byId("file").addEventListener("change", ({ target }) => {
   target.value = "";
 });
 byId("camera-source").addEventListener("change", startCamera);
-byId("photo-source").addEventListener("change", () => {
-  job++;
-  stopCamera();
-  say("");
-  update();
-});
+byId("photo-source").addEventListener("change", () => leaveCamera());
 for (const delegate of ["CPU", "GPU"]) {
-  byId(delegate.toLowerCase()).addEventListener("change", async () => {
-    const live = Boolean(camera);
-    const mine = ++job;
-    stopCamera();
-    if (!(await openEngine(delegate)) || mine !== job) return;
-    if (live) startCamera();
-    else if (shown) stylizePhoto(mine);
-  });
+  byId(delegate.toLowerCase()).addEventListener("change", () => chooseDelegate(delegate));
 }
 byId("strength").addEventListener("input", ({ target }) => {
   byId("strength-value").textContent = `${target.value} %`;
+  target.setAttribute("aria-valuetext", `${target.value} %`);
   update();
 });
 byId("compare").addEventListener("click", ({ currentTarget }) => {
@@ -412,9 +428,9 @@ document.addEventListener("paste", (event) => takeFile(event.clipboardData));
 function takeFile(transfer) {
   const [file] = transfer?.files ?? [];
   if (file) showPhoto(file);
-  else say("That was no picture file. Save the picture first, then choose the file.", "error");
+  else say("That was no file. Save the picture first, then choose it.", "error");
 }
 
 update();
 showBundle();
-openEngine("CPU");
+chooseDelegate("CPU");
