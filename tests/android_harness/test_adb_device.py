@@ -80,8 +80,9 @@ def test_a_stopped_phone_leaves_nothing(adb: AdbEnvironment) -> None:
     with AdbDevice() as phone:
         adb.connect(phone.address)
         adb.shell(phone.address, "nohup sleep 1000 > /dev/null 2>&1 &")
+        script = "trap '' HUP; echo ready; while :; do sleep 1; done"
         shell = subprocess.Popen(
-            [adb.adb, "-s", phone.address, "shell", "echo ready; cat"],
+            [adb.adb, "-s", phone.address, "shell", script],
             env=adb.variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -147,6 +148,13 @@ def test_output_is_binary_safe(adb: AdbEnvironment, phone: AdbDevice, service: s
     data = bytes(range(256)) * 400 + b"\r\n\n\r\x00"
     phone.disk.host_path(f"{TMP}/data").write_bytes(data)
     assert adb.run(service, f"cat {TMP}/data", serial=phone.address).stdout == data
+
+
+def test_a_host_may_hang_up_before_its_input_is_read(adb: AdbEnvironment, phone: AdbDevice) -> None:
+    command = f"read first; sleep 0.5; cat > {TMP}/data"
+    adb.run("exec-in", command, serial=phone.address, stdin=b"first\nsecond\n")
+    wait_for(lambda: not list(phone.processes()))
+    assert phone.disk.host_path(f"{TMP}/data").read_bytes() == b"second\n"
 
 
 @pytest.mark.parametrize("service", ["shell", "exec-in"])

@@ -101,8 +101,8 @@ def test_a_cable_pulled_in_mid_push(adb: AdbEnvironment, phone: AdbDevice, big: 
 def test_a_reboot(adb: AdbEnvironment, phone: AdbDevice) -> None:
     boot_id = "cat /proc/sys/kernel/random/boot_id"
     before = adb.shell(phone.address, boot_id).stdout
-    adb.shell(phone.address, f"nohup sleep 1000 > /dev/null 2>&1 & echo kept > {TMP}/file")
     phone.clock.advance(3600)
+    adb.shell(phone.address, f"nohup sleep 1000 > /dev/null 2>&1 & echo kept > {TMP}/file")
     adb.run("reboot", serial=phone.address)
     wait_for(lambda: phone.is_down)
     wait_for(lambda: not list(phone.processes()))
@@ -120,7 +120,7 @@ def test_a_reboot_in_mid_push_leaves_a_torso(
 ) -> None:
     phone.faults.reboot_during_push(after_bytes=MEGABYTE, seconds=3600)
     assert adb.run("push", big, f"{TMP}/big", serial=phone.address).returncode == 1
-    wait_for(lambda: phone.is_down)
+    wait_for(lambda: phone.is_down and not phone.is_connected)
     assert 0 < phone.disk.host_path(f"{TMP}/big").stat().st_size < 8 * MEGABYTE
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -78,7 +77,8 @@ class AdbEnvironment:
         raise RuntimeError(f"the adb server did not start:\n{log}")
 
     def __exit__(self, *unused: object) -> None:
-        self._server.send_signal(signal.SIGTERM)
+        # Where the server has died, clients have started another one in its place.
+        self.run("kill-server")
         try:
             self._server.wait(_PATIENCE)
         except subprocess.TimeoutExpired:

@@ -258,6 +258,11 @@ class AdbDevice:
         with self._state, contextlib.suppress(ValueError):
             self._connections.remove(connection)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether a host is connected, or something that one began still ends."""
+        return bool(self._connections)
+
     # Who may talk to it.
 
     def on_greeting(self, connection: Connection) -> None:
