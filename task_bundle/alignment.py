@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from task_bundle.errors import FaceModelsError
+from task_bundle.face_graph import FaceGraph
 from task_bundle.face_models import FaceModels, find_face_models
 from task_bundle.images import check_image
 from task_bundle.mediapipe_import import import_mediapipe
@@ -189,6 +190,9 @@ class FaceFinder:
         if max_faces < 1:
             raise ValueError(f"max_faces must be positive, not {max_faces}")
         models = models or find_face_models()
+        self._models = models
+        self._max_faces = max_faces
+        self._graph: FaceGraph | None = None
         self._mediapipe = import_mediapipe()
         self._video = video
         self._time = -1
@@ -216,16 +220,20 @@ class FaceFinder:
           The faces, the one with the biggest crop first; empty if there is none.
 
         Raises:
+          BundleError: a region is given, and the models have another form than MediaPipe's, or
+            LiteRT cannot run them.
           ImageError: `image` is not such an array.
           ValueError: the finder is closed, or is one for videos.
         """
         if self._video:
             raise ValueError("this face finder is for videos: call track")
-
-        def detect(picture: Any, options: Any) -> Any:
-            return self._landmarker.detect(picture, options)
-
-        return self._faces(detect, image, region, whole_pixels=True)
+        self._check(image)
+        if region is None or region.is_all:
+            result = self._landmarker.detect(self._frame(image), self._options(region))
+            return _faces(_landmarks(result, image), whole_pixels=True)
+        if self._graph is None:
+            self._graph = FaceGraph(self._models, self._max_faces)
+        return _faces(self._graph.run(np.ascontiguousarray(image), region), whole_pixels=True)
 
     def track(
         self, image: npt.NDArray[np.uint8], timestamp_ms: int, region: Region | None = None
@@ -260,50 +268,40 @@ class FaceFinder:
                 else f"a timestamp must not be negative: got {timestamp_ms} ms"
             )
 
-        def detect(frame: Any, options: Any) -> Any:
-            return self._landmarker.detect_for_video(frame, timestamp_ms, options)
-
-        faces = self._faces(detect, image, region, whole_pixels=False)
+        self._check(image)
+        picture, options, matrix = image, self._options(region), np.eye(2, 3)
+        if region is not None and not region.is_all:
+            # The tracker takes no region of interest. What it follows is all it sees.
+            picture, matrix = region.cut(image)
+            options = self._options(None)
+        result = self._landmarker.detect_for_video(self._frame(picture), timestamp_ms, options)
         self._time = timestamp_ms
-        return faces
+        landmarks = _landmarks(result, picture)
+        for points in landmarks:
+            points[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        return _faces(landmarks, whole_pixels=False)
 
-    def _faces(
-        self,
-        detect: Callable[[Any, Any], Any],
-        image: npt.NDArray[np.uint8],
-        region: Region | None,
-        whole_pixels: bool,
-    ) -> list[Face]:
+    def _check(self, image: npt.NDArray[np.uint8]) -> None:
         if self._landmarker is None:
             raise ValueError("the face finder is closed")
         check_image(image)
-        picture, options, matrix = image, None, np.eye(2, 3)
-        if region is not None and region.covers(image):
-            options = self._mediapipe.tasks.vision.ImageProcessingOptions(
-                rotation_degrees=region.rotation_degrees
-            )
-        elif region is not None:
-            # FaceLandmarker takes no region of interest.
-            picture, matrix = region.cut(image)
-        height, width = picture.shape[:2]
-        frame = self._mediapipe.Image(
+
+    def _frame(self, picture: npt.NDArray[np.uint8]) -> Any:
+        return self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
         )
-        faces = []
-        for points in detect(frame, options).face_landmarks:
-            # Normalized by the picture's size; z shares the scale of x.
-            landmarks = np.array([(p.x * width, p.y * height, p.z * width) for p in points])
-            landmarks[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-            face = Face(landmarks, FaceCrop.from_landmarks(landmarks, whole_pixels))
-            if not any(_same(face, other) for other in faces):
-                faces.append(face)
-        return sorted(faces, key=lambda face: face.crop.side, reverse=True)
+
+    def _options(self, region: Region | None) -> Any:
+        """Returns `ImageProcessingOptions` of the rotation alone."""
+        return self._mediapipe.tasks.vision.ImageProcessingOptions(
+            rotation_degrees=0 if region is None else region.rotation_degrees
+        )
 
     def close(self) -> None:
         """Frees the models. Closing twice does nothing."""
         if self._landmarker is not None:
             self._landmarker.close()
-            self._landmarker = None
+            self._landmarker = self._graph = None
 
     def __enter__(self) -> Self:
         """Returns the finder itself."""
@@ -317,6 +315,26 @@ class FaceFinder:
     ) -> None:
         """Closes the finder."""
         self.close()
+
+
+def _landmarks(result: Any, picture: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float64]]:
+    """Returns the landmarks of a FaceLandmarkerResult in pixels of the picture."""
+    height, width = picture.shape[:2]
+    # Normalized by the picture's size; z shares the scale of x.
+    return [
+        np.array([(p.x * width, p.y * height, p.z * width) for p in points])
+        for points in result.face_landmarks
+    ]
+
+
+def _faces(landmarks: Iterable[npt.NDArray[np.float64]], whole_pixels: bool) -> list[Face]:
+    """Returns the faces that have these landmarks, each once, the biggest first."""
+    faces: list[Face] = []
+    for points in landmarks:
+        face = Face(points, FaceCrop.from_landmarks(points, whole_pixels))
+        if not any(_same(face, other) for other in faces):
+            faces.append(face)
+    return sorted(faces, key=lambda face: face.crop.side, reverse=True)
 
 
 def _same(face: Face, other: Face) -> bool:

@@ -66,7 +66,7 @@ class NativeStylizer:
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(photo)
         )
-        result = self._task.stylize(image, region.mediapipe_options(self._mediapipe, photo))
+        result = self._task.stylize(image, region.mediapipe_options(self._mediapipe))
         # A copy: the view belongs to MediaPipe's image.
         return None if result is None else np.array(result.numpy_view()[..., :3])
 

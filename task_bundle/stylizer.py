@@ -215,8 +215,7 @@ class FaceStylizer:
           image: a `mediapipe.Image`, a uint8 array (grey, RGB or RGBA), a Pillow image, or a path;
             see `photo.as_photo`.
           image_processing_options: MediaPipe's, with a region of interest in which to look for the
-            face, its edges moved by a few pixels (see `Region.from_options`), and a rotation by
-            which the photo must be turned for the face to be upright.
+            face, and a rotation by which the photo must be turned for the face to be upright.
 
         Returns:
           The stylized face, whose `numpy_view()` is what Google's task gives; None if there is no

@@ -140,14 +140,15 @@ def test_finder(face_models, grace_hopper: np.ndarray) -> None:
         finder.find(grace_hopper)
 
 
-def test_biggest_face_first(face_models, grace_hopper: np.ndarray) -> None:
+@pytest.mark.parametrize("region", [None, Region(top=0.01, right=0.99)])
+def test_biggest_face_first(region, face_models, grace_hopper: np.ndarray) -> None:
     import cv2
 
     canvas = np.full((620, 900, 3), 120, np.uint8)
     canvas[300:600, :256] = cv2.resize(grace_hopper, (256, 300), interpolation=cv2.INTER_AREA)
     canvas[:600, 388:] = grace_hopper
     with FaceFinder(face_models) as finder:
-        faces = finder.find(canvas)
+        faces = finder.find(canvas, region)
     assert len(faces) == 2
     assert faces[0].crop.side > 1.6 * faces[1].crop.side
     assert faces[0].crop.center_x > 388 > faces[1].crop.center_x
@@ -180,28 +181,56 @@ def test_finder_of_useless_models(make_stylizer) -> None:
         FaceFinder(models)
 
 
-def test_finder_in_a_region(face_models, grace_hopper: np.ndarray) -> None:
+def _two_portraits(portrait: np.ndarray) -> np.ndarray:
     canvas = np.full((640, 1100, 3), 90, np.uint8)
-    canvas[20:620, 20:532] = canvas[20:620, 568:1080] = grace_hopper
+    canvas[20:620, 20:532] = canvas[20:620, 568:1080] = portrait
+    return canvas
+
+
+def _region(left: int, top: int, right: int, bottom: int) -> Region:
+    """Of the two portraits."""
+    return Region(left / 1100, top / 640, right / 1100, bottom / 640)
+
+
+def test_finder_in_a_region(face_models, grace_hopper: np.ndarray) -> None:
+    canvas = _two_portraits(grace_hopper)
     with FaceFinder(face_models, max_faces=1) as finder:
         whole = finder.find(grace_hopper)[0]
         for left in (20, 568):
-            (face,) = finder.find(canvas, Region(left, 20, left + 512, 620))
-            assert face.crop.center_x == pytest.approx(whole.crop.center_x + left, abs=4)
-            assert face.crop.center_y == pytest.approx(whole.crop.center_y + 20, abs=4)
-            np.testing.assert_allclose(
-                face.landmarks[:, :2], whole.landmarks[:, :2] + [left, 20], atol=8
-            )
-        assert finder.find(canvas, Region(20, 420, 532, 620)) == []
+            # The portrait's edges, and a box as tight as another face detector's.
+            for box in ((0, 0, 512, 600), (190, 115, 345, 310)):
+                edges = np.add(box, [left, 20, left, 20]).tolist()
+                (face,) = finder.find(canvas, _region(*edges))
+                assert face.crop.center_x == pytest.approx(whole.crop.center_x + left, abs=4)
+                assert face.crop.center_y == pytest.approx(whole.crop.center_y + 20, abs=4)
+                assert face.crop.side == pytest.approx(whole.crop.side, abs=8)
+                assert face.crop.side == round(face.crop.side)
+                np.testing.assert_allclose(
+                    face.landmarks[:, :2], whole.landmarks[:, :2] + [left, 20], atol=12
+                )
+        assert finder.find(canvas, _region(20, 420, 532, 620)) == []
+    with pytest.raises(ValueError, match="closed"):
+        finder.find(canvas, _region(20, 420, 532, 620))
+
+
+def test_tracker_in_a_region(face_models, grace_hopper: np.ndarray) -> None:
+    canvas = _two_portraits(grace_hopper)
+    with FaceFinder(face_models, max_faces=1, video=True) as tracker:
+        (alone,) = tracker.track(grace_hopper, 0)
+    for left in (20, 568):
+        with FaceFinder(face_models, max_faces=1, video=True) as tracker:
+            (face,) = tracker.track(canvas, 0, _region(left, 20, left + 512, 620))
+        np.testing.assert_allclose(
+            face.landmarks[:, :2], alone.landmarks[:, :2] + [left, 20], atol=8
+        )
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_finder_of_a_turned_photo(face_models, grace_hopper: np.ndarray, turns: int) -> None:
     photo = np.ascontiguousarray(np.rot90(grace_hopper, turns))
-    height, width = photo.shape[:2]
     with FaceFinder(face_models, max_faces=1) as finder:
         (upright,) = finder.find(grace_hopper)
-        (turned,) = finder.find(photo, Region(0, 0, width, height, 90 * turns))
+        (turned,) = finder.find(photo, Region(rotation_degrees=90 * turns))
     assert turned.crop.side == pytest.approx(upright.crop.side, abs=4)
     turn = math.remainder(turned.crop.rotation - upright.crop.rotation, 2 * math.pi)
     assert abs(math.remainder(turn + turns * math.pi / 2, 2 * math.pi)) < 0.03

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.region import Region
 
 
@@ -15,40 +16,25 @@ def _options(left=None, top=0.0, right=1.0, bottom=1.0, rotation=0) -> SimpleNam
     return SimpleNamespace(region_of_interest=roi, rotation_degrees=rotation)
 
 
+def _region(left: int, top: int, right: int, bottom: int, rotation: int = 0) -> Region:
+    """Of a photo of 200 x 100 pixels."""
+    return Region(left / 200, top / 100, right / 200, bottom / 100, rotation)
+
+
 def test_no_options_are_all_of_the_photo() -> None:
-    region = Region.from_options(None, height=600, width=512)
-    assert region == Region(0, 0, 512, 600)
-    assert region == Region.from_options(_options(), 600, 512)
-    photo = np.zeros((600, 512, 3), np.uint8)
-    assert region.covers(photo)
+    assert Region.from_options(None, 600, 512) == Region(0, 0, 1, 1, 0)
+    assert Region.from_options(_options(), 600, 512) == Region()
+    turned = Region.from_options(_options(0, 0, 1, 1, 90), 600, 512)
+    assert turned == Region(rotation_degrees=90) and turned.is_all
+    assert not Region(right=0.999).is_all
 
 
-def test_edges_are_whole_pixels() -> None:
+def test_edges_are_what_was_given() -> None:
     region = Region.from_options(_options(0.1, 0.2, 0.504, 0.9996, -90), height=100, width=200)
-    assert region == Region(20, 20, 100, 100, -90)
-    assert Region.from_options(_options(0, 0, 1, 1), 599, 511) == Region(0, 0, 511, 599)
-    assert Region.from_options(_options(0, 0, 0.5, 1), 1, 2) == Region(0, 0, 1, 1)
-
-
-def test_the_square_is_on_the_detectors_grid_and_hardly_moved() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        height, width = rng.integers(40, 400, 2).tolist()
-        (left, right), (top, bottom) = np.sort(rng.uniform(0, 1, (2, 2)), axis=1).tolist()
-        if (right - left) * width < 8 or (bottom - top) * height < 8:
-            continue
-        region = Region.from_options(_options(left, top, right, bottom), height, width)
-        columns, rows = region.right - region.left, region.bottom - region.top
-        assert max(columns, rows) % 4 == 0 and (columns - rows) % 2 == 0
-        assert 0 <= region.left < region.right <= width
-        assert 0 <= region.top < region.bottom <= height
-        wanted = [left * width, top * height, right * width, bottom * height]
-        found = [region.left, region.top, region.right, region.bottom]
-        assert np.abs(np.subtract(found, wanted)).max() <= 4
-        center = [(found[0] + found[2]) / 2, (found[1] + found[3]) / 2]
-        np.testing.assert_allclose(
-            center, [(wanted[0] + wanted[2]) / 2, (wanted[1] + wanted[3]) / 2], atol=2
-        )
+    assert region == Region(0.1, 0.2, 0.504, 0.9996, -90)
+    again = Region.from_options(region.mediapipe_options(import_mediapipe()), 100, 200)
+    assert again == region
+    assert Region().mediapipe_options(import_mediapipe()).region_of_interest is None
 
 
 @pytest.mark.parametrize(
@@ -65,6 +51,7 @@ def test_edges_out_of_order(edges) -> None:
 def test_less_than_a_pixel() -> None:
     with pytest.raises(ValueError, match="not a pixel of a 100 x 100 photo"):
         Region.from_options(_options(0.501, 0, 0.502, 1), 100, 100)
+    assert Region.from_options(_options(0, 0, 0.5, 1), 1, 2) == Region(right=0.5)
 
 
 def test_rotation_by_quarters_only() -> None:
@@ -74,15 +61,25 @@ def test_rotation_by_quarters_only() -> None:
 
 def test_the_cut_is_a_square_of_the_photos_own_pixels() -> None:
     photo = np.random.default_rng(0).integers(1, 256, (100, 200, 3), np.uint8)
-    cut, matrix = Region(80, 10, 100, 70).cut(photo)
+    cut, matrix = _region(80, 10, 100, 70).cut(photo)
     np.testing.assert_array_equal(cut, photo[10:70, 60:120])
     np.testing.assert_array_equal(matrix, [[1, 0, 60], [0, 1, 10]])
+
+
+def test_the_cut_has_whole_pixels() -> None:
+    photo = np.random.default_rng(0).integers(1, 256, (100, 200, 3), np.uint8)
+    wanted, _ = _region(80, 10, 140, 70).cut(photo)
+    cut, _ = Region(0.4012, 0.096, 0.6988, 0.704).cut(photo)
+    np.testing.assert_array_equal(cut, wanted)
+    for edge in (0.0, 0.5, 0.99999):
+        cut, _ = Region(edge, 0.5, edge + 1e-6, 0.505).cut(photo)
+        assert cut.shape == (1, 1, 3) and cut.min() > 0
 
 
 @pytest.mark.parametrize("rotation", [-90, 0, 90, 180, 270, 360, -450])
 def test_the_matrix_leads_back_to_the_photo(rotation: int) -> None:
     photo = np.random.default_rng(0).integers(1, 256, (100, 200, 3), np.uint8)
-    cut, matrix = Region(80, 10, 100, 70, rotation).cut(photo)
+    cut, matrix = _region(80, 10, 100, 70, rotation).cut(photo)
     assert cut.shape == (60, 60, 3)
     for x, y in ((1, 1), (1, 58), (58, 1), (30, 20)):
         photo_x, photo_y = (matrix @ [x, y, 1]).astype(int)
@@ -95,9 +92,9 @@ def test_the_matrix_leads_back_to_the_photo(rotation: int) -> None:
 
 def test_the_cut_is_black_outside_the_photo() -> None:
     photo = np.full((100, 200, 3), 7, np.uint8)
-    cut, matrix = Region(0, 0, 10, 100).cut(photo)
+    cut, matrix = _region(0, 0, 10, 100).cut(photo)
     assert cut.shape == (100, 100, 3) and matrix[:, 2].tolist() == [-45, 0]
     assert cut[:, :45].max() == 0 and cut[:, 45:].min() == 7
-    cut, matrix = Region(150, 90, 200, 100).cut(photo)
+    cut, matrix = _region(150, 90, 200, 100).cut(photo)
     assert cut.shape == (50, 50, 3) and matrix[:, 2].tolist() == [150, 70]
     assert cut[:30].min() == 7 and cut[30:].max() == 0
