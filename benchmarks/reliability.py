@@ -171,15 +171,13 @@ def measure_overhead(subject: LoadedSubject) -> dict[str, Any]:
                 begin = time.perf_counter()
                 if harness:
                     samples = time_calls(runner.call, _OVERHEAD_CALLS)
+                    # On a slow machine they may be fewer than asked for.
+                    whole.append(1e3 * (time.perf_counter() - begin) / len(samples))
+                    timed.append(float(np.mean(samples)))
                 else:
                     for _ in range(_OVERHEAD_CALLS):
                         runner.call()
-                passed = 1e3 * (time.perf_counter() - begin) / _OVERHEAD_CALLS
-                if harness:
-                    whole.append(passed)
-                    timed.append(float(np.mean(samples)))
-                else:
-                    bare.append(passed)
+                    bare.append(1e3 * (time.perf_counter() - begin) / _OVERHEAD_CALLS)
         runner.close()
         # The first block warmed up.
         reference = np.array(bare[1:])

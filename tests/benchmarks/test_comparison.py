@@ -21,8 +21,12 @@ def run(random, slow_down=1.0, machine=1.0) -> Report:
 
 def test_two_runs_of_the_same_are_the_same():
     random = np.random.default_rng(0)
-    silent = sum(not is_worse(compare(run(random), run(random))) for _ in range(40))
-    assert silent >= 38
+    unchanged = 0
+    for _ in range(40):
+        changes = compare(run(random), run(random), tolerance=0.0)
+        unchanged += all(change.verdict == SAME for change in changes)
+    # 19 of 20 tries, all three cases together.
+    assert unchanged >= 36
 
 
 def test_a_slow_down_by_ten_percent_is_found():
