@@ -65,7 +65,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     bundle = TaskBundle.open(arguments.bundle)
     tasks_vision = find_tasks_vision(arguments.tasks_vision)
     files = page_files(bundle, str(arguments.bundle), tasks_vision)
-    with WebServer(files, arguments.port) as server, contextlib.suppress(KeyboardInterrupt):
+    server = WebServer(files, arguments.port)
+    with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
         _say(f"{arguments.bundle} is served at {server.url} (Ctrl-C ends it)")
         server.serve_forever()
     # Said quietly: Ctrl-C is the way to end it.

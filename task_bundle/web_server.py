@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 HOST = "127.0.0.1"
 
@@ -53,7 +52,7 @@ class WebFile:
 
 
 class WebServer:
-    """Serves given files to browsers on this computer. Use it in a `with` statement, or close it.
+    """Serves given files to browsers on this computer. It must be closed.
 
     Requests are looked up in a table, so there is no path to escape by and nothing to list. A web
     site whose name somebody points to this computer (DNS rebinding) is refused by the Host header.
@@ -100,19 +99,6 @@ class WebServer:
     def close(self) -> None:
         """Stops listening."""
         self._server.server_close()
-
-    def __enter__(self) -> Self:
-        """Returns the server itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stops listening."""
-        self.close()
 
 
 class _Server(ThreadingHTTPServer):

@@ -28,7 +28,10 @@ export class Camera {
         video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 720 } },
       });
       const camera = new Camera(stream);
-      await camera.#video.play();
+      await camera.#video.play().catch((error) => {
+        camera.close();
+        throw error;
+      });
       return camera;
     } catch (error) {
       const refusal = REFUSALS[error.name];

@@ -57,7 +57,7 @@ def launcher() -> Iterator[Callable[..., Any]]:
 @contextlib.contextmanager
 def served(files: Mapping[str, WebFile]) -> Iterator[str]:
     """Serves files while the block runs; lends the start page's URL."""
-    with WebServer(files) as server:
+    with contextlib.closing(WebServer(files)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -1,5 +1,6 @@
 """Tests of task_bundle.serve_command, through the command line. The browser's are elsewhere."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -63,7 +64,7 @@ def test_not_a_bundle(bundle_file: Path, tmp_path: Path, capsys) -> None:
 
 @pytest.mark.usefixtures("_any_package")
 def test_taken_port(bundle_file: Path, capsys) -> None:
-    with WebServer({}) as other:
+    with contextlib.closing(WebServer({})) as other:
         assert cli.main(["serve", str(bundle_file), "--port", str(other.port)]) == 1
     assert f"cannot listen on port {other.port} of 127.0.0.1, which is in use" in _error(capsys)
 

@@ -4,6 +4,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -17,7 +18,7 @@ _FILES = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[WebServer]:
-    with WebServer(_FILES) as made:
+    with closing(WebServer(_FILES)) as made:
         thread = threading.Thread(target=made.serve_forever)
         thread.start()
         yield made
@@ -163,7 +164,7 @@ def test_a_taken_port_is_named(server: WebServer) -> None:
 
 
 def test_a_closed_server_frees_its_port() -> None:
-    with WebServer(_FILES) as first:
+    with closing(WebServer(_FILES)) as first:
         port = first.port
-    with WebServer(_FILES, port) as second:
+    with closing(WebServer(_FILES, port)) as second:
         assert second.port == port
