@@ -4,6 +4,8 @@ import pytest
 from mm_face_stylizer.training.analogies import ANALOGY_SIDE, Guide, analogy
 from task_bundle.alignment import FaceFinder
 
+pytestmark = pytest.mark.usefixtures("face_models")
+
 _RED, _GREEN, _BLUE = (0.8, -0.6, -0.6), (-0.6, 0.8, -0.6), (-0.6, -0.6, 0.8)
 
 

@@ -13,6 +13,8 @@ from mm_face_stylizer.cli import main
 from task_bundle import TaskBundle
 from task_bundle.images import load_image
 
+pytestmark = pytest.mark.usefixtures("face_models")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, grace_hopper_file):

@@ -4,6 +4,8 @@ import pytest
 from mm_face_stylizer.evaluation import evaluate_reconstructions, landmark_error
 from task_bundle.alignment import Face, FaceCrop, FaceFinder
 
+pytestmark = pytest.mark.usefixtures("face_models")
+
 
 @pytest.fixture(scope="module")
 def aligned(grace_hopper):

@@ -7,6 +7,8 @@ from mm_face_stylizer.training.face_bank import FaceBank, _of_its_like
 from mm_face_stylizer.training.style_bank import StyleBank
 from task_bundle.face_models import find_face_models
 
+pytestmark = pytest.mark.usefixtures("face_models")
+
 _COUNT = 10
 
 

@@ -14,6 +14,8 @@ from task_bundle import BundleError, FaceFinder, TaskBundle
 from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.stylizer import FaceStylizer as TaskStylizer
 
+pytestmark = pytest.mark.usefixtures("face_models")
+
 _MODEL = mm.SupportedModels.BLAZE_FACE_STYLIZER_256
 
 

@@ -7,6 +7,8 @@ from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from task_bundle.alignment import FaceFinder
 from task_bundle.face_models import find_face_models
 
+pytestmark = pytest.mark.usefixtures("face_models")
+
 
 @pytest.fixture(scope="module")
 def mesh():

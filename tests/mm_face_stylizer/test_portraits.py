@@ -5,6 +5,8 @@ from tiny import write_portraits
 from mm_face_stylizer.training.portraits import Portraits, _hue_rotations, is_held_out
 from task_bundle.errors import ImageError
 
+pytestmark = pytest.mark.usefixtures("face_models")
+
 
 @pytest.fixture
 def folder(tmp_path, grace_hopper):

@@ -18,6 +18,8 @@ from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOption
 from mm_face_stylizer.training.release import Provenance, release
 from task_bundle.face_models import find_face_models
 
+pytestmark = pytest.mark.usefixtures("face_models")
+
 _STAGES = (
     Stage(32, 4),
     Stage(64, 4, 0.1, perceptual_images=2, adversarial_share=0.3, frozen_statistics=True),
@@ -126,7 +128,7 @@ def test_a_killed_run_resumes(portraits, tmp_path):
     """)
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     index = tmp_path / "run" / "checkpoints" / "checkpoint"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not index.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
     time.sleep(1.0)

@@ -82,6 +82,7 @@ def test_cache_comes_before_the_wheel(
 
 def test_nothing_anywhere_names_three_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "mediapipe_folder", lambda: tmp_path)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     with pytest.raises(FaceModelsError) as caught:
         find_face_models()
     for way in ("--face-landmarker", "download-face-landmarker", "0.10.21"):

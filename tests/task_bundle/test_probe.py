@@ -56,7 +56,9 @@ def test_good_models_pass(face_models, make_stylizer) -> None:
 def test_a_model_without_end(make_stylizer) -> None:
     model = _endless(make_stylizer(64))
     check_model(model)
-    with pytest.raises(BundleError, match=r"^b is unusable: .* takes more than 1\.5 s"):
+    # The latter where so much else runs that 1.5 s of CPU time never come together.
+    unusable = r"^b is unusable: .* (takes more than 1\.5 s|does not end)"
+    with pytest.raises(BundleError, match=unusable):
         run_models([make_stylizer(32), model], ["a", "b"])
 
 
