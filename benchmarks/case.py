@@ -14,8 +14,10 @@ PORTABLE = "portable"
 LITERT = "litert"
 # What a case's result is compared with: the same computation by TFLite's own kernels.
 PLAIN = "plain"
-# `Settings.cores` of a process that is bound to one core, another one in each round.
+# `Settings.cores` of a process that is bound to one core, another one in each round; and of one
+# that is not bound, for runtimes that choose their number of threads themselves.
 ONE_CORE = "one"
+ALL_CORES = "all"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def label(settings: Settings) -> str:
     if settings.threads is not None:
         words.append(f"{settings.threads} thread{'s' if settings.threads > 1 else ''}")
     if settings.cores is not None:
-        words.append("one core" if settings.cores == ONE_CORE else f"cores {settings.cores}")
+        names = {ONE_CORE: "one core", ALL_CORES: "all cores"}
+        words.append(names.get(settings.cores, f"cores {settings.cores}"))
     if settings.delegate is not None:
         words.append("no delegate" if settings.delegate == "none" else settings.delegate)
     if settings.gpu_precision is not None:

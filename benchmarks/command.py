@@ -226,9 +226,11 @@ def _measure(
     from benchmarks.measuring import measure
 
     asked: dict[str, Any] = {"photo": _photo(arguments).name}
+    # Minutes later it would be a pity.
     if not arguments.overwrite and arguments.output.exists():
-        # Minutes later it would be a pity.
         raise FileExistsError(f"{arguments.output} already exists")
+    if not arguments.output.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {arguments.output.parent} to write to")
     report = measure(targets, photos, options, asked, _progress)
     report.save(arguments.output, arguments.overwrite)
     return report

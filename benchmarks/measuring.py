@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import parity, report
-from benchmarks.case import LITERT, MEDIAPIPE, ONE_CORE, PORTABLE, Case
+from benchmarks.case import ALL_CORES, LITERT, MEDIAPIPE, ONE_CORE, PORTABLE, Case
 from benchmarks.host import allowed_cores, conditions, describe_host
 from benchmarks.litert import control_model
 from benchmarks.subject import LoadedSubject
@@ -103,7 +103,7 @@ def stage_cases(subject: LoadedSubject, photo: _Photo, options: Options) -> tupl
     if subject.bundle is not None:
         for threads in counts:
             # MediaPipe takes as many threads as there are cores, whatever it is told.
-            bound = ONE_CORE if threads == 1 else None
+            bound = ONE_CORE if threads == 1 else ALL_CORES
             if has_native_stylizer():
                 cases.append(case("end_to_end", MEDIAPIPE, photo=size, cores=bound))
             cases += [
@@ -138,8 +138,13 @@ def measure(
       The report. What failed is a row with an error.
 
     Raises:
+      ValueError: two subjects have the same name.
       OSError: no process can be started, or the temporary folder is full.
     """
+    names = [target.subject.description.name for target in targets]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two subjects are called {name!r}; rename a file")
     began = datetime.datetime.now(datetime.UTC)
     start = time.monotonic()
     before = conditions()

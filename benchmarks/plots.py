@@ -345,7 +345,7 @@ def _short(settings: Settings) -> str:
         delegate=settings.delegate,
         gpu_precision=settings.gpu_precision,
     )
-    return "all cores" if kept == Settings() else label(kept)
+    return label(kept)
 
 
 def _side(report: Report, row: Row) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.case import LITERT, MEDIAPIPE, PORTABLE, Case
+from benchmarks.case import ALL_CORES, LITERT, MEDIAPIPE, PORTABLE, Case
 from benchmarks.host import allowed_cores
 from benchmarks.measuring import Target
 from benchmarks.report import Settings
@@ -72,7 +72,7 @@ def scaling_targets(
             picture = _resized(photo, side)
             add(picture, PORTABLE, threads=threads)
             if has_native_stylizer():
-                add(picture, MEDIAPIPE)
+                add(picture, MEDIAPIPE, cores=ALL_CORES)
     if "faces" in axes:
         face = find_faces(subject.bundle, photo, 1)[0].crop.crop(photo, _TILE)
         for faces in FACES:

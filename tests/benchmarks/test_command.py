@@ -65,6 +65,8 @@ def test_a_model_is_measured_from_the_command_line(main, tmp_path, capsys):
     assert (measured.options["rounds"], measured.options["photo"]) == (1, "grace_hopper.jpg")
     assert main(*words) == 1
     assert "already exists" in capsys.readouterr().err
+    assert main(*words, "-o", tmp_path / "nowhere" / "x.json") == 1
+    assert "no folder" in capsys.readouterr().err
 
 
 def test_pictures_are_stored_once_and_compared_from_then_on(main, face_models, tmp_path):

@@ -133,6 +133,11 @@ def test_every_stage_of_a_bundle_is_a_case(bundle, small, grace_hopper):
     assert {c.stage for c in stage_cases(small, grace_hopper, Options())} == {"stylizer"}
 
 
+def test_names_that_tell_nothing_apart_are_refused(small, grace_hopper):
+    with pytest.raises(ValueError, match="two subjects are called 'small'"):
+        measure([Target(small, ()), Target(small, ())], [grace_hopper], QUICK, {})
+
+
 @pytest.mark.parametrize("options", [{"rounds": 0}, {"calls": 0}, {"warm_up": -1}])
 def test_options_out_of_range_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
