@@ -50,6 +50,8 @@ _SIDE = 256
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _FEATURE_MAPS = 5
+# Model Maker gives the first map a tenth of the deeper ones' weight.
+_PICTURE_GAIN = 3.0
 _SAMPLES = 16
 
 
@@ -108,10 +110,7 @@ def decoder_asset(networks: Networks) -> keras.Model:
 
     def synthesise(inputs):
         image = synthesis({"inputs": inputs["inputs"]})["image"][-1]
-        # Within the range, but with the gradient of what was not cut off: a pixel outside of it
-        # must find back. In float32 the difference of the difference is the limit, bit for bit.
-        excess = image - tf.clip_by_value(image, -1.0, 1.0)
-        return {"image": [image - tf.stop_gradient(excess)]}
+        return {"image": [_within_range(image)]}
 
     return _Asset(
         "decoder", synthesise, synthesis.variables, {"inputs": tf.zeros(networks.w_avg.shape)}
@@ -132,7 +131,8 @@ def discriminator_asset(networks: Networks, faces: tf.Tensor) -> keras.Model:
     """`[image [batch, 3, 256, 256] in [-1, 1], label [batch, 0]]` to what kind of picture it is.
 
     Model Maker asks for the mean absolute difference of two of these: [batch, features], the means
-    of the feature maps, each layer relative to its mean magnitude.
+    of the feature maps, each layer relative to its mean magnitude and squashed into (-1, 1): a
+    drawing's strokes, ten times what a photo has of them, would outweigh all else.
 
     Args:
       networks: A preset's networks.
@@ -142,8 +142,8 @@ def discriminator_asset(networks: Networks, faces: tf.Tensor) -> keras.Model:
 
     def judge(inputs):
         image = tf.transpose(inputs[0], (0, 2, 3, 1))
-        features = mean_features(networks.discriminator, image)
-        return tf.concat(_divided(features, magnitudes), axis=-1)
+        features = _divided(mean_features(networks.discriminator, image), magnitudes)
+        return tf.nn.softsign(tf.concat(features, axis=-1))
 
     return _Asset(
         "discriminator",
@@ -154,11 +154,12 @@ def discriminator_asset(networks: Networks, faces: tf.Tensor) -> keras.Model:
 
 
 def perceptual_asset(face_mesh: FaceMeshFeatures, faces: tf.Tensor) -> keras.Model:
-    """MediaPipe's face mesh network in the place of a VGG19.
+    """MediaPipe's face mesh network, and the picture itself, in the place of a VGG19.
 
-    A picture [batch, 256, 256, 3], normalised like ImageNet's, to five feature maps, finest first,
-    each relative to its mean magnitude. It sees brightness alone; `losses.with_colours_of` says
-    why.
+    A picture [batch, 256, 256, 3], normalised like ImageNet's, to five feature maps, finest first:
+    the picture, and four of the face mesh's, each with the picture in its size as three channels
+    more. Without them colours would drift, since the network sees brightness alone;
+    `losses.with_colours_of` says why. All are relative to their mean magnitudes.
 
     Args:
       face_mesh: The network.
@@ -166,17 +167,42 @@ def perceptual_asset(face_mesh: FaceMeshFeatures, faces: tf.Tensor) -> keras.Mod
     """
 
     def features(image):
-        return face_mesh(losses.brightness(image)).features[:_FEATURE_MAPS]
+        maps = face_mesh(losses.brightness(image)).features[1:_FEATURE_MAPS]
+        colours = [tf.image.resize(image, m.shape[1:3], antialias=True) for m in maps]
+        return maps, [image, *colours]
 
-    magnitudes = _magnitudes(features(faces))
+    maps, colours = features(faces)
+    map_sizes, colour_sizes = _magnitudes(maps), _magnitudes(colours)
 
     def look(image):
         image = image * tf.constant(_IMAGENET_STD) + tf.constant(_IMAGENET_MEAN)
-        return _divided(features(2.0 * image - 1.0), magnitudes)
+        maps, colours = features(2.0 * image - 1.0)
+        picture, *colours = _divided(colours, colour_sizes)
+        joined = [
+            # As many colours as features: a distance is the mean over all channels.
+            tf.concat([m, colour * (m.shape[-1] / 3)], axis=-1)
+            for m, colour in zip(_divided(maps, map_sizes), colours, strict=True)
+        ]
+        return [_PICTURE_GAIN * picture, *joined]
 
     return _Asset(
         "vgg_feature_extractor", look, face_mesh.variables, tf.zeros((1, _SIDE, _SIDE, 3))
     )
+
+
+@tf.custom_gradient
+def _within_range(image: tf.Tensor):
+    """Cuts off what lies outside [-1, 1], with a gradient for pixels that are to come back.
+
+    Without one they would stay outside for ever. Nor may there be one for pixels that are to go
+    further: the loss does not see them do it, and the training would diverge.
+    """
+
+    def gradient(upstream):
+        outwards = tf.where(image > 1.0, upstream < 0.0, (image < -1.0) & (upstream > 0.0))
+        return tf.where(outwards, 0.0, upstream)
+
+    return tf.clip_by_value(image, -1.0, 1.0), gradient
 
 
 def _magnitudes(features: list[tf.Tensor]) -> list[float]:
