@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PACKET: Final = struct.Struct("<BI")
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 _CHUNK: Final = 64 * 1024
-_GRACE: Final = 1.0
+_GRACE: Final = 10.0
 
 
 class ShellService:
