@@ -153,16 +153,17 @@ def test_output_is_binary_safe(adb: AdbEnvironment, phone: AdbDevice, service: s
 def test_a_host_may_hang_up_before_its_input_is_read(adb: AdbEnvironment, phone: AdbDevice) -> None:
     command = f"read first; sleep 0.5; cat > {TMP}/data"
     adb.run("exec-in", command, serial=phone.address, stdin=b"first\nsecond\n")
-    wait_for(lambda: not list(phone.processes()))
-    assert phone.disk.host_path(f"{TMP}/data").read_bytes() == b"second\n"
+    file = phone.disk.host_path(f"{TMP}/data")
+    wait_for(lambda: file.exists() and file.read_bytes() == b"second\n")
 
 
 @pytest.mark.parametrize("service", ["shell", "exec-in"])
 def test_input_is_binary_safe(adb: AdbEnvironment, phone: AdbDevice, service: str) -> None:
     data = random.Random(1).randbytes(300_000)
     adb.run(service, f"cat > {TMP}/data", serial=phone.address, stdin=data)
-    wait_for(lambda: not list(phone.processes()))  # exec-in does not.
-    assert phone.disk.host_path(f"{TMP}/data").read_bytes() == data
+    file = phone.disk.host_path(f"{TMP}/data")
+    # exec-in does not wait for the command.
+    wait_for(lambda: file.exists() and file.read_bytes() == data)
 
 
 def test_a_shell_without_a_command_reads_its_input(adb: AdbEnvironment, phone: AdbDevice) -> None:

@@ -124,7 +124,7 @@ class Connection(threading.Thread):
         """Serves until the host hangs up or `close` is called."""
         try:
             while True:
-                self._handle(wire.receive(self._peer))
+                self._dispatch(wire.receive(self._peer))
         except (EOFError, OSError, wire.ProtocolError):
             pass
         finally:
@@ -165,7 +165,7 @@ class Connection(threading.Thread):
         with self._streams_lock:
             self._streams.pop(local, None)
 
-    def _handle(self, message: wire.Message) -> None:
+    def _dispatch(self, message: wire.Message) -> None:
         if message.command == wire.CNXN:
             self.max_payload = min(message.arg1, wire.MAX_PAYLOAD)
             self._device.on_greeting(self)
