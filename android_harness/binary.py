@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ _PUBLISHED = {
 }
 PUBLISHED_ABIS = frozenset(_PUBLISHED)
 _MAX_BYTES = 128 * 2**20
+# Several phones want it at once; one download is enough.
+_DOWNLOADING = threading.Lock()
 
 # ELF's e_machine, and whether it has 64 bits.
 _MACHINES = {
@@ -90,6 +93,11 @@ def download_binary(
         be.
       OSError: the cache cannot be written.
     """
+    with _DOWNLOADING:
+        return _download(abi, sha256, url, timeout)
+
+
+def _download(abi: str, sha256: str | None, url: str, timeout: float) -> ToolBinary:
     if abi not in _PUBLISHED:
         raise AndroidError(
             f"TensorFlow publishes no benchmark_model for {abi}, only for"
@@ -122,9 +130,10 @@ def download_binary(
     if _abi(content, address) != abi:
         raise AndroidError(f"{address} gives a program for {_abi(content, address)}, not {abi}")
     folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, content, overwrite=True)
     entry = {"url": address, "sha256": digest, "bytes": len(content)}
+    # The record first: a program without one would be refused from then on.
     atomic_write(record, json.dumps(entry, indent=1).encode() + b"\n", overwrite=True)
+    atomic_write(path, content, overwrite=True)
     return ToolBinary(path, abi, digest)
 
 

@@ -168,7 +168,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from benchmarks.tables import terminal
 
     output: Path = arguments.output
-    if output.exists() and not arguments.overwrite:
+    broken = output.with_name(f".{output.name}.state")
+    # What a broken run wrote of the phones that it finished, the resumed run completes.
+    if output.exists() and not arguments.overwrite and not broken.exists():
         raise FileExistsError(f"{output} already exists")
     if not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"cannot write {output}: no folder {output.parent}")
@@ -177,7 +179,7 @@ def _run(arguments: argparse.Namespace) -> int:
     version = adb.start()
     serials, unusable = harness.choose_devices(adb.devices(), arguments.serial, arguments.all)
     state = StateFile.open(
-        output.with_name(f".{output.name}.state"),
+        broken,
         request.fingerprint(),
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
         arguments.restart,

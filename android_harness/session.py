@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import secrets
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from android_harness.phone import REMOTE_PARENT, Phone, read_boot_id, read_condi
 from android_harness.protocol import TOOL, Protocol
 from android_harness.state import CaseRecord, StateFile
 from android_harness.tool import ToolResult, parse_output
-from benchmarks.report import Conditions, Memory, Round
+from benchmarks.report import Conditions, Memory, Parity, Round
 
 # The marker of what is ours on a phone; what carries it is removed at the next contact.
 FOLDER_PREFIX = "mm-face-stylizer-"
@@ -193,11 +194,17 @@ class Session:
             else:
                 record, summary = self._tool_round(job, job.payload, record, before, number)
         except ToolError as error:
-            record = replace(record, rounds=(), error=str(error))
-            summary = f"failed: {error}"
+            # A phone that restarts kills what runs on it first.
+            if read_boot_id(self._adb, self._serial) != self._boot_id:
+                raise DeviceLostError(f"{self._serial} has restarted") from error
+            record, summary = replace(record, rounds=(), error=str(error)), ""
         if self._adb.dry_run:
             return
         self._keep(job, record)
+        if record.error is not None:
+            summary = f"failed: {record.error}"
+        elif record.rounds[-1].throttled:
+            summary += ", throttled"
         self._log(f"{job.key}, round {number + 1} of {self._protocol.rounds}: {summary}")
 
     def _tool_round(
@@ -211,29 +218,42 @@ class Session:
         result, output = self._run_tool(job, payload, flags, f"round-{number + 1}")
         if result is None:
             return record, ""
-        after = read_conditions(self._adb, self._serial)
-        one = Round(
-            aggregate=result.calls,
-            creation_ms=result.init_ms,
-            first_call_ms=result.first_ms,
-            before=before,
-            after=after,
-            throttled=(after.thermal_status or 0) >= _THROTTLING,
-        )
-        record = replace(
-            record, rounds=(*record.rounds, one), coverage=result.coverage or record.coverage
-        )
-        if output is not None and not record.parity:
+        parity = record.parity[0] if record.parity else None
+        if output is not None and parity is None:
             parity = payload.compare(output)
-            record = replace(record, parity=(parity,))
-            if not parity.passed:
-                error = (
-                    f"wrong result: it differs from {parity.against} by {parity.mean:.4g}"
-                    f" {parity.unit} on average, {parity.limit:g} may be"
-                )
-                return replace(record, rounds=(), error=error), error
-        summary = f"{result.calls.p50 or result.calls.mean:.2f} ms"
-        return record, summary + (", throttled" if one.throttled else "")
+        record = replace(record, coverage=result.coverage or record.coverage)
+        one = Round(
+            aggregate=result.calls, creation_ms=result.init_ms, first_call_ms=result.first_ms
+        )
+        middle = result.calls.mean if result.calls.p50 is None else result.calls.p50
+        return self._add_round(record, one, before, parity), f"{middle:.2f} ms"
+
+    def _add_round(
+        self, record: CaseRecord, one: Round, before: Conditions, parity: Parity | None
+    ) -> CaseRecord:
+        """Completes a round with the phone's state, and adds it.
+
+        Args:
+          record: what is known of the case.
+          one: the round's times.
+          before: the phone before it.
+          parity: whether its result is the right one, if that is known.
+
+        Returns:
+          What is known now; of a wrong result there are no times.
+        """
+        after = read_conditions(self._adb, self._serial)
+        throttled = (after.thermal_status or 0) >= _THROTTLING
+        one = replace(one, before=before, after=after, throttled=throttled)
+        comparisons = () if parity is None else (parity,)
+        record = replace(record, rounds=(*record.rounds, one), parity=comparisons)
+        if parity is not None and not parity.passed:
+            error = (
+                f"wrong result: it differs from {parity.against} by {parity.mean:.4g}"
+                f" {parity.unit} on average, {parity.limit:g} may be"
+            )
+            return replace(record, rounds=(), error=error)
+        return record
 
     def _extra(self, job: Job, extra: str) -> None:
         assert job.payload is not None
@@ -352,25 +372,14 @@ class Session:
             return record, ""
         self._save_raw(job, f"round-{len(record.rounds) + 1}", answer, {})
         result = parse_instrumentation(answer.text, answer.status)
-        after = read_conditions(self._adb, self._serial)
         one = Round(
             samples_ms=result.samples_ms,
             creation_ms=result.creation_ms,
             first_call_ms=result.first_call_ms,
-            before=before,
-            after=after,
-            throttled=(after.thermal_status or 0) >= _THROTTLING,
         )
         parity = app.compare(job.subject, result)
-        record = replace(record, rounds=(*record.rounds, one), parity=(parity,))
-        if not parity.passed:
-            error = (
-                f"wrong picture: it differs from {parity.against} by {parity.mean:.1f} grey levels"
-                f" on average, {parity.limit:g} may be"
-            )
-            return replace(record, rounds=(), error=error), error
-        median = sorted(result.samples_ms)[len(result.samples_ms) // 2]
-        return record, f"{median:.2f} ms" + (", throttled" if one.throttled else "")
+        middle = statistics.median(result.samples_ms)
+        return self._add_round(record, one, before, parity), f"{middle:.2f} ms"
 
     # Heat.
 

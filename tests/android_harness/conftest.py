@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from adb_device import MISSING, AdbDevice, AdbEnvironment, find_adb
 from adb_device.binaries import write_benchmark_model
-from android_client import FAST, environment
+from android_client import FAST, WebFolder, environment, served
 from conv_model import make_stylizer
 
 from mm_face_stylizer.cli import main
+from task_bundle.cache import CACHE_VARIABLE
 
 Command = Callable[..., int]
 
@@ -75,3 +76,13 @@ def command(adb: AdbEnvironment, arguments: list[str], monkeypatch: pytest.Monke
         return main(["android-benchmark", *arguments, *more])
 
     return run
+
+
+@pytest.fixture(name="served")
+def _served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebFolder]:
+    """An empty folder on the web, and a cache for what is downloaded from it."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with served(folder) as web:
+        yield web

@@ -8,6 +8,7 @@ import pytest
 from adb_device import AdbDevice, Instrumentation, Phone, make_apk
 from android_client import (
     FAST,
+    WebFolder,
     ours_on,
     rows_of,
     runs_on,
@@ -201,7 +202,7 @@ def test_an_app_that_gives_another_picture_has_no_times(
 
     install_runner(phone, run)
     assert main(["android-benchmark", *app]) == 1
-    assert all("wrong picture" in row.error and not row.rounds for row in rows_of(output))
+    assert all("wrong result" in row.error and not row.rounds for row in rows_of(output))
 
 
 def test_an_app_that_crashes_is_told_and_removed(
@@ -257,3 +258,24 @@ def test_a_binary_is_asked_for(
 def test_no_phone_is_told(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert command() == 1
     assert "plug a phone in and switch on USB debugging" in capsys.readouterr().err
+
+
+def test_the_published_binary_is_downloaded_once(
+    command: Command,
+    arguments: list[str],
+    served: WebFolder,
+    phone: AdbDevice,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at = arguments.index("--benchmark-model")
+    program = Path(arguments[at + 1])
+    program.rename(served.path / "android_aarch64_benchmark_model")
+    arguments[at : at + 2] = ["--download", "--download-url", served.url]
+    assert command("--cases", "cpu-1", "--dry-run") == 1
+    assert "a dry run downloads nothing" in capsys.readouterr().err
+    assert command("--cases", "cpu-1") == 0
+    (device,) = Report.load(output).devices
+    assert len(device.versions["benchmark_model sha256"]) == 64
+    (served.path / "android_aarch64_benchmark_model").unlink()
+    assert command("--cases", "cpu-1", "--overwrite") == 0

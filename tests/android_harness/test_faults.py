@@ -195,6 +195,26 @@ def test_a_phone_that_does_not_come_back_is_gone_on_with_later(
     assert not state_of(output).exists()
 
 
+def test_a_lost_phone_does_not_disturb_the_others_and_joins_them_later(
+    command: Command,
+    adb: AdbEnvironment,
+    make_phone: MakePhone,
+    capsys: pytest.CaptureFixture[str],
+    output: Path,
+) -> None:
+    good, bad = make_phone(), make_phone(phone=Phone(model="Pixel 7"))
+    bad.faults.pull_cable_during_run()
+    assert command("--cases", "cpu-1", "--all", "--wait", "0.5") == 1
+    assert f"error: {bad.address}" in capsys.readouterr().err
+    assert [row.device for row in rows_of(output)] == ["Google Pixel 6"]
+    bad.plug_in()
+    adb.run("disconnect", bad.address)
+    adb.connect(bad.address)
+    assert command("--cases", "cpu-1", "--all") == 0
+    assert {row.device for row in rows_of(output)} == {"Google Pixel 6", "Google Pixel 7"}
+    assert runs_on(good) == 1 and ours_on(good) == ours_on(bad) == []
+
+
 def test_a_restart_in_a_run_is_no_end(
     command: Command, phone: AdbDevice, capsys: pytest.CaptureFixture[str], output: Path
 ) -> None:

@@ -1,12 +1,16 @@
 """What tests of the Android benchmark share: the client, and the command on simulated phones."""
 
+import functools
+import http.server
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from adb_device import AdbDevice
@@ -16,6 +20,29 @@ from benchmarks.report import Report, Row
 
 FAST = ("--rounds", "1", "--runs", "3", "--min-seconds", "0", "--poll", "0.05", "--wait", "20")
 FAST += ("--warm-up-seconds", "0", "--no-memory", "--no-profile")
+
+
+@dataclass(frozen=True)
+class WebFolder:
+    """A folder that a web server of this machine shows, and its address."""
+
+    path: Path
+    url: str
+
+
+@contextmanager
+def served(path: Path) -> Iterator[WebFolder]:
+    """Shows a folder on the web, to this machine only."""
+    handler = functools.partial(_QuietHandler, directory=os.fspath(path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield WebFolder(path, f"http://127.0.0.1:{server.server_port}/")
+        server.shutdown()
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *unused: object) -> None:
+        pass
 
 
 def environment(variables: Mapping[str, str], setenv: Callable[[str, str], None]) -> None:
