@@ -74,6 +74,11 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _is_whole(row: Row) -> bool:
+    """Whether a row is an ordinary end-to-end one, not one of several faces."""
+    return row.stage == "end_to_end" and row.settings.faces is None
+
+
 def _threads(row: Row, cores: int) -> int:
     """How many threads a row can have had."""
     return row.settings.threads or (1 if row.settings.cores == ONE_CORE else cores)
@@ -82,10 +87,10 @@ def _threads(row: Row, cores: int) -> int:
 def _stages(report: Report, summaries: _Summaries) -> Any:
     """End-to-end times as bars, the models' own times stacked in them."""
     cores = {device.name: device.cores for device in report.devices}
-    photos = {row.settings.photo for row in report.rows if row.stage == "end_to_end"}
+    photos = {row.settings.photo for row in report.rows if _is_whole(row)}
     if len(photos) != 1:  # None, or a scaling run, which has plots of its own.
         return None
-    bars = [row for row in report.rows if row.stage == "end_to_end" and row.key() in summaries]
+    bars = [row for row in report.rows if _is_whole(row) and row.key() in summaries]
     if not bars:
         return None
     figure = _figure(9.5, 1.6 + 0.42 * len(bars))
@@ -172,7 +177,7 @@ def _size(report: Report, summaries: _Summaries) -> Any:
     series: dict[str, list[tuple[float, Summary, str]]] = defaultdict(list)
     cores = {device.name: device.cores for device in report.devices}
     for row in report.rows:
-        if row.stage == "end_to_end" and row.key() in summaries:
+        if _is_whole(row) and row.key() in summaries:
             threads = _plural(_threads(row, cores[row.device]), "thread")
             name = f"{row.runtime}, {threads}"
             series[name].append((sizes[row.subject], summaries[row.key()], row.subject))
@@ -202,7 +207,7 @@ def _size(report: Report, summaries: _Summaries) -> Any:
 
 def _rounds(report: Report, summaries: _Summaries) -> Any:
     """How the drift control and the end-to-end cases went from round to round."""
-    rows = [r for r in report.rows if r.key() in summaries and r.stage == "end_to_end"]
+    rows = [r for r in report.rows if r.key() in summaries and _is_whole(r)]
     rows = rows or [r for r in report.rows if r.key() in summaries and r.stage == "stylizer"]
     rows = [row for row in rows if len(row.rounds) > 2 and row.rounds[0].samples_ms]
     if not rows or len({row.settings.photo for row in rows}) > 1:

@@ -1,13 +1,13 @@
 """Whether the benchmark itself can be trusted, on this machine.
 
-    python -m benchmarks.reliability agreement BUNDLE.task FOLDER [--runs 20]
+    python -m benchmarks.reliability agreement BUNDLE.task FOLDER [--runs 14]
     python -m benchmarks.reliability planted BUNDLE.task FOLDER [--runs 10]
     python -m benchmarks.reliability overhead BUNDLE.task
     python -m benchmarks.reliability summary FOLDER
 
 `agreement` measures the bundle again and again, and `planted` with every call made to take 10 %
-longer; both add runs to those in FOLDER, and take about 20 s a run. `summary` says in how many
-pairs of runs the two p50 agree within their stated interval, whether `compare` stays silent on
+longer; both add runs to those in FOLDER, and take about half a minute a run. `summary` says in how
+many pairs of runs the two p50 agree within their stated interval, whether `compare` stays silent on
 them, and whether it finds the planted slow-down. `overhead` compares the harness's way of calling
 with a bare loop, in turns, in a minute.
 """
@@ -49,7 +49,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, runs in (("agreement", 20), ("planted", 10)):
+    for name, runs in (("agreement", 14), ("planted", 10)):
         adding = commands.add_parser(name)
         adding.add_argument("bundle", type=Path, metavar="BUNDLE.task")
         adding.add_argument("folder", type=Path, metavar="FOLDER")

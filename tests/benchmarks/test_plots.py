@@ -36,7 +36,9 @@ def test_bundles_are_drawn_stage_by_stage_and_by_size(tmp_path):
 
 def test_each_axis_has_a_plot(tmp_path):
     rows = [row(rounds(), threads=2, photo=(side, side)) for side in (256, 1024, 8000)]
-    rows += [row(rounds(), threads=2, photo=(900, 900), faces=count) for count in (1, 4)]
+    crowds = [row(rounds(), threads=2, photo=(900, 900), faces=count) for count in (1, 4)]
+    assert names(plots.save_plots(report(*crowds), tmp_path / "y"), "y") == {"faces.png"}
+    rows += crowds
     subjects = [subject()]
     for side, batch in ((256, 1), (256, 4), (512, 1)):
         made = subject(f"{side} x {batch}", side=side)
