@@ -179,7 +179,7 @@ class _Rect:
         first = np.array([region.left, region.top])
         last = np.array([region.right, region.bottom])
         center, extent = (first + last) / 2, last - first
-        if region.rotation_degrees % 180:
+        if region.rotation_degrees % 180:  # The same square but for the last bit.
             extent = extent[::-1] * photo[::-1] / photo
         # What MediaPipe's Python has computed it hands to its graph as float32.
         center, extent = center.astype(np.float32), extent.astype(np.float32)
