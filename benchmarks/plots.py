@@ -138,7 +138,7 @@ def _stages(report: Report, summaries: _Summaries) -> Any:
     axes.set_yticks(range(len(bars)), names)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     # Room for the numbers beside the bars.
-    highest = max(summaries[bar.key()].p50 + _whiskers(summaries[bar.key()])[1] for bar in bars)
+    highest = max(_end(summaries[bar.key()]) for bar in bars)
     axes.set_xlim(0.0, 1.1 * highest)
     axes.set_xlabel("ms a photo, p50; whiskers: where the p50 of another run lies, 19 in 20")
     axes.set_title(f"{_device_names(report)}: end to end, and its models run alone", fontsize=11)
@@ -155,7 +155,7 @@ def _whisker(axes: Any, position: float, summary: Summary) -> None:
     )
     axes.annotate(
         f"{summary.p50:.1f}",
-        (summary.p50 + high, position),
+        (_end(summary), position),
         xytext=(5, 0),
         textcoords="offset points",
         va="center",
@@ -164,11 +164,16 @@ def _whisker(axes: Any, position: float, summary: Summary) -> None:
 
 
 def _whiskers(summary: Summary) -> tuple[float, float]:
-    """Down and up; nothing where so few rounds say nothing."""
+    """Down and up; NaN, which is not drawn, where so few rounds say nothing."""
     interval = summary.p50_interval
     if interval.high >= 3 * interval.low:
-        return 0.0, 0.0
+        return np.nan, np.nan
     return summary.p50 - interval.low, interval.high - summary.p50
+
+
+def _end(summary: Summary) -> float:
+    """Where the whisker ends, or the value itself where there is none."""
+    return float(np.nanmax([summary.p50, summary.p50 + _whiskers(summary)[1]]))
 
 
 def _size(report: Report, summaries: _Summaries) -> Any:
@@ -191,7 +196,7 @@ def _size(report: Report, summaries: _Summaries) -> Any:
         _line(axes, [p[0] for p in points], [p[1] for p in points], name, number, joined=False)
         for size, summary, subject in points:
             if subject not in tops or summary.p50 > tops[subject][1]:
-                tops[subject] = (size, summary.p50 + _whiskers(summary)[1])
+                tops[subject] = (size, _end(summary))
     for subject, place in tops.items():
         axes.annotate(
             subject, place, xytext=(0, 7), textcoords="offset points", ha="center", fontsize="small"
