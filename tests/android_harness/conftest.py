@@ -68,9 +68,18 @@ def arguments(model: Path, tool: Path, output: Path) -> list[str]:
     return [str(model), "--benchmark-model", str(tool), "-o", str(output), *FAST]
 
 
+@pytest.fixture(scope="session")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that all these tests share: models are tried in another process only once."""
+    return tmp_path_factory.mktemp("verdicts")
+
+
 @pytest.fixture
-def command(adb: AdbEnvironment, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+def command(
+    adb: AdbEnvironment, arguments: list[str], verdicts: Path, monkeypatch: pytest.MonkeyPatch
+) -> Command:
     environment(adb.variables, monkeypatch.setenv)
+    monkeypatch.setenv(CACHE_VARIABLE, str(verdicts))
 
     def run(*more: str) -> int:
         return main(["android-benchmark", *arguments, *more])
