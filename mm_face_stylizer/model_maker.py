@@ -86,19 +86,24 @@ class _Asset(keras.Model):
 
 
 def encoder_asset(networks: Networks) -> keras.Model:
-    """Photo [batch, 256, 256, 3] in [-1, 1] to a w+ latent [batch, 12, 512] without `w_avg`.
+    """Photo [batch, 256, 256, 3] to a w+ latent [batch, 12, 512] without `w_avg`.
 
     Model Maker calls its encoder with `training=True`, in its export, too. Batch normalisation
     stays in inference mode all the same: over a batch of one picture it would not know the
     preset's statistics, and TFLite has no such operator.
+
+    Model Maker trains and stylizes with photos in [-1, 1], but the graph that it exports hands its
+    encoder photos in [0, 1]. So both are taken: what has no negative value is in [0, 1].
     """
     encoder = keras.Model(networks.encoder.input, networks.encoder.output["inputs"])
-    return _Asset(
-        "encoder",
-        lambda image: encoder(image, training=False),
-        encoder.variables,
-        tf.zeros((1, _SIDE, _SIDE, 3)),
-    )
+
+    def encode(image):
+        darkest = tf.reduce_min(image, axis=(1, 2, 3), keepdims=True)
+        is_unit = tf.cast(darkest >= 0.0, tf.float32)
+        # 2 x - 1 or x, without a branch.
+        return encoder(image + is_unit * (image - 1.0), training=False)
+
+    return _Asset("encoder", encode, encoder.variables, tf.zeros((1, _SIDE, _SIDE, 3)))
 
 
 def decoder_asset(networks: Networks) -> keras.Model:

@@ -65,6 +65,12 @@ def test_encoder_gives_the_preset_s_latents_whatever_the_mode(loaded, networks, 
     np.testing.assert_allclose(loaded["encoder"](photos[:1]), expected[:1], atol=1e-4)
 
 
+def test_encoder_takes_the_range_that_model_maker_exports_for(loaded, networks, photos):
+    expected = networks.encoder(photos, training=False)["inputs"]
+    mixed = tf.concat([(photos[:1] + 1.0) / 2.0, photos[1:]], axis=0)
+    np.testing.assert_allclose(loaded["encoder"](mixed, training=True), expected, atol=1e-4)
+
+
 def _far_latents(networks, count):
     """Latents so far from the mean that their pictures leave the range."""
     return networks.w_avg + 4.0 * (networks.random_latents(count, 0).numpy() - networks.w_avg)
