@@ -3,7 +3,10 @@
 import dataclasses
 import enum
 import functools
+import sys
 from typing import Any
+
+_MODEL_MAKERS_SPEC = "mediapipe_model_maker.python.vision.face_stylizer.model_spec"
 
 
 @dataclasses.dataclass
@@ -49,6 +52,20 @@ class SupportedModels(enum.Enum):
 
     # `member`, because newer Pythons take a bare partial for a method.
     BLAZE_FACE_STYLIZER_256 = enum.member(blaze_face_stylizer_256_spec)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """Model Maker's enum of the same name where that is loaded, this one otherwise.
+
+        Model Maker asks `isinstance`, which goes by this attribute as well as by the type: so its
+        trainer takes these members for its own.
+        """
+        theirs = sys.modules.get(_MODEL_MAKERS_SPEC)
+        return type(self) if theirs is None else theirs.SupportedModels
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Pickles the member as one of this enum, whatever `__class__` says."""
+        return getattr, (type(self), self.name)
 
     @classmethod
     def get(cls, spec: Any) -> ModelSpec:

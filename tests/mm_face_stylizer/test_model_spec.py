@@ -1,5 +1,9 @@
+import copy
 import enum
 import functools
+import pickle
+import sys
+import types
 
 import pytest
 
@@ -40,6 +44,19 @@ def test_a_member_of_model_makers_enum_serves():
     )
     spec = SupportedModels.get(theirs.BLAZE_FACE_STYLIZER_256)
     assert isinstance(spec, ModelSpec)
+
+
+def test_members_pass_for_those_of_model_makers_enum_where_it_is_loaded(monkeypatch):
+    ours = SupportedModels.BLAZE_FACE_STYLIZER_256
+    theirs = enum.Enum("SupportedModels", ["BLAZE_FACE_STYLIZER_256"])
+    assert not isinstance(ours, theirs) and ours.__class__ is SupportedModels
+    name = "mediapipe_model_maker.python.vision.face_stylizer.model_spec"
+    monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(SupportedModels=theirs))
+    assert isinstance(ours, theirs) and isinstance(ours, SupportedModels)
+    assert SupportedModels.get(ours).name == "blaze_face_stylizer_256"
+    assert ours.name == "BLAZE_FACE_STYLIZER_256"
+    assert pickle.loads(pickle.dumps(ours)) is ours
+    assert copy.deepcopy(ours) is ours
 
 
 @pytest.mark.parametrize(
