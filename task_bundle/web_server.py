@@ -140,9 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Refuses: there is nothing to change here."""
-        # What else the request carries would be taken for the next one.
-        self.close_connection = True
         refusal = _text("this server only gives")
+        # Closed, since what else the request carries would be taken for the next one.
         allowed = {"Allow": "GET, HEAD", "Connection": "close"}
         self._answer(HTTPStatus.METHOD_NOT_ALLOWED, refusal, allowed)
 

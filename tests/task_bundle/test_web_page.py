@@ -318,28 +318,42 @@ def test_not_a_picture(page, tmp_path: Path) -> None:
 
 
 def test_the_last_photo_wins(page, grace_hopper: Picture, tmp_path: Path) -> None:
-    for name, photo in (("big.png", _scaled(grace_hopper, 4)), ("small.png", grace_hopper)):
-        save_png(tmp_path / name, photo)
-        page.get_by_label("Choose a photo").set_input_files(tmp_path / name)
-    _expect(page.get_by_role("button", name="Download picture")).to_be_enabled()
-    _expect(page.get_by_role("status")).to_be_empty()
+    # The first one takes long to decode.
+    page.evaluate(
+        """() => {
+          const decode = window.createImageBitmap;
+          window.createImageBitmap = async (...given) => {
+            window.createImageBitmap = decode;
+            await new Promise((resolve) => setTimeout(resolve, 500));
+            document.body.dataset.decoded = "late";
+            return decode(...given);
+          };
+        }"""
+    )
+    save_png(tmp_path / "slow.png", grace_hopper[:500])
+    page.get_by_label("Choose a photo").set_input_files(tmp_path / "slow.png")
+    _upload(page, grace_hopper, tmp_path)
+    _expect(page.locator("body[data-decoded=late]")).to_have_count(1)
+    page.wait_for_timeout(500)
     assert pixels(page, "composite").shape[:2] == (600, 512)
+    assert pixels(page, "face").shape[:2] == (256, 256)
 
 
-def test_what_is_said_of_the_bundle(
-    bundle: TaskBundle, files: dict[str, WebFile], chromium, tasks_vision
-) -> None:
+def test_what_is_said_of_the_bundle(files: dict[str, WebFile], chromium) -> None:
     about = json.loads(files["/bundle/about.json"].content)
     assert about["name"] == "dark.task"
     assert about["inputSize"] == [256, 256]
     # Names come from strangers.
-    name = "<img src=x onerror=alert(1)>.task"
-    with served(page_files(bundle, name, tasks_vision)) as url:
+    about["name"] = "<img src=x onerror=alert(1)>.task"
+    about["entries"][-1]["metadata"]["description"] = about["remarks"] = ["<img src=x>"]
+    changed = dataclasses.replace(files["/bundle/about.json"], content=json.dumps(about).encode())
+    with served({**files, "/bundle/about.json": changed}) as url:
         page = chromium.new_page()
         page.goto(url)
-        _expect(page.locator("#bundle-name")).to_have_text(name)
-        _expect(page.locator("#facts")).to_contain_text(about["sha256"])
-        _expect(page.locator("#facts")).to_contain_text("256 × 256 px")
+        _expect(page.locator("#bundle-name")).to_have_text(about["name"])
+        for text in (about["sha256"], "256 × 256 px", "<img src=x>"):
+            _expect(page.locator("#facts")).to_contain_text(text)
+        _expect(page.locator("#remarks")).to_have_text("<img src=x>")
         _expect(page.locator("img")).to_have_count(1)
         page.close()
 
