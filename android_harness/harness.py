@@ -6,6 +6,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import os
 import re
 import tempfile
 import time
@@ -26,8 +27,8 @@ from android_harness.cases import Case, cases_of
 from android_harness.errors import AndroidError, DeviceRefusedError, InterruptedRunError
 from android_harness.payload import Payload, payloads_of
 from android_harness.phone import Needs, check_phone, read_conditions, read_phone
+from android_harness.phone_run import Freight, Job, PhoneRun
 from android_harness.protocol import CASE_NAMES, Protocol
-from android_harness.session import Freight, Job, Session
 from android_harness.state import CaseRecord, PhoneRecord, StateFile
 from benchmarks.report import Device, Report, Row, Settings
 from benchmarks.subject import LoadedSubject
@@ -289,8 +290,8 @@ def _measure(
         )
         jobs = _jobs(cases_of(phone, request.cases), payloads, app)
         _enter(state, device, jobs, say)
-        session = Session(adb, phone, freight, request.protocol, state, request.raw, say)
-        session.run(jobs)
+        phone_run = PhoneRun(adb, phone, freight, request.protocol, state, request.raw, say)
+        phone_run.run(jobs)
         if not adb.dry_run:
             _leave(state, device, read_conditions(adb, serial))
 
@@ -326,9 +327,15 @@ def _only_run(serial: str) -> Iterator[None]:
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A run that ended between the two calls has taken the file away.
+            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                raise FileNotFoundError(path)
         except OSError as error:
             raise DeviceRefusedError(f"{serial} is being measured by another run") from error
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _jobs(cases: Sequence[Case], payloads: Sequence[Payload], app: App | None) -> tuple[Job, ...]:

@@ -95,7 +95,7 @@ class Freight:
         return models + outputs + tool + app + sum(map(len, self.bundles.values())) + _MEBIBYTE
 
 
-class Session:
+class PhoneRun:
     """Measures one phone."""
 
     def __init__(
