@@ -105,6 +105,8 @@ def _train(trainer: str, style: str, steps: int, turns: Turns) -> Run:
         from mediapipe_model_maker import face_stylizer
     else:
         import mm_face_stylizer as face_stylizer
+    # Ours imports TensorFlow when this is first asked for; that is no part of the training.
+    create = face_stylizer.FaceStylizer.create
     losses: list[float] = []
 
     def on_loss(loss: float) -> None:
@@ -120,11 +122,9 @@ def _train(trainer: str, style: str, steps: int, turns: Turns) -> Run:
         imported = _peak_gib()
         turns.start()
         if trainer == "google":
-            face_stylizer.FaceStylizer.create(data, options)
+            create(data, options)
         else:
-            face_stylizer.FaceStylizer.create(
-                data, options, on_step=lambda step, values: on_loss(values["loss"])
-            )
+            create(data, options, on_step=lambda step, values: on_loss(values["loss"]))
         turns.stop()
     return Run(turns.seconds, losses, imported, _peak_gib())
 
