@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from task_bundle import schema
@@ -54,9 +54,12 @@ def check_stylizer(model: bytes) -> None:
       model: a TFLite flatbuffer.
 
     Raises:
-      BundleError: saying why not: see `check_stylizer_images`; several subgraphs; custom operators.
+      BundleError: saying why not: see `check_stylizer_images`; a batch of any size; several
+        subgraphs; custom operators.
     """
     check_stylizer_images(model)
+    for kind, tensors in zip(("input", "output"), _ends(model, "the stylizer"), strict=True):
+        _check_fixed(f"the stylizer's {kind}", _tensor_info(tensors[0]).shape)
     unpacked = schema.unpack_model(model, "the stylizer")
     if len(unpacked.subgraphs) != 1:
         raise BundleError(
@@ -80,14 +83,18 @@ def check_stylizer_images(model: bytes, name: str = "the stylizer") -> None:
 
     Raises:
       BundleError: saying why not: no flatbuffer; not one input and one output; an input or output
-        that is not float32, of fixed shape [1, height, width, 3]; pictures of other proportions
-        than go in, which no place in the photo would fit.
+        that is not float32, of fixed shape [1, height, width, 3] (the batch may be of any size, as
+        Model Maker exports it, if it is 1 unless changed); pictures of other proportions than go
+        in, which no place in the photo would fit.
     """
     sizes = []
     for kind, tensors in zip(("input", "output"), _ends(model, name), strict=True):
         if len(tensors) != 1:
             raise BundleError(f"{name} has {len(tensors)} {kind}s; it must have one")
         info = _tensor_info(tensors[0])
+        if info.shape[:1] == (-1,):
+            # Nobody resizes it: it stays what the placeholder says.
+            info = replace(info, shape=(*_shape(tensors[0])[:1], *info.shape[1:]))
         _check_image(f"{name}'s {kind}", info)
         sizes.append(picture_size(info))
     (width, height), (new_width, new_height) = sizes
@@ -206,12 +213,16 @@ def _check_image(what: str, tensor: TensorInfo) -> None:
         )
     if len(shape) != 4:
         raise BundleError(f"{what} has shape {shape}; it must be [1, height, width, 3]")
-    if any(size < 1 for size in shape):
-        raise BundleError(f"{what} has the dynamic shape {shape}; fix every size")
+    _check_fixed(what, tensor.shape)
     if shape[0] != 1:
         raise BundleError(f"{what} has batch size {shape[0]}; it must be 1")
     if shape[3] != 3:
         raise BundleError(f"{what} has {shape[3]} channels; it must have 3 (RGB)")
+
+
+def _check_fixed(what: str, shape: tuple[int, ...]) -> None:
+    if any(size < 1 for size in shape):
+        raise BundleError(f"{what} has the dynamic shape {list(shape)}; fix every size")
 
 
 def _indices(values: Any) -> list[int]:

@@ -5,7 +5,7 @@ import pytest
 
 from task_bundle import schema
 from task_bundle.errors import BundleError
-from task_bundle.model import TensorInfo, check_stylizer, describe
+from task_bundle.model import TensorInfo, check_stylizer, check_stylizer_images, describe
 
 
 def test_good_stylizers_pass(make_stylizer) -> None:
@@ -40,6 +40,17 @@ def test_the_output_may_be_larger_but_not_distorted(make_stylizer) -> None:
 def test_reasons(make_stylizer, options: dict, reason: str) -> None:
     with pytest.raises(BundleError, match=reason):
         check_stylizer(make_stylizer(**options))
+
+
+def test_a_batch_of_any_size_can_be_run_but_is_not_packed(make_stylizer) -> None:
+    model = make_stylizer(shape_signature=[-1, 64, 64, 3])
+    check_stylizer_images(model)
+    with pytest.raises(BundleError, match="dynamic shape"):
+        check_stylizer(model)
+    with pytest.raises(BundleError, match="dynamic shape"):
+        check_stylizer_images(make_stylizer(shape_signature=[-1, 64, -1, 3]))
+    with pytest.raises(BundleError, match="batch size 2"):
+        check_stylizer_images(make_stylizer(shape=[2, 64, 64, 3], shape_signature=[-1, 64, 64, 3]))
 
 
 @pytest.mark.parametrize("junk", [b"", b"hello world", b"\x10\0\0\0TFL3" + bytes(40)])
