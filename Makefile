@@ -28,13 +28,16 @@ export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint format clean help
+.PHONY: demo test stacks lint format clean help
 
 demo: $(READY)  ## Train a stylizer on a sample style and write the results to out/.
 	$(BIN)/mm-face-stylizer demo --output out --overwrite
 
 test: lint  ## Check format, style and types, and run all tests.
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
+
+stacks: $(READY)  ## Run all tests on every stack of noxfile.py whose Python is installed.
+	$(BIN)/nox
 
 lint: $(READY)  ## Check format, style and types.
 	$(BIN)/ruff check
@@ -45,9 +48,9 @@ format: $(READY)  ## Format the code and repair what can be repaired.
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-clean:  ## Remove out/, caches and build products; .venv stays.
+clean:  ## Remove out/, caches and build products; .venv and .nox stay.
 	rm -rf out build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
-	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . \( -path ./.venv -o -path ./.nox \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 help:  ## Show this.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
