@@ -13,6 +13,7 @@ from native import native
 import mm_face_stylizer as mm
 from mm_face_stylizer.model_maker import install_assets
 from mm_face_stylizer.style_pictures import draw_style
+from task_bundle import FaceStylizer, FaceStylizerOptions
 from task_bundle.archive import FACE_STYLIZER, read_archive
 from task_bundle.images import save_png
 from task_bundle.mediapipe_import import import_mediapipe
@@ -131,6 +132,14 @@ def test_the_bundle_opens_natively_and_gives_the_trainers_picture(
     assert picture.numpy_view().shape == (256, 256, 3)
     difference = picture.numpy_view().astype(float) - _pictures(stylized)[0]
     assert np.abs(difference).mean() < 1
+
+
+def test_the_bundle_runs_without_mediapipes_stylizer(google, trained, grace_hopper_file):
+    options = FaceStylizerOptions(backend="portable")
+    with FaceStylizer.create_from_model_path(str(trained[1]), options) as opened:
+        (face,) = opened.stylize_all(grace_hopper_file)
+    stylized = trained[0].stylize(google.Dataset.from_image(filename=str(grace_hopper_file)))
+    assert np.abs(face.image.astype(float) - _pictures(stylized)[0]).mean() < 2
 
 
 def test_googles_trainer_takes_our_objects(google, style_file, tmp_path):

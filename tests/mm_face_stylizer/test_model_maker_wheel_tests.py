@@ -1,6 +1,5 @@
 """The tests in MediaPipe's wheel, on our bundles and on a portrait that is ours to use."""
 
-import importlib.util
 import unittest
 
 import numpy as np
@@ -12,15 +11,14 @@ from mm_face_stylizer.export import export_stylizer
 from mm_face_stylizer.networks import Networks, NetworksConfig
 from task_bundle import TaskBundle
 from task_bundle.mediapipe_import import import_mediapipe
+from task_bundle.schema import mediapipe_folder
 
 _TESTS = "mediapipe.tasks.python.test"
 
 
 def _in_wheel(name):
-    try:
-        return importlib.util.find_spec(f"{_TESTS}.vision.{name}") is not None
-    except ModuleNotFoundError:
-        return False
+    folder = mediapipe_folder()
+    return folder is not None and (folder / f"tasks/python/test/vision/{name}.py").is_file()
 
 
 pytestmark = pytest.mark.skipif(
