@@ -23,9 +23,9 @@ _pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
 _folders = [os.environ["PATH"], *map(str, sorted(_pyenv.glob("versions/3.*/bin")))]
 os.environ["PATH"] = os.pathsep.join(_folders)
 
-# What a stack can change: the conversion to TFLite, MediaPipe's runtime, training from end to end,
-# the command, the notebook, and what goes through Google's Model Maker. The rest is arithmetic
-# that is the same everywhere.
+# What a stack can change: the conversion to TFLite, MediaPipe's runtime, what goes through Google's
+# Model Maker, and the whole way from style pictures to a stylized photo, which is the notebook's.
+# The rest is arithmetic that is the same everywhere.
 _BRIEF = (
     "tests/task_bundle/test_alignment.py",
     "tests/task_bundle/test_bundle.py",
@@ -34,9 +34,7 @@ _BRIEF = (
     "tests/task_bundle/test_photo.py",
     "tests/task_bundle/test_stylizer.py",
     "tests/task_bundle/test_stylizer_model.py",
-    "tests/mm_face_stylizer/test_cli.py",
     "tests/mm_face_stylizer/test_export.py",
-    "tests/mm_face_stylizer/test_face_stylizer.py",
     "tests/mm_face_stylizer/test_hyperparameters.py",
     "tests/mm_face_stylizer/test_model_maker_upstream.py",
     "tests/mm_face_stylizer/test_model_maker_wheel_tests.py",
