@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from typing import IO, Any
 
 TRAINERS = ("ours", "google")
 _VGG_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
@@ -144,7 +145,7 @@ def _work(arguments: argparse.Namespace) -> None:
     out.write(json.dumps(dataclasses.asdict(run)) + "\n")
 
 
-def alternate(workers: Sequence[tuple[io.TextIOBase, io.TextIOBase]]) -> list[Run]:
+def alternate(workers: Sequence[tuple[IO[str], IO[str]]]) -> list[Run]:
     """Gives workers their turns until all are done.
 
     Args:
@@ -214,7 +215,7 @@ def measure(arguments: argparse.Namespace) -> list[Run]:
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         style = _prepare(pathlib.Path(folder), arguments)
-        pipes = []
+        pipes: list[tuple[IO[str], IO[str]]] = []
         for trainer in TRAINERS:
             command = [sys.executable, "-m", "benchmarks.model_maker", "--worker", trainer]
             command += ["--style", style, "--steps", str(arguments.steps)]
@@ -227,18 +228,19 @@ def measure(arguments: argparse.Namespace) -> list[Run]:
             )
             stack.enter_context(process)
             stack.callback(process.kill)
+            assert process.stdin and process.stdout
             pipes.append((process.stdin, process.stdout))
         return alternate(pipes)
 
 
-def report(runs: Sequence[Run], steps_a_turn: int) -> dict[str, object]:
+def report(runs: Sequence[Run], steps_a_turn: int) -> dict[str, Any]:
     """Puts both runs into figures.
 
     Args:
       runs: Ours and Google's.
       steps_a_turn: Steps of each turn.
     """
-    figures: dict[str, object] = {"cores": os.cpu_count()}
+    figures: dict[str, Any] = {"cores": os.cpu_count()}
     for trainer, run in zip(TRAINERS, runs, strict=True):
         # The first turn has the compilation, the last what comes after the training's last step.
         steps = [seconds / steps_a_turn for seconds in run.turns[1:-1]] or [run.turns[0]]

@@ -10,7 +10,7 @@ from mm_face_stylizer.preset import DEFAULT_PRESET
 from task_bundle.command import printable
 
 
-def add_model_maker(commands: argparse._SubParsersAction) -> None:
+def add_model_maker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command.
 
     Args:
