@@ -42,7 +42,7 @@ def test_the_graph_is_clean(networks):
 
 @pytest.mark.skipif(
     tf.__version__.startswith("2.15."),
-    reason="TensorFlow 2.15's analyzer refuses slices that drop an axis; 2.19's takes the same graph",
+    reason="TensorFlow 2.15's analyzer refuses slices that drop an axis, which 2.19's takes",
 )
 def test_the_graph_runs_on_gpus(networks, capfd):
     tf.lite.experimental.Analyzer.analyze(
