@@ -21,7 +21,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     MediaPipe 1.x has no face models: with it the developer's copy of Google's is lent to the tests.
     """
-    cache = tmp_path / "own-cache"
+    # Beside the test's own folder, whose content some tests count.
+    cache = tmp_path.with_name(f"{tmp_path.name}-cache")
     if not HAS_WHEEL_MODELS and _DOWNLOADED.is_file():
         cache.mkdir()
         (cache / FACE_LANDMARKER_FILE).symlink_to(_DOWNLOADED)
