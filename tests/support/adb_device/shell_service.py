@@ -10,6 +10,8 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Final
 
+from interrupts import heed_interrupts
+
 from . import commands
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ class ShellService:
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
+            preexec_fn=heed_interrupts,
         )
 
     def _pass_output(self, outputs: dict[int, int], gone: int) -> bool:
