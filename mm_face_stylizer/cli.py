@@ -177,9 +177,12 @@ def _add_pretrain(commands) -> None:
         help="take the face mesh of the perceptual loss from this bundle",
     )
     pretrain.add_argument(
-        "--w-plus",
-        action="store_true",
-        help="the published configuration: all of a face goes through the w+ latent",
+        "--spatial-sides",
+        type=int,
+        nargs="*",
+        metavar="SIDE",
+        help="sides of the spatial latents (those of PRESET, or 8 16); none: the published "
+        "configuration, all of a face goes through the w+ latent",
     )
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument(
@@ -262,10 +265,10 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.preset import Preset
     from mm_face_stylizer.training.portraits import Portraits
     from mm_face_stylizer.training.pretraining import (
+        FEWER_SPATIAL_RATE,
+        FEWER_SPATIAL_STAGES,
         REFINEMENT_RATE,
         REFINEMENT_STAGES,
-        W_PLUS_RATE,
-        W_PLUS_STAGES,
         Pretraining,
         PretrainingOptions,
     )
@@ -276,18 +279,19 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     face_models = find_face_models(arguments.face_landmarker)
     portraits = Portraits(arguments.data, arguments.output / "cache")
     options = PretrainingOptions(
-        spatial=not arguments.w_plus,
         seed=arguments.seed,
         conv_dtype="bfloat16" if arguments.bfloat16 else "float32",
     )
     networks = start.networks() if start else None
-    if networks and networks.config.spatial and arguments.w_plus:
-        networks = networks.without_spatial_latents()
-        options = dataclasses.replace(options, stages=W_PLUS_STAGES, learning_rate=W_PLUS_RATE)
-    elif networks:
-        options = dataclasses.replace(
-            options, stages=REFINEMENT_STAGES, learning_rate=REFINEMENT_RATE
-        )
+    had = networks.config.spatial_sides if networks else options.spatial_sides
+    sides = had if arguments.spatial_sides is None else tuple(arguments.spatial_sides)
+    options = dataclasses.replace(options, spatial_sides=sides)
+    if networks:
+        networks = networks.with_spatial_latents(sides)
+        stages, rate = REFINEMENT_STAGES, REFINEMENT_RATE
+        if set(had) - set(sides):
+            stages, rate = FEWER_SPATIAL_STAGES, FEWER_SPATIAL_RATE
+        options = dataclasses.replace(options, stages=stages, learning_rate=rate)
     pretraining = Pretraining(
         options,
         portraits,

@@ -33,8 +33,8 @@ def add_model_maker(commands: argparse._SubParsersAction[argparse.ArgumentParser
     install.add_argument(
         "--preset",
         default=DEFAULT_PRESET,
-        help="a preset's name or folder; best one that was trained with `pretrain --w-plus` "
-        f"({DEFAULT_PRESET})",
+        help="a preset's name or folder; best one that was trained without spatial latents: "
+        f"`pretrain --spatial-sides` and no side ({DEFAULT_PRESET})",
     )
     install.add_argument(
         "--face-landmarker",

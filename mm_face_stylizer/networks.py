@@ -9,6 +9,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import (
+    DEFAULT_SPATIAL_SIDES,
     LATENT_DIM,
     MappingNetwork,
     Synthesis,
@@ -31,13 +32,18 @@ class NetworksConfig:
 
     Attributes:
       image_size: Side of photos and of the finest image in pixels.
-      spatial: Whether the encoder hands spatial latents to the synthesis network.
+      spatial_sides: Sides in pixels of the spatial latents that the encoder hands to the synthesis
+        network; none is the published configuration.
       width: Factor on the channels of every network; 1.0 for every released preset.
     """
 
     image_size: int = 256
-    spatial: bool = True
+    spatial_sides: tuple[int, ...] = DEFAULT_SPATIAL_SIDES
     width: float = 1.0
+
+    def __post_init__(self):
+        """Makes a tuple of what JSON has as a list."""
+        object.__setattr__(self, "spatial_sides", tuple(self.spatial_sides))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +81,17 @@ class Networks:
             EncoderConfig(
                 input_size=max(64, config.image_size),
                 image_size=config.image_size,
-                spatial=config.spatial,
+                spatial_sides=config.spatial_sides,
                 width=config.width,
                 synthesis_width=config.width,
             )
         )
         synthesis = Synthesis(config.image_size, width=config.width, conv_dtype=conv_dtype)
         mapping = MappingNetwork(rows)
-        prior = FacePrior(config.image_size, config.spatial, config.width)
+        # Without the finer ones, which would be most of the weights: faces that are drawn are
+        # encoded once more, and have all of them then.
+        drawn = [side for side in config.spatial_sides if side in DEFAULT_SPATIAL_SIDES]
+        prior = FacePrior(config.image_size, drawn, config.width)
         discriminator = Discriminator(config.width)
         for network in (synthesis, mapping, prior, discriminator):
             network.build()
@@ -207,15 +216,22 @@ class Networks:
         self._fill(weights)
         return dataclasses.replace(self, w_avg=weights[_W_AVG])
 
-    def without_spatial_latents(self) -> Networks:
-        """New networks of the published configuration, w+ alone, that start from these weights.
+    def with_spatial_latents(self, sides: Sequence[int]) -> Networks:
+        """New networks with other spatial latents that start from these weights.
 
-        The face prior, which drew both kinds of latents, starts anew.
+        Spatial latents that were not there are zero at first, so that the pictures are the same
+        unless some are left out.
+
+        Args:
+          sides: Sides of the spatial latents.
+
+        Raises:
+          ValueError: The encoder has no maps of such a side.
         """
-        config = dataclasses.replace(self.config, spatial=False)
-        fresh, own = Networks.build(config).weights(), self.weights()
+        config = dataclasses.replace(self.config, spatial_sides=tuple(sides))
+        own = self.weights()
         weights = {
-            name: value if name.startswith("prior/") else own[name] for name, value in fresh.items()
+            name: own.get(name, value) for name, value in Networks.build(config).weights().items()
         }
         return Networks.from_weights(config, weights)
 

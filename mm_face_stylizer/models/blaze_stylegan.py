@@ -16,7 +16,7 @@ from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.layers import ModulatedConv2D, leaky_relu, repeated_rgb_initializer
 
 LATENT_DIM = 512
-SPATIAL_SIDES = (8, 16)
+DEFAULT_SPATIAL_SIDES = (8, 16)
 # Channels by the side of a block's feature map: a quarter of StyleGAN2's.
 _CHANNELS = {4: 128, 8: 128, 16: 128, 32: 128, 64: 64, 128: 32, 256: 16, 512: 8}
 _RGB_FOLD = 2
@@ -55,7 +55,6 @@ class Synthesis(keras.Model):
       image_size: Side of the finest image in pixels.
       heads: `all` (a pyramid, for training) or `last` (the finest image alone, for inference).
       width: Factor on the channels of every block; 1.0 is the published network.
-      spatial_channels: Channels of each spatial latent by the side of its map.
     """
 
     def __init__(
@@ -73,7 +72,6 @@ class Synthesis(keras.Model):
         self.heads = heads
         self.width = width
         self._sides = [4 * 2**block for block in range(block_count(image_size))]
-        self.spatial_channels = {side: block_channels(side, width) for side in SPATIAL_SIDES}
         self._constant_shape = (1, 4, 4, block_channels(4, width))
         self._first, self._second, self._rgb = [], [], {}
         for index, side in enumerate(self._sides):
@@ -118,9 +116,9 @@ class Synthesis(keras.Model):
         """Synthesises.
 
         Args:
-          inputs: `inputs`: w+ latents [batch, 2 x blocks, 512]; optionally `spatial_8`
-            [batch, 8, 8, 128] and `spatial_16` [batch, 16, 16, 128], added after the first
-            convolution of the block of that side. A missing spatial latent counts as zero.
+          inputs: `inputs`: w+ latents [batch, 2 x blocks, 512]; optionally spatial latents, such
+            as `spatial_8` [batch, 8, 8, 128], added after the first convolution of the block of
+            that side. A missing spatial latent counts as zero.
           training: Accepted for the Keras contract; the network has no mode.
           finest: Side in pixels of the pyramid's last image, `image_size` if None; pretraining
             starts with few blocks and grows.

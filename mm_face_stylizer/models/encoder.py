@@ -1,8 +1,8 @@
-"""The inversion encoder: a photo to a w+ latent and two spatial latents.
+"""The inversion encoder: a photo to a w+ latent and spatial latents.
 
 The backbone is MobileNetV2 (Sandler et al., 2018, table 2) up to its 96-channel stage. A strided
 stem brings the photo to 64 px maps at once, so the backbone costs a quarter of what it would behind
-the usual stem, and the 8 and 16 px maps that the spatial latents need are its own.
+the usual stem, and the maps of 8 to 64 px that the spatial latents need are its own.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import dataclasses
 
 from mm_face_stylizer._keras import keras
 from mm_face_stylizer.models.blaze_stylegan import (
+    DEFAULT_SPATIAL_SIDES,
     LATENT_DIM,
-    SPATIAL_SIDES,
     block_channels,
     latent_rows,
 )
@@ -34,14 +34,15 @@ class EncoderConfig:
     Attributes:
       input_size: Side of the photo in pixels, a multiple of 64.
       image_size: Side of the synthesis network's finest image in pixels; decides the latent's rows.
-      spatial: Whether the two spatial latents are computed (the published network has none).
+      spatial_sides: Sides in pixels of the spatial latents, of 8, 16, 32 and 64 (the published
+        network has none). Each finer one carries smaller things over.
       width: Factor on the backbone's channels; 1.0 is MobileNetV2's.
       synthesis_width: The synthesis network's `width`; decides the spatial latents' channels.
     """
 
     input_size: int = 256
     image_size: int = 256
-    spatial: bool = True
+    spatial_sides: tuple[int, ...] = DEFAULT_SPATIAL_SIDES
     width: float = 1.0
     synthesis_width: float = 1.0
 
@@ -72,7 +73,7 @@ class _Backbone:
         return keras.layers.ReLU(6.0, name=f"{name}_activation")(x) if activate else x
 
     def features(self, image, stem_stride):
-        """Returns the 8 px map and the expanded 16 px map."""
+        """Returns the 8 px map, the expanded ones of 16, 32 and 64 px, by their sides."""
         x = self.convolution(
             image, self._scaled(32), max(3, 2 * stem_stride - 1), stem_stride, "stem"
         )
@@ -91,9 +92,9 @@ class _Backbone:
                 if inner.shape == x.shape:
                     inner = keras.layers.Add(name=f"{name}_add")([inner, x])
                 x = inner
-        # The last expansion at 16 px is computed anyway for the stride that follows it, and offers
+        # The last expansion of a side is computed anyway for the stride that follows it, and offers
         # six times the channels of the bottleneck before it.
-        return x, expanded[16]
+        return expanded | {x.shape[1]: x}
 
 
 def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
@@ -104,11 +105,12 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
 
     Returns:
       A functional model: photo [batch, input_size, input_size, 3] in [-1, 1] to a dict of
-      `inputs` [batch, 2 x blocks, 512] (to which `w_avg` must be added) and, if spatial,
-      `spatial_8` [batch, 8, 8, 128] and `spatial_16` [batch, 16, 16, 128].
+      `inputs` [batch, 2 x blocks, 512] (to which `w_avg` must be added) and for each spatial side
+      a map, such as `spatial_8` [batch, 8, 8, 128].
 
     Raises:
-      ValueError: The input size is not a multiple of 64, or the image size is unknown.
+      ValueError: The input size is not a multiple of 64, or the image size or a spatial side is
+        unknown.
     """
     config = config or EncoderConfig()
     if config.input_size < _BACKBONE_SIDE or config.input_size % _BACKBONE_SIDE:
@@ -118,7 +120,14 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
         )
     rows = latent_rows(config.image_size)
     image = keras.Input((config.input_size, config.input_size, 3), name="image")
-    deep, shallow = _Backbone(config.width).features(image, config.input_size // _BACKBONE_SIDE)
+    maps = _Backbone(config.width).features(image, config.input_size // _BACKBONE_SIDE)
+    deep = maps[min(maps)]
+    unknown = sorted(set(config.spatial_sides) - set(maps))
+    if unknown:
+        raise ValueError(
+            f"spatial_sides may be {', '.join(map(str, sorted(maps)))}, but {unknown[0]} is among "
+            "them."
+        )
 
     x = keras.layers.DepthwiseConv2D(3, 2, padding="same", name="code_depthwise")(deep)
     x = keras.layers.Conv2D(deep.shape[-1], 1, name="code_mix")(x)
@@ -130,13 +139,12 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
     # Both convolutions of a block share a row: the width of the code, not the number of distinct
     # rows, is what limits the reconstruction.
     outputs = {"inputs": keras.layers.UpSampling1D(2, name="latent_repeat")(x)}
-    if config.spatial:
-        for side, features in zip(SPATIAL_SIDES, (deep, shallow), strict=True):
-            # Zero at first: the w+ path must carry a face by itself, as random latents need.
-            outputs[f"spatial_{side}"] = keras.layers.Conv2D(
-                block_channels(side, config.synthesis_width),
-                1,
-                kernel_initializer="zeros",
-                name=f"spatial_{side}",
-            )(features)
+    for side in config.spatial_sides:
+        # Zero at first: the w+ path must carry a face by itself, as random latents need.
+        outputs[f"spatial_{side}"] = keras.layers.Conv2D(
+            block_channels(side, config.synthesis_width),
+            1,
+            kernel_initializer="zeros",
+            name=f"spatial_{side}",
+        )(maps[side])
     return keras.Model(image, outputs, name="encoder")

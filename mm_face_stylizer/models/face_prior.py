@@ -8,12 +8,14 @@ numbers cannot tell any one portrait.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import (
+    DEFAULT_SPATIAL_SIDES,
     LATENT_DIM,
-    SPATIAL_SIDES,
     block_channels,
     latent_rows,
 )
@@ -26,20 +28,25 @@ class FacePrior(keras.Model):
 
     Attributes:
       image_size: Side of the synthesis network's finest image in pixels.
-      spatial: Whether there are spatial latents.
+      spatial_sides: Sides of the spatial latents that are drawn.
       width: The synthesis network's width.
     """
 
-    def __init__(self, image_size: int = 256, spatial: bool = True, width: float = 1.0, **kwargs):
+    def __init__(
+        self,
+        image_size: int = 256,
+        spatial_sides: Sequence[int] = DEFAULT_SPATIAL_SIDES,
+        width: float = 1.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.image_size = image_size
-        self.spatial = spatial
+        self.spatial_sides = tuple(spatial_sides)
         self.width = width
         # Rows in pairs, as the encoder has them.
         self._shapes = {"inputs": (latent_rows(image_size) // 2, LATENT_DIM)}
-        if spatial:
-            for side in SPATIAL_SIDES:
-                self._shapes[f"spatial_{side}"] = (side, side, block_channels(side, width))
+        for side in self.spatial_sides:
+            self._shapes[f"spatial_{side}"] = (side, side, block_channels(side, width))
         self._outputs = {
             name: keras.layers.Dense(int(np.prod(shape)), name=name)
             for name, shape in self._shapes.items()
@@ -54,14 +61,18 @@ class FacePrior(keras.Model):
         """Sets mean and axes from latents of portraits.
 
         Args:
-          latents: What `Networks.latents` gives, by name, [count, ...] each.
+          latents: What `Networks.latents` gives, by name, [count, ...] each; those that are not
+            drawn do not matter.
 
         Returns:
           The share of the latents' variance that the axes keep, each kind of latent counting alike.
         """
         parts = {
-            name: np.reshape(value[:, ::2] if name == "inputs" else value, (len(value), -1))
-            for name, value in latents.items()
+            name: np.reshape(
+                latents[name][:, ::2] if name == "inputs" else latents[name],
+                (len(latents[name]), -1),
+            )
+            for name in self._shapes
         }
         means = {name: part.mean(axis=0) for name, part in parts.items()}
         scales = {
@@ -105,4 +116,8 @@ class FacePrior(keras.Model):
 
     def get_config(self):
         """Returns the constructor's arguments."""
-        return {"image_size": self.image_size, "spatial": self.spatial, "width": self.width}
+        return {
+            "image_size": self.image_size,
+            "spatial_sides": self.spatial_sides,
+            "width": self.width,
+        }

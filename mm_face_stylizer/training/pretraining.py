@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.loss_plot import save_loss_plot
-from mm_face_stylizer.models.blaze_stylegan import block_count
+from mm_face_stylizer.models.blaze_stylegan import DEFAULT_SPATIAL_SIDES, block_count
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, NetworksConfig
 from mm_face_stylizer.training import losses
@@ -134,10 +134,10 @@ REFINEMENT_STAGES = (
     ),
 )
 
-# From a preset with spatial latents to w+ alone: what they carried has to find its way through the
-# code first, and small pictures are enough for that.
-W_PLUS_RATE = 1e-3
-W_PLUS_STAGES = (
+# From a preset with spatial latents to fewer of them: what they carried has to find its way through
+# the code first, and small pictures are enough for that.
+FEWER_SPATIAL_RATE = 1e-3
+FEWER_SPATIAL_STAGES = (
     Stage(
         128,
         2400,
@@ -157,7 +157,7 @@ class PretrainingOptions:
     Attributes:
       stages: Stretches of training, in order.
       image_size: Side in pixels of the finest image of the whole network.
-      spatial: Whether the encoder hands spatial latents to the synthesis network.
+      spatial_sides: Sides in pixels of the spatial latents; none is the published configuration.
       batch_size: Portraits a step.
       learning_rate: Peak learning rate of Adam; it decays to 15 % along a cosine over all stages.
       seed: Seed of initial weights, batches and dropout.
@@ -167,7 +167,7 @@ class PretrainingOptions:
 
     stages: tuple[Stage, ...] = DEFAULT_STAGES
     image_size: int = 256
-    spatial: bool = True
+    spatial_sides: tuple[int, ...] = DEFAULT_SPATIAL_SIDES
     batch_size: int = 16
     learning_rate: float = 1.5e-3
     seed: int = 0
@@ -214,7 +214,7 @@ class Pretraining:
         self._folder = pathlib.Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(options.seed)
-        config = NetworksConfig(options.image_size, options.spatial, options.width)
+        config = NetworksConfig(options.image_size, options.spatial_sides, options.width)
         networks = Networks.build(config, options.conv_dtype)
         if start is not None:
             networks = networks.assign(start)

@@ -8,6 +8,7 @@ from mm_face_stylizer.models.blaze_stylegan import (
     LATENT_DIM,
     MappingNetwork,
     Synthesis,
+    block_channels,
     block_count,
     latent_rows,
 )
@@ -73,8 +74,8 @@ def test_missing_spatial_latents_count_as_zero():
     synthesis.build()
     latents = {"inputs": _latents(64)}
     zeros = {
-        f"spatial_{side}": tf.zeros((1, side, side, channels))
-        for side, channels in synthesis.spatial_channels.items()
+        f"spatial_{side}": tf.zeros((1, side, side, block_channels(side, synthesis.width)))
+        for side in (8, 16, 32)
     }
     alone, with_zeros = synthesis(latents)["image"][-1], synthesis(latents | zeros)["image"][-1]
     np.testing.assert_array_equal(alone, with_zeros)

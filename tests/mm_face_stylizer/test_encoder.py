@@ -30,8 +30,13 @@ def test_outputs_by_configuration():
     assert outputs["inputs"].shape == (None, 6, 512)
     assert outputs["spatial_8"].shape[1:3] == (8, 8)
     assert outputs["spatial_16"].shape[1:3] == (16, 16)
-    pure = build_encoder(EncoderConfig(64, 32, spatial=False, width=0.25)).output
+    pure = build_encoder(EncoderConfig(64, 32, (), width=0.25)).output
     assert list(pure) == ["inputs"]
+    finer = build_encoder(EncoderConfig(64, 32, (8, 16, 32, 64), width=0.25)).output
+    for side in (8, 16, 32, 64):
+        assert finer[f"spatial_{side}"].shape[1:3] == (side, side)
+    with pytest.raises(ValueError, match="8, 16, 32, 64, but 4"):
+        build_encoder(EncoderConfig(64, 32, (4, 8), width=0.25))
 
 
 @pytest.mark.parametrize("output", ["inputs", "spatial_8", "spatial_16"])

@@ -50,16 +50,20 @@ def test_generated_faces_depend_on_the_seed_alone():
     assert np.abs(networks.generated_faces(3, 2) - faces).max() > 0
 
 
-def test_without_spatial_latents_the_rest_is_the_same():
+def test_with_other_spatial_latents_the_rest_is_the_same():
     networks = tiny_networks()
     networks.w_avg[:] = 0.25
     # Zero before training, and then their absence would not show.
     for name, variable in named_weights(networks.encoder).items():
         if name.startswith("spatial"):
             variable.assign(tf.ones_like(variable))
-    published = networks.without_spatial_latents()
+    published = networks.with_spatial_latents(())
     photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     assert set(published.encoder.output) == {"inputs"}
     wanted = networks.reconstruct(photos, spatial=False)
     np.testing.assert_array_equal(published.reconstruct(photos), wanted)
-    assert np.abs(networks.reconstruct(photos).astype(int) - wanted).max() > 0
+    before = networks.reconstruct(photos)
+    assert np.abs(before.astype(int) - wanted).max() > 0
+    finer = networks.with_spatial_latents((8, 16, 32))
+    assert set(finer.encoder.output) == {"inputs", "spatial_8", "spatial_16", "spatial_32"}
+    np.testing.assert_array_equal(finer.reconstruct(photos), before)
