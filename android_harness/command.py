@@ -206,6 +206,7 @@ def _request(arguments: argparse.Namespace) -> Any:
     from android_harness.errors import AndroidError
     from benchmarks.subject import LoadedSubject
     from task_bundle.images import load_image
+    from task_bundle.sample_photo import sample_photo
 
     if not arguments.download and (arguments.sha256 or arguments.download_url):
         raise AndroidError("--sha256 and --download-url are about --download, which is missing")
@@ -223,7 +224,7 @@ def _request(arguments: argparse.Namespace) -> Any:
     output: Path = arguments.output
     return harness.Request(
         subjects=subjects,
-        photo=load_image(arguments.photo or _portrait()),
+        photo=load_image(arguments.photo or sample_photo()),
         tools={tool.abi: tool for tool in tools},
         download=arguments.download,
         sha256=arguments.sha256,
@@ -246,12 +247,6 @@ def _request(arguments: argparse.Namespace) -> Any:
         min_battery=arguments.min_battery,
         raw=None if arguments.dry_run else output.with_suffix(".raw"),
     )
-
-
-def _portrait() -> Path:
-    import matplotlib
-
-    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
 
 def _options(arguments: argparse.Namespace, adb_version: str) -> dict[str, Any]:

@@ -251,14 +251,9 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _photo(arguments: argparse.Namespace) -> Path:
-    return default_photo() if arguments.photo is None else Path(arguments.photo)
+    from task_bundle.sample_photo import sample_photo
 
-
-def default_photo() -> Path:
-    """Returns the portrait that matplotlib carries: 512 x 600 pixels, one face, public domain."""
-    import matplotlib
-
-    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return sample_photo() if arguments.photo is None else Path(arguments.photo)
 
 
 def _show(report: Report) -> None:

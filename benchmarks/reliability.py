@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.case import MEDIAPIPE, ONE_CORE, PORTABLE, Case
-from benchmarks.command import default_photo
 from benchmarks.comparison import SLOWER, compare, is_worse
 from benchmarks.measuring import Options, Target, measure, stage_cases
 from benchmarks.report import Report
@@ -36,6 +35,7 @@ from benchmarks.subject import LoadedSubject
 from benchmarks.summary import summarize
 from benchmarks.worker import time_calls
 from task_bundle.images import load_image
+from task_bundle.sample_photo import sample_photo
 
 _SLOW_DOWN = 1.1
 _OPTIONS = Options(rounds=8, calls=8, warm_up=2, memory=False, plain=False, profile=False)
@@ -79,7 +79,7 @@ def main() -> None:
 
 def _add_runs(bundle: Path, folder: Path, name: str, runs: int, options: Options) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
-    subject, photo = LoadedSubject.load(bundle), load_image(default_photo())
+    subject, photo = LoadedSubject.load(bundle), load_image(sample_photo())
     cases = [case for case in stage_cases(subject, photo, options) if _is_tried(case)]
     start = time.monotonic()
     there = len(_files(folder, name))
@@ -156,7 +156,7 @@ def measure_overhead(subject: LoadedSubject) -> dict[str, Any]:
       loop, and the calls that it times, take longer; medians of pairs of blocks, and the interval
       of each median in 19 of 20 cases.
     """
-    photo = load_image(default_photo())
+    photo = load_image(sample_photo())
     cases = stage_cases(subject, photo, _OPTIONS)
     result = {}
     for runtime in (MEDIAPIPE, PORTABLE):

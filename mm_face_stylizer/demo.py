@@ -14,6 +14,7 @@ from task_bundle.bundle import TaskBundle
 from task_bundle.errors import NoFaceError
 from task_bundle.face_models import FaceModels
 from task_bundle.images import load_image, save_png
+from task_bundle.sample_photo import sample_photo
 from task_bundle.stylizer import FaceStylizer
 
 _STYLE_PICTURES = 3
@@ -100,8 +101,4 @@ def portrait() -> np.ndarray:
     Returns:
       uint8 [height, width, 3].
     """
-    # Through matplotlib only for the path: its reader would skip the orientation, for one.
-    import matplotlib
-
-    folder = pathlib.Path(matplotlib.get_data_path()) / "sample_data"
-    return load_image(folder / "grace_hopper.jpg")
+    return load_image(sample_photo())

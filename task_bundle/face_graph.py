@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from task_bundle.errors import BundleError
 from task_bundle.face_models import FaceModels
+from task_bundle.litert_model import LitertModel
 from task_bundle.metadata import normalization
 from task_bundle.model import check_face_detector, check_face_landmarks
 from task_bundle.region import Region
@@ -122,8 +123,6 @@ class _PhotoModel:
     """
 
     def __init__(self, model: bytes, name: str, border: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
         self._name = name
         self._border = border
         pixels = normalization(model)
@@ -135,25 +134,13 @@ class _PhotoModel:
         # OpenCV multiplies and adds with a single rounding.
         scale = np.float64((last - first) / np.float32(255))
         self._values = (np.arange(256) * scale + np.float64(first)).astype(np.float32)
-        try:
-            self._interpreter: Any = Interpreter(model_content=model, num_threads=1)
-            self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            raise BundleError(f"LiteRT cannot run {name}: {error}") from error
-        (picture,) = self._interpreter.get_input_details()
-        self._input = picture["index"]
-        self._outputs = [d["index"] for d in self._interpreter.get_output_details()[:2]]
-        self.side = int(picture["shape"][1])
+        self._model = LitertModel(model, name)
+        self.side = self._model.input_shape[1]
 
     def run(self, image: npt.NDArray[np.uint8], rect: "_Rect") -> list[_Floats]:
         """Returns the outputs for what a rectangle of the photo shows, flattened."""
         picture = rect.read(image, self.side, self._border)
-        self._interpreter.set_tensor(self._input, self._values[picture][None])
-        try:
-            self._interpreter.invoke()
-        except RuntimeError as error:
-            raise BundleError(f"LiteRT cannot run {self._name}: {error}") from error
-        outputs = [self._interpreter.get_tensor(index).ravel() for index in self._outputs]
+        outputs = [output.ravel() for output in self._model.run(self._values[picture][None])[:2]]
         if not all(np.isfinite(output).all() for output in outputs):
             raise BundleError(f"{self._name} gives values that are not finite numbers")
         return outputs

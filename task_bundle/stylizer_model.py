@@ -1,11 +1,10 @@
 """Running a bundle's stylizer network in LiteRT."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from task_bundle.errors import BundleError
+from task_bundle.litert_model import LitertModel
 from task_bundle.metadata import NORM_MEAN, NORM_STD, normalization
 from task_bundle.model import check_stylizer_images
 
@@ -28,21 +27,12 @@ class StylizerModel:
           BundleError: the model has another form, its metadata make no sense, or LiteRT cannot run
             it.
         """
-        from ai_edge_litert.interpreter import Interpreter
-
         check_stylizer_images(model)
         mean, std = normalization(model) or ([NORM_MEAN], [NORM_STD])
         self._mean, self._std = np.array(mean, np.float32), np.array(std, np.float32)
-        try:
-            self._interpreter: Any = Interpreter(model_content=model, num_threads=threads)
-            self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            raise BundleError(f"LiteRT cannot run the stylizer: {error}") from error
-        details = self._interpreter.get_input_details()[0]
-        self._input = details["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
-        _, height, width, _ = details["shape"]
-        self.input_size = (int(width), int(height))
+        self._model = LitertModel(model, "the stylizer", threads)
+        _, height, width, _ = self._model.input_shape
+        self.input_size = (width, height)
 
     def run(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Stylizes an aligned face.
@@ -64,12 +54,8 @@ class StylizerModel:
 
     def invoke(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Runs the network on normalized pixels; the middle part of `run`."""
-        self._interpreter.set_tensor(self._input, values[None])
-        try:
-            self._interpreter.invoke()
-        except RuntimeError as error:
-            raise BundleError(f"LiteRT cannot run the stylizer: {error}") from error
-        return np.asarray(self._interpreter.get_tensor(self._output)[0])
+        (pictures,) = self._model.run(values[None])
+        return np.asarray(pictures[0])
 
     def to_picture(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """Makes a picture of the network's output, in place; the last part of `run`."""

@@ -68,11 +68,9 @@ class FacePrior(keras.Model):
           The share of the latents' variance that the axes keep, each kind of latent counting alike.
         """
         parts = {
-            name: np.reshape(
-                latents[name][:, ::2] if name == "inputs" else latents[name],
-                (len(latents[name]), -1),
-            )
-            for name in self._shapes
+            name: np.reshape(value[:, ::2] if name == "inputs" else value, (len(value), -1))
+            for name, value in latents.items()
+            if name in self._shapes
         }
         means = {name: part.mean(axis=0) for name, part in parts.items()}
         scales = {

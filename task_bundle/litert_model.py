@@ -1,0 +1,62 @@
+"""A network in LiteRT whose failures are the bundle's."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.errors import BundleError
+
+
+class LitertModel:
+    """A network with one input, loaded for many runs.
+
+    Attributes:
+      input_shape: of what it takes.
+    """
+
+    def __init__(self, model: bytes, name: str, threads: int = 1) -> None:
+        """Loads the network.
+
+        Args:
+          model: a TFLite flatbuffer that was found safe to load.
+          name: what to call it in messages.
+          threads: how many threads a run may use.
+
+        Raises:
+          BundleError: LiteRT cannot run it.
+        """
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._name = name
+        try:
+            self._interpreter: Any = Interpreter(model_content=model, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise self._failure(error) from error
+        details = self._interpreter.get_input_details()[0]
+        self._input = details["index"]
+        self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
+        self.input_shape = tuple(int(size) for size in details["shape"])
+
+    def run(self, values: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """Runs the network.
+
+        Args:
+          values: of the input's shape.
+
+        Returns:
+          A new array for each output.
+
+        Raises:
+          BundleError: the network fails.
+        """
+        self._interpreter.set_tensor(self._input, values)
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise self._failure(error) from error
+        return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+    def _failure(self, error: Exception) -> BundleError:
+        return BundleError(f"LiteRT cannot run {self._name}: {error}")
