@@ -46,8 +46,8 @@ def _vgg_features(keras):
 
 def _published_step(networks, keras, tf):
     """A compiled step of the published recipe: L1, content, style, discriminator features."""
+    from mm_face_stylizer.networks import copied
     from mm_face_stylizer.training import losses
-    from mm_face_stylizer.training.few_shot import copied
 
     vgg, synthesis = _vgg_features(keras), copied(networks.synthesis)
     last = f"block{synthesis.image_size // 2}_to_rgb"

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.models.blaze_stylegan import Synthesis
-from mm_face_stylizer.networks import Networks, named_weights
+from mm_face_stylizer.networks import Networks, copied
 
 PRECISIONS = ("float32", "float16", "int8")
 
@@ -36,17 +35,6 @@ def check_precision(precision: str, strength: float = 1.0) -> None:
         raise ValueError(f"strength is {strength!r}; it must be a number in [0, 1]")
 
 
-def inference_synthesis(networks: Networks) -> Synthesis:
-    """A copy of the synthesis network that makes the finest image alone."""
-    config = networks.config
-    synthesis = Synthesis(config.image_size, "last", config.width, name="synthesis")
-    synthesis.build()
-    source = named_weights(networks.synthesis)
-    for name, variable in named_weights(synthesis).items():
-        variable.assign(source[name])
-    return synthesis
-
-
 class Stylizer(keras.Model):
     """The inference graph: a photo crop in, its stylized picture out.
 
@@ -64,7 +52,7 @@ class Stylizer(keras.Model):
         self.side = int(networks.encoder.input_shape[1])
         self._encoder = networks.encoder
         self._w_avg = tf.constant(networks.w_avg)
-        self._synthesis = inference_synthesis(networks)
+        self._synthesis = copied(networks.synthesis, heads="last", name="synthesis")
 
     def call(self, photo: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Stylizes one crop.

@@ -26,8 +26,8 @@ from mm_face_stylizer.training.few_shot import (
     FewShotOptions,
     FewShotTrainer,
     FewShotWeights,
-    copied,
     interpolated,
+    untuned,
 )
 from task_bundle.bundle import TaskBundle
 from task_bundle.face_models import FaceModels, find_face_models
@@ -142,7 +142,7 @@ class FaceStylizer:
         trainer = FewShotTrainer(
             self._preset, FaceMeshFeatures(self._face_models.landmarks), options
         )
-        synthesis = copied(self._preset.synthesis)
+        synthesis = untuned(self._preset)
         self._tuned = dataclasses.replace(self._preset, synthesis=synthesis)
         with tqdm(total=options.steps, desc="Fine-tuning", unit="step") as bar:
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.export import inference_synthesis, quiet_keras
+from mm_face_stylizer.export import quiet_keras
 from mm_face_stylizer.installed_files import InstalledFiles, Removal
 from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.networks import Networks
+from mm_face_stylizer.networks import Networks, copied
 from mm_face_stylizer.preset import DEFAULT_PRESET, Preset
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.style_bank import mean_features
@@ -111,7 +111,7 @@ def decoder_asset(networks: Networks) -> keras.Model:
 
     One picture, the finest: Model Maker uses no other, and would train and export all of them.
     """
-    synthesis = inference_synthesis(networks)
+    synthesis = copied(networks.synthesis, heads="last", name="synthesis")
 
     def synthesise(inputs):
         image = synthesis({"inputs": inputs["inputs"]})["image"][-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -259,6 +260,14 @@ def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def without_detail(latents: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Latents with zeros for the spatial ones that are finer than the face prior draws."""
+    kept = {"inputs", *(f"spatial_{side}" for side in DEFAULT_SPATIAL_SIDES)}
+    return {
+        name: value if name in kept else tf.zeros_like(value) for name, value in latents.items()
+    }
+
+
 def rows_of(latents: Mapping[str, np.ndarray], rows: slice | np.ndarray) -> dict[str, np.ndarray]:
     """Some pictures' latents, name by name; the inverse of `joined`."""
     return {name: value[rows] for name, value in latents.items()}
@@ -272,6 +281,22 @@ def from_pixels(photos: np.ndarray) -> tf.Tensor:
 def to_pixels(images: np.ndarray) -> np.ndarray:
     """Pictures in about [-1, 1] as uint8, what lies outside cut off."""
     return np.clip((images + 1.0) * 127.5 + 0.5, 0, 255).astype(np.uint8)
+
+
+def copied(synthesis: Synthesis, **changes: Any) -> Synthesis:
+    """A synthesis network with the same weights.
+
+    Args:
+      synthesis: The network.
+      **changes: Arguments of the constructor that are to be others. Weights that only the copy has
+        stay as the constructor makes them.
+    """
+    copy = Synthesis(**synthesis.get_config() | changes)
+    copy.build()
+    source = named_weights(synthesis)
+    for name, variable in named_weights(copy).items():
+        variable.assign(source.get(name, variable))
+    return copy
 
 
 def named_weights(model: keras.Model) -> dict[str, tf.Variable]:

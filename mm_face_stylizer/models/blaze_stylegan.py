@@ -13,13 +13,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.models.layers import ModulatedConv2D, leaky_relu, repeated_rgb_initializer
+from mm_face_stylizer.models.layers import (
+    FixedNoise,
+    ModulatedConv2D,
+    leaky_relu,
+    repeated_rgb_initializer,
+)
 
 LATENT_DIM = 512
 DEFAULT_SPATIAL_SIDES = (8, 16)
 # Channels by the side of a block's feature map: a quarter of StyleGAN2's.
 _CHANNELS = {4: 128, 8: 128, 16: 128, 32: 128, 64: 64, 128: 32, 256: 16, 512: 8}
 _RGB_FOLD = 2
+_NOISY_BLOCKS = 2
 
 
 def block_count(image_size: int) -> int:
@@ -55,6 +61,9 @@ class Synthesis(keras.Model):
       image_size: Side of the finest image in pixels.
       heads: `all` (a pyramid, for training) or `last` (the finest image alone, for inference).
       width: Factor on the channels of every block; 1.0 is the published network.
+      noise: Whether the two finest blocks add noise, the same for every picture, each channel as
+        much of it as it learned to (none at first): convolutions alone can place grain and hatching
+        only where a photo has an edge.
     """
 
     def __init__(
@@ -62,6 +71,7 @@ class Synthesis(keras.Model):
         image_size: int = 256,
         heads: str = "all",
         width: float = 1.0,
+        noise: bool = False,
         conv_dtype: str = "float32",
         **kwargs,
     ):
@@ -71,9 +81,12 @@ class Synthesis(keras.Model):
         self.image_size = image_size
         self.heads = heads
         self.width = width
+        self.noise = noise
         self._sides = [4 * 2**block for block in range(block_count(image_size))]
         self._constant_shape = (1, 4, 4, block_channels(4, width))
         self._first, self._second, self._rgb = [], [], {}
+        noisy_sides = self._sides[-_NOISY_BLOCKS:] if noise else []
+        self._noise = {str(side): FixedNoise(name=f"block{side}_noise") for side in noisy_sides}
         for index, side in enumerate(self._sides):
             channels = block_channels(side, width)
             self._first.append(
@@ -138,6 +151,8 @@ class Synthesis(keras.Model):
             x = self._first[index]((x, w[:, 2 * index]))
             if f"spatial_{side}" in inputs:
                 x = x + inputs[f"spatial_{side}"]
+            if str(side) in self._noise:
+                x = self._noise[str(side)](x)
             last = w[:, 2 * index + 1]
             x = self._second[index]((x, last))
             if str(side) in self._rgb:
@@ -149,7 +164,12 @@ class Synthesis(keras.Model):
 
     def get_config(self):
         """Returns the constructor's arguments."""
-        return {"image_size": self.image_size, "heads": self.heads, "width": self.width}
+        return {
+            "image_size": self.image_size,
+            "heads": self.heads,
+            "width": self.width,
+            "noise": self.noise,
+        }
 
 
 class MappingNetwork(keras.Model):

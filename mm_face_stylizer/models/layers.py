@@ -1,4 +1,4 @@
-"""Layers that several networks share: modulated convolution and 2x bilinear upsampling."""
+"""Layers that several networks share: modulated convolution, noise, 2x bilinear upsampling."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from mm_face_stylizer._keras import keras, tf
 
 LEAKY_RELU_SLOPE = 0.2
 _EPSILON = 1e-8
+# Adam moves every weight as far a step, and a strength has far to go in a hundred steps.
+_NOISE_GAIN = 10.0
 
 
 def leaky_relu(x: tf.Tensor) -> tf.Tensor:
@@ -45,6 +47,31 @@ def repeated_rgb_initializer(copies: int) -> keras.initializers.Initializer:
             return tf.tile(kernel, [1] * (len(shape) - 1) + [copies])
 
     return RepeatedRgb()
+
+
+class FixedNoise(keras.layers.Layer):
+    """Adds noise that is the same for every picture, each channel as much as it learned to.
+
+    Constant, so that the same photo always gives the same picture. Source: Karras et al., "A
+    Style-Based Generator Architecture for Generative Adversarial Networks" (2019), section 2.
+    """
+
+    def build(self, input_shape):
+        """Draws the noise for features [batch, h, w, channels]; the strength is zero at first."""
+        self.noise = self.add_weight(
+            name="noise",
+            shape=(1, *input_shape[1:3], 1),
+            initializer=keras.initializers.RandomNormal(stddev=1.0, seed=input_shape[1]),
+            trainable=False,
+        )
+        self.strength = self.add_weight(
+            name="strength", shape=(input_shape[-1],), initializer="zeros"
+        )
+        super().build(input_shape)
+
+    def call(self, x):
+        """Adds the noise to features [batch, h, w, channels]."""
+        return x + _NOISE_GAIN * self.noise * self.strength
 
 
 class ModulatedConv2D(keras.layers.Layer):

@@ -18,7 +18,7 @@ import numpy as np
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import Synthesis
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.networks import Networks, named_weights
+from mm_face_stylizer.networks import Networks, copied, named_weights
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.analogies import ANALOGY_SIDE
 from mm_face_stylizer.training.face_bank import FaceBank
@@ -160,8 +160,8 @@ class FewShotTrainer:
           masks: [count, side, side], true where a picture has content; everywhere if None.
           on_step: Called after each step with the number of steps done and the step's losses. An
             exception that it raises ends the run.
-          synthesis: Network to tune in place, for who wants to watch it; a copy of the preset's if
-            None.
+          synthesis: What `untuned` gave, to be tuned in place, for who wants to watch it; made here
+            if None.
 
         Returns:
           The tuned network and the history of its losses.
@@ -179,7 +179,7 @@ class FewShotTrainer:
         )
         mixed_rows = self._networks.random_latents(options.bank_size, options.seed + 1).numpy()
         if synthesis is None:
-            synthesis = copied(self._networks.synthesis)
+            synthesis = untuned(self._networks)
         if options.weights.analogy:
             _recolour(synthesis, bank.coarse, bank.painted)
         train_step = self._compile(synthesis)
@@ -294,6 +294,11 @@ def _inside(side: int) -> np.ndarray:
     return inside
 
 
+def untuned(networks: Networks) -> Synthesis:
+    """The network that tuning starts from: the preset's, and able to add noise."""
+    return copied(networks.synthesis, noise=True)
+
+
 def interpolated(base: Synthesis, tuned: Synthesis, strength: float) -> Synthesis:
     """A network between two, weight by weight.
 
@@ -310,21 +315,11 @@ def interpolated(base: Synthesis, tuned: Synthesis, strength: float) -> Synthesi
     """
     if not 0.0 <= strength <= 1.0:
         raise ValueError(f"strength must be between 0 and 1, but it is {strength}.")
-    result = copied(base)
+    result = copied(base, noise=tuned.noise)
     target = named_weights(tuned)
     for name, variable in named_weights(result).items():
         variable.assign_add(strength * (target[name] - variable))
     return result
-
-
-def copied(synthesis: Synthesis) -> Synthesis:
-    """A network of the same configuration with the same weights."""
-    copy = Synthesis.from_config(synthesis.get_config())
-    copy.build()
-    source = named_weights(synthesis)
-    for name, variable in named_weights(copy).items():
-        variable.assign(source[name])
-    return copy
 
 
 def _patch_distance(images, pictures, projections, position_weight):

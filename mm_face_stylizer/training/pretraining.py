@@ -14,7 +14,7 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -57,7 +57,8 @@ class Stage:
       frozen_statistics: Whether batch normalisation keeps the statistics it has. The last stages
         train exactly the graph that is exported.
       spatial_dropout: Share of each batch that is reconstructed from w+ alone, so that random
-        latents, which have no spatial latents, decode to faces too.
+        latents, which have no spatial latents, decode to faces too; and, where there are finer
+        spatial latents than the face prior draws, share that is reconstructed without those.
     """
 
     image_size: int
@@ -320,12 +321,12 @@ class Pretraining:
         batch = self._portraits.batch(self.options.batch_size, self.options.seed, step)
         random = np.random.default_rng((self.options.seed, step, 1))
         dropout = self.options.stages[stage_index].spatial_dropout
-        spatial = random.random(self.options.batch_size) >= dropout
+        kept = _kept_latents(random, self.options.batch_size, dropout, self.options.spatial_sides)
         crop = random.integers(0, self.options.image_size // 2 + 1, 2)
         return (
             tf.constant(batch.images),
             tf.constant(batch.colour),
-            tf.constant(spatial.astype(np.float32)),
+            {name: tf.constant(value) for name, value in kept.items()},
             tf.constant(crop.astype(np.int32)),
             tf.constant(np.float32(min(1.0, step_of_stage / 300))),
         )
@@ -337,7 +338,7 @@ class Pretraining:
         size = stage.image_size
 
         @tf.function
-        def train_step(images, colour, spatial, crop, ramp):
+        def train_step(images, colour, kept, crop, ramp):
             photos = tf.cast(images, tf.float32) / 127.5 - 1.0
             photos = tf.einsum("bhwc,bdc->bhwd", photos, colour[:, :, :3])
             photos = tf.clip_by_value(photos + colour[:, tf.newaxis, tf.newaxis, :, 3], -1, 1)
@@ -347,8 +348,8 @@ class Pretraining:
             targets = losses.image_pyramid(target, levels)
             with tf.GradientTape() as tape:
                 latents = self.networks.latents(photos, training=not stage.frozen_statistics)
-                for name in [name for name in latents if name.startswith("spatial")]:
-                    latents[name] = latents[name] * tf.reshape(spatial, (-1, 1, 1, 1))
+                for name, keep in kept.items():
+                    latents[name] = latents[name] * tf.reshape(keep, (-1, 1, 1, 1))
                 outputs = self.networks.synthesis(latents, finest=size)["image"]
             # Losses are differentiated down to the images first: that is where the adversarial
             # gradient can be weighed against all others without a second backward pass.
@@ -434,6 +435,17 @@ class Pretraining:
         sheet = reconstruction_sheet(self.networks, self._portraits.held_out(32), finest)
         sheet.save(self._folder / f"samples_{step:06d}.png", side=192, overwrite=True)
         _draw_losses(self._log_path, self._folder / "loss.png")
+
+
+def _kept_latents(
+    random: np.random.Generator, count: int, dropout: float, sides: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Which spatial latents each picture keeps, 1 or 0, [count] each, by name."""
+    draws = random.random(count)
+    without = {side: dropout if side in DEFAULT_SPATIAL_SIDES else 2 * dropout for side in sides}
+    return {
+        f"spatial_{side}": (draws >= share).astype(np.float32) for side, share in without.items()
+    }
 
 
 def _draw_losses(log: pathlib.Path, path: pathlib.Path) -> None:

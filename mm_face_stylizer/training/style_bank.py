@@ -12,7 +12,7 @@ import numpy as np
 from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.discriminator import Discriminator
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.networks import Networks, from_pixels, joined, rows_of
+from mm_face_stylizer.networks import Networks, from_pixels, joined, rows_of, without_detail
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.shifts import random_shifts, shifted, unshifted
 
@@ -29,7 +29,8 @@ class StyleBank:
     Attributes:
       pictures: [count, side, side, 3] in [-1, 1], empty borders filled.
       masks: [count, side, side, 1], 1 where a picture has content of its own.
-      latents: The encoder's, by name.
+      latents: The encoder's, by name, without detail: with it, the synthesis network has the
+        picture already, and learns nothing from drawing it.
       palettes: Colours drawn from each picture, [count, 96, 3].
       traits: Means of the discriminator's feature maps, [count, channels] each.
       landmarks: The face mesh, [count, 468, 2] as fractions of the side.
@@ -74,7 +75,7 @@ class StyleBank:
         def look(picture, shifts):
             views = tf.repeat(picture, _VIEWS, axis=0)
             mesh = face_mesh(losses.brightness(shifted(views, shifts)))
-            latents = networks.latents(picture)
+            latents = without_detail(networks.latents(picture))
             grams = [losses.gram_matrix(feature) for feature in mesh.features[SHALLOW]]
             traits = [trait[0] for trait in mean_features(networks.discriminator, picture)]
             return latents, mesh.landmarks, mesh.features, grams, traits

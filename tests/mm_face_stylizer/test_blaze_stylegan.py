@@ -12,6 +12,7 @@ from mm_face_stylizer.models.blaze_stylegan import (
     block_count,
     latent_rows,
 )
+from mm_face_stylizer.networks import copied, named_weights
 from task_bundle.model import describe
 
 
@@ -94,8 +95,43 @@ def test_every_row_of_the_latent_matters():
         assert np.abs(synthesis({"inputs": changed})["image"][-1] - image).max() > 1e-3, row
 
 
-def test_synthesis_exports_to_litert():
+@pytest.fixture
+def noisy():
+    synthesis = Synthesis(32, heads="last", width=0.25, noise=True, name="synthesis")
+    synthesis.build()
+    return synthesis
+
+
+def test_noise_is_silent_until_it_is_learned_and_the_same_for_every_picture(noisy):
+    silent = copied(noisy, noise=False)
+    latents = np.repeat(_latents(32), 2, axis=0)
+    quiet = silent({"inputs": latents})["image"][-1]
+    np.testing.assert_array_equal(noisy({"inputs": latents})["image"][-1], quiet)
+    strengths = [v for v in noisy.trainable_variables if "strength" in v.name]
+    assert len(strengths) == 2 and not any("noise/noise" in v.name for v in strengths)
+    for strength in strengths:
+        strength.assign(tf.ones_like(strength))
+        first, second = noisy({"inputs": latents})["image"][-1]
+        assert np.abs(first - quiet[0]).max() > 0.01
+        np.testing.assert_array_equal(first, second)
+        strength.assign(tf.zeros_like(strength))
+
+
+def test_noise_is_drawn_alike_in_every_process(noisy):
+    keras.utils.set_random_seed(7)
+    again = copied(copied(noisy, noise=False), noise=True)
+    for name, value in named_weights(noisy).items():
+        np.testing.assert_array_equal(value, named_weights(again)[name], name)
+
+
+def test_synthesis_exports_to_litert(noisy):
     assert_same_as_litert(_inference_model(32, width=0.25), [_latents(32)])
+    for variable in noisy.trainable_variables:
+        if "strength" in variable.name:
+            variable.assign(tf.ones_like(variable))
+    w = keras.Input((latent_rows(32), LATENT_DIM), batch_size=1)
+    model = keras.Model(w, noisy({"inputs": w})["image"][-1])
+    assert_same_as_litert(model, [_latents(32)], atol=1e-4)
 
 
 def test_mapping_is_deterministic_and_shares_rows_in_a_block():

@@ -14,7 +14,12 @@ from tiny import write_portraits
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.training.portraits import Portraits
-from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
+from mm_face_stylizer.training.pretraining import (
+    Pretraining,
+    PretrainingOptions,
+    Stage,
+    _kept_latents,
+)
 from mm_face_stylizer.training.release import Provenance, release
 from task_bundle.face_models import find_face_models
 
@@ -76,6 +81,18 @@ def test_the_same_seed_gives_the_same_weights(finished, portraits, mesh, tmp_pat
     again = _run(_OPTIONS, portraits, mesh, tmp_path)
     for a, b in zip(_parameters(finished[0]), _parameters(again), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_finer_spatial_latents_are_left_out_more_often():
+    random = np.random.default_rng(0)
+    kept = _kept_latents(random, 4000, 0.2, (8, 16, 32, 64))
+    assert list(kept) == [f"spatial_{side}" for side in (8, 16, 32, 64)]
+    for side, share in ((8, 0.8), (16, 0.8), (32, 0.6), (64, 0.6)):
+        assert kept[f"spatial_{side}"].mean() == pytest.approx(share, abs=0.03)
+    # Never the finer without the coarser.
+    assert np.all(kept["spatial_16"] >= kept["spatial_32"])
+    np.testing.assert_array_equal(kept["spatial_8"], kept["spatial_16"])
+    np.testing.assert_array_equal(kept["spatial_32"], kept["spatial_64"])
 
 
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(finished, portraits, mesh, tmp_path):
