@@ -12,6 +12,7 @@ from mm_face_stylizer.training.few_shot import (
     FewShotTrainer,
     FewShotWeights,
     interpolated,
+    untuned,
 )
 from task_bundle.face_models import find_face_models
 
@@ -116,8 +117,8 @@ def test_weights_of_zero_switch_a_term_off(networks, mesh, red):
         weights=FewShotWeights().scaled(0, 0, 0),
         adversarial_weight=0.0,
     )
-    for name, value in named_weights(untouched.synthesis).items():
-        np.testing.assert_array_equal(value, named_weights(networks.synthesis)[name], name)
+    for name, value in named_weights(untuned(networks)).items():
+        np.testing.assert_array_equal(named_weights(untouched.synthesis)[name], value, name)
     assert "adversarial" not in untouched.history
 
 
@@ -158,7 +159,7 @@ def test_divergence_is_reported(networks, mesh, red):
 
 
 def test_strength_interpolates(networks, tuned):
-    base, full = named_weights(networks.synthesis), named_weights(tuned.synthesis)
+    base, full = named_weights(untuned(networks)), named_weights(tuned.synthesis)
     for strength in (0.0, 0.25, 1.0):
         found = named_weights(interpolated(networks.synthesis, tuned.synthesis, strength))
         for name in base:
