@@ -142,24 +142,27 @@ class ModulatedConv2D(keras.layers.Layer):
           [batch, h, w, filters], or twice the height and width with `upsample`.
         """
         x, w = inputs
-        scale = tf.matmul(w, self.affine_kernel) + self.affine_bias
+        kernel, affine_kernel = self._kernels()
+        scale = tf.matmul(w, affine_kernel) + self.affine_bias
         if self.upsample:
             x = upsample_2x(x)
         x = x * scale[:, tf.newaxis, tf.newaxis, :]
-        kernel = self.kernel
-        if self.conv_dtype != "float32":
-            y = tf.nn.conv2d(
-                tf.cast(x, self.conv_dtype), tf.cast(kernel, self.conv_dtype), 1, "SAME"
-            )
-            y = tf.cast(y, tf.float32)
-        else:
-            y = tf.nn.conv2d(x, kernel, 1, "SAME")
+        y = self._convolved(tf.cast(x, self.conv_dtype), tf.cast(kernel, self.conv_dtype))
+        y = tf.cast(y, tf.float32)
         if self.demodulate:
             energy = tf.reduce_sum(tf.square(kernel), axis=[0, 1])
             variance = tf.matmul(tf.square(scale), energy)
             y = y * tf.math.rsqrt(variance + _EPSILON)[:, tf.newaxis, tf.newaxis, :]
         y = y + self.bias
         return leaky_relu(y) if self.activate else y
+
+    def _kernels(self):
+        """The kernels of the convolution and of the affine function, as they are applied."""
+        return self.kernel, self.affine_kernel
+
+    def _convolved(self, x, kernel):
+        """The convolution itself, in `conv_dtype`."""
+        return tf.nn.conv2d(x, kernel, 1, "SAME")
 
     def get_config(self):
         """Returns the constructor's arguments, without the initializer."""
