@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from android_harness.command import add_android_benchmark
 from android_harness.errors import AndroidError
 from benchmarks.command import add_benchmark
+from mm_face_stylizer.evaluate_command import add_evaluate
 from mm_face_stylizer.model_maker_command import add_model_maker
 from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
 from task_bundle.command import fail, message, run
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_pretrain(commands)
     add_model_maker(commands)
+    add_evaluate(commands)
     add_benchmark(commands)
     add_android_benchmark(commands)
     return parser

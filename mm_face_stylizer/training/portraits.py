@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from task_bundle.images import load_image
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _HELD_OUT_EVERY = 10
 _HUE_SHARE = 0.4
 
@@ -68,7 +68,7 @@ class Portraits:
         folder, cache = pathlib.Path(folder), pathlib.Path(cache)
         if not folder.is_dir():
             raise ValueError(f"The portraits' folder {folder} does not exist.")
-        names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
+        names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
         self.side = side
         self.train_names = [name for name in names if not is_held_out(name)]
         self.held_out_names = [name for name in names if is_held_out(name)]

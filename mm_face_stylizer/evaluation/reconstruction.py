@@ -5,14 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from tqdm import tqdm
 
-from task_bundle.alignment import Face, FaceFinder
+from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
+from mm_face_stylizer.evaluation.picture_quality import Pictures, psnr
 from task_bundle.face_models import FaceModels
-
-# Corners of the eyes in the face mesh; their means are the eyes' centres.
-_LEFT_EYE, _RIGHT_EYE = (33, 133), (263, 362)
-_MESH_POINTS = 468
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +33,7 @@ class ReconstructionMetrics:
 
 
 def evaluate_reconstructions(
-    photos: np.ndarray, reconstructions: np.ndarray, face_models: FaceModels | None = None
+    photos: Pictures, reconstructions: Pictures, face_models: FaceModels | None = None
 ) -> ReconstructionMetrics:
     """Compares photos with their reconstructions.
 
@@ -50,30 +46,15 @@ def evaluate_reconstructions(
       The means.
     """
     difference = photos.astype(np.float32) - reconstructions.astype(np.float32)
-    squared = np.square(difference).mean(axis=(1, 2, 3))
-    psnr = 10.0 * np.log10(255.0**2 / np.maximum(squared, 1e-6))
-    found, errors = [], []
-    with FaceFinder(face_models) as finder:
-        pairs = zip(photos, reconstructions, strict=True)
-        for photo, reconstruction in tqdm(pairs, "Finding faces", len(photos), unit="image"):
-            wanted = finder.find(photo)
-            if not wanted:
-                continue
-            seen = finder.find(reconstruction)
-            found.append(bool(seen))
-            if seen:
-                errors.append(landmark_error(wanted[0], seen[0]))
+    faces = zip(
+        find_faces(photos, face_models), find_faces(reconstructions, face_models), strict=True
+    )
+    pairs = [(wanted, seen) for wanted, seen in faces if wanted is not None]
+    errors = [landmark_error(wanted, seen) for wanted, seen in pairs if seen is not None]
     return ReconstructionMetrics(
         count=len(photos),
-        psnr=float(psnr.mean()),
+        psnr=float(psnr(photos, reconstructions).mean()),
         l1=float(np.abs(difference).mean() / 127.5),
-        face_found=float(np.mean(found)) if found else 0.0,
+        face_found=len(errors) / len(pairs) if pairs else 0.0,
         landmark_error=float(np.mean(errors)) if errors else float("inf"),
     )
-
-
-def landmark_error(wanted: Face, seen: Face) -> float:
-    """Mean distance of the landmarks as a fraction of `wanted`'s inter-ocular distance."""
-    a, b = wanted.landmarks[:_MESH_POINTS, :2], seen.landmarks[:_MESH_POINTS, :2]
-    eyes = a[list(_LEFT_EYE)].mean(axis=0) - a[list(_RIGHT_EYE)].mean(axis=0)
-    return float(np.linalg.norm(a - b, axis=1).mean() / np.linalg.norm(eyes))

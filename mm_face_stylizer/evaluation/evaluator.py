@@ -1,0 +1,417 @@
+"""Evaluating a preset or a bundle on people: from pictures to every number and sheet."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.dataset import Dataset
+from mm_face_stylizer.evaluation import report, sheets
+from mm_face_stylizer.evaluation.fairness import PersonalValues, largest_gap
+from mm_face_stylizer.evaluation.frechet import frechet_distance
+from mm_face_stylizer.evaluation.identity import IdentitySpace, rank_one
+from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
+from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures, detail_energy, psnr
+from mm_face_stylizer.evaluation.portrait_set import HELD_OUT_RULE, PortraitSet
+from mm_face_stylizer.evaluation.skin_tone import tone, typology_angle
+from mm_face_stylizer.evaluation.style_distance import StyleMeter
+from mm_face_stylizer.evaluation.subject import BundleSubject, PresetSubject
+from task_bundle.alignment import Face
+from task_bundle.errors import ImageError
+from task_bundle.face_models import FaceModels
+
+RESULT_FILE = "evaluation.json"
+_SHEET_SIDE = 128
+_SKIN_TONE = "skin_tone"
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationOptions:
+    """What decides the numbers, beside the pictures.
+
+    Attributes:
+      samples: Faces that a preset generates, each way.
+      truncation: Of the mapping network's latents, in [0, 1].
+      people: Size of the galleries in which identity is looked for; all people if there are fewer.
+      sources_left_out: Sources that take no part in the retrieval, since people in them may be in
+        others, too.
+      bootstrap: Rounds of resampling and of shuffling.
+      smallest_group: Groups with fewer people are listed, but not compared.
+      seed: Of all that is drawn.
+    """
+
+    samples: int = 1000
+    truncation: float = 0.7
+    people: int = 300
+    sources_left_out: tuple[str, ...] = ("voteview",)
+    bootstrap: int = 2000
+    smallest_group: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+          ValueError: One is out of its range.
+        """
+        # A Fréchet distance needs two samples, a gallery two people, a gap groups of two.
+        for name, least in (
+            ("samples", 2), ("people", 2), ("bootstrap", 100), ("smallest_group", 2), ("seed", 0)
+        ):  # fmt: skip
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if not 0.0 <= self.truncation <= 1.0:
+            raise ValueError(f"truncation is {self.truncation}; it must be in [0, 1]")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationResult:
+    """All that came of an evaluation.
+
+    Attributes:
+      evaluation: The numbers.
+      sheets: Contact sheets by file name.
+    """
+
+    evaluation: report.Evaluation
+    sheets: Mapping[str, ContactSheet]
+
+    def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
+        """Writes `evaluation.json` and the sheets.
+
+        Args:
+          folder: Where to; made if it is missing.
+          overwrite: Whether existing files may be replaced.
+
+        Returns:
+          The files, `evaluation.json` first.
+
+        Raises:
+          FileExistsError: A file exists and `overwrite` is False; nothing is written then.
+          OSError: A file cannot be written.
+        """
+        place = Path(folder)
+        files = [place / name for name in (RESULT_FILE, *self.sheets)]
+        if not overwrite:
+            check_missing(files)
+        place.mkdir(parents=True, exist_ok=True)
+        for file, sheet in zip(files[1:], self.sheets.values(), strict=True):
+            sheet.save(file, _SHEET_SIDE, overwrite=overwrite)
+        self.evaluation.save(files[0], overwrite)
+        return files
+
+
+def check_missing(files: Sequence[Path]) -> None:
+    """Checks that none of some files exists.
+
+    Raises:
+      FileExistsError: One does.
+    """
+    for file in files:
+        if file.exists():
+            raise FileExistsError(f"{file} already exists")
+
+
+def sheet_names(kind: str, stylized: bool) -> tuple[str, ...]:
+    """Files of the sheets that an evaluation gives.
+
+    Args:
+      kind: 'preset' or 'bundle'.
+      stylized: Whether there are style pictures.
+    """
+    first = "stylized.png" if stylized else "reconstructions.png"
+    drawn = ("samples_mapping.png", "samples_prior.png") if kind == "preset" else ()
+    return (first, "worst.png", *drawn)
+
+
+def evaluate(
+    subject: PresetSubject | BundleSubject,
+    portraits: PortraitSet,
+    styles: Dataset | None = None,
+    options: EvaluationOptions | None = None,
+    *,
+    only_held_out: bool = True,
+    aligned_here: bool = False,
+    face_models: FaceModels,
+) -> EvaluationResult:
+    """Evaluates a preset or a bundle.
+
+    Args:
+      subject: What is evaluated.
+      portraits: The people, of the side that the subject takes.
+      styles: Style pictures of that side, aligned: the subject is judged as a stylizer then, and as
+        a reconstruction otherwise.
+      options: Seeds and counts.
+      only_held_out: What the result says of the choice of portraits.
+      aligned_here: What it says of their alignment.
+      face_models: What faces are found with.
+
+    Returns:
+      Numbers and contact sheets.
+
+    Raises:
+      BundleError: The stylizer fails.
+      ImageError: In no portrait a face is found.
+    """
+    options = options or EvaluationOptions()
+    clock, began = time.perf_counter(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    photo_faces = find_faces(portraits.photos, face_models)
+    if not any(photo_faces):
+        raise ImageError(f"no face was found in any of the {len(portraits)} portraits")
+    pictures = subject.pictures(portraits.photos)
+    picture_faces = find_faces(pictures, face_models)
+    space = IdentitySpace.load()
+    embedded = space.embed(portraits.photos)
+    values = _faces_values(photo_faces, picture_faces)
+    in_gallery = np.array([source not in options.sources_left_out for source in portraits.sources])
+    gallery = int(in_gallery.sum())
+    if gallery > 1:
+        own = np.full(len(portraits), np.nan)
+        found = space.embed(pictures[in_gallery])
+        own[in_gallery] = rank_one(embedded[in_gallery], found, options.people)
+        values["rank1_identity"] = PersonalValues.equal(own)
+    style = None
+    if styles is None:
+        values |= _reconstruction_values(portraits.photos, pictures, face_models)
+    else:
+        meter = StyleMeter(styles.images, styles.masks, portraits.photos, options.seed)
+        style, more = _style_values(meter, styles, portraits.photos, pictures)
+        values |= more
+    made = "reconstructions" if styles is None else "stylized"
+    drawn: list[report.GeneratedFaces] = []
+    errors = values["landmark_error"].values
+    lost = np.flatnonzero(values["face_found"].values == 0.0).tolist()
+    images = [] if styles is None else list(styles.images)
+    shown = [
+        sheets.pairs_sheet(portraits.photos, pictures, made, images),
+        sheets.worst_sheet(portraits.photos, pictures, errors, lost, made),
+    ]
+    if isinstance(subject, PresetSubject):
+        for truncation in (options.truncation, None):
+            faces = subject.generated(options.samples, options.seed, truncation)
+            drawn.append(_generated(faces, truncation, space, embedded, face_models))
+            shown.append(sheets.faces_sheet(faces, _caption(truncation)))
+    labels, angles = _labels(portraits, photo_faces)
+    random = np.random.default_rng(options.seed)
+    values = {name: values[name] for name in report.MEASURES if name in values}
+    evaluation = report.Evaluation(
+        began=began,
+        seconds=time.perf_counter() - clock,
+        options=dataclasses.asdict(options) | {"sources_left_out": list(options.sources_left_out)},
+        subject=report.SubjectFacts(subject.name, subject.kind, subject.sha256, subject.side),
+        task="reconstruction" if styles is None else "stylization",
+        face_models=report.FaceModelFacts(
+            face_models.source,
+            hashlib.sha256(face_models.detector).hexdigest(),
+            hashlib.sha256(face_models.landmarks).hexdigest(),
+        ),
+        faces=report.FacesFacts(
+            len(portraits), only_held_out, HELD_OUT_RULE, aligned_here, portraits.without_face
+        ),
+        identity=report.IdentityFacts(
+            space.description,
+            space.sha256,
+            space.dimensions,
+            gallery,
+            min(options.people, gallery),
+            options.sources_left_out,
+        ),
+        measures=_measures(values, random, options),
+        fairness=_fairness(values, labels, random, options),
+        people=_people(portraits.files, labels, angles, values),
+        style=style,
+        generated=tuple(drawn),
+    )
+    names = sheet_names(subject.kind, styles is not None)
+    return EvaluationResult(evaluation, dict(zip(names, shown, strict=True)))
+
+
+def _faces_values(
+    photo_faces: Sequence[Face | None], picture_faces: Sequence[Face | None]
+) -> dict[str, PersonalValues]:
+    """Whether a face is found, and how far its landmarks are off; NaN without one in the photo."""
+    count = len(photo_faces)
+    found, errors = np.full(count, np.nan), np.full(count, np.nan)
+    for index, (wanted, seen) in enumerate(zip(photo_faces, picture_faces, strict=True)):
+        if wanted is not None:
+            found[index] = seen is not None
+            if seen is not None:
+                errors[index] = 100.0 * landmark_error(wanted, seen)
+    return {
+        "face_found": PersonalValues.equal(found),
+        "landmark_error": PersonalValues.equal(errors),
+    }
+
+
+def _reconstruction_values(
+    photos: Pictures, pictures: Pictures, face_models: FaceModels
+) -> dict[str, PersonalValues]:
+    # Here, since they need TensorFlow, which judging a style does without.
+    from mm_face_stylizer.evaluation.feature_distance import feature_distances
+    from mm_face_stylizer.evaluation.picture_quality import ms_ssim
+
+    return {
+        "psnr": PersonalValues.equal(psnr(photos, pictures)),
+        "ms_ssim": PersonalValues.equal(ms_ssim(photos, pictures)),
+        "feature_distance": PersonalValues.equal(
+            feature_distances(photos, pictures, face_models.landmarks)
+        ),
+        "sharpness": _ratio(detail_energy(pictures), detail_energy(photos)),
+    }
+
+
+def _style_values(
+    meter: StyleMeter, styles: Dataset, photos: Pictures, pictures: Pictures
+) -> tuple[report.StyleFacts, dict[str, PersonalValues]]:
+    before, after = meter.measure(photos), meter.measure(pictures)
+    between = meter.between()
+    distance = float(before.both.mean())
+    facts = report.StyleFacts(
+        files=tuple(styles.label_names),
+        photos_distance=distance,
+        between_styles=None if between is None or not distance else between / distance,
+    )
+    return facts, {
+        "style_distance": _ratio(after.both, before.both),
+        "style_patches": _ratio(after.patches, before.patches),
+        "style_colour": _ratio(after.colour, before.colour),
+    }
+
+
+def _ratio(values: Numbers, references: Numbers) -> PersonalValues:
+    """Ratios whose mean is the ratio of the sums; none where the reference is zero."""
+    known = references > 0
+    ratios = np.divide(values, references, out=np.full(len(values), np.nan), where=known)
+    return PersonalValues(ratios, references)
+
+
+def _generated(
+    faces: Pictures,
+    truncation: float | None,
+    space: IdentitySpace,
+    embedded: Numbers,
+    face_models: FaceModels,
+) -> report.GeneratedFaces:
+    found = sum(face is not None for face in find_faces(faces, face_models))
+    distance = frechet_distance(space.embed(faces), embedded) if len(embedded) > 1 else 0.0
+    return report.GeneratedFaces(
+        drawn_by="prior" if truncation is None else "mapping",
+        truncation=truncation,
+        count=len(faces),
+        face_found=found / len(faces),
+        face_found_interval=wilson_interval(found, len(faces)),
+        frechet_distance=distance,
+        portraits=len(embedded),
+    )
+
+
+def wilson_interval(successes: int, count: int) -> tuple[float, float]:
+    """95% interval of a share.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
+    Unlike a bootstrap's it is no point where all succeed.
+
+    Args:
+      successes: Of `count`.
+      count: At least 1.
+    """
+    z = 1.959964
+    share = successes / count
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def _caption(truncation: float | None) -> str:
+    if truncation is None:
+        return "faces drawn by the prior"
+    return f"faces of the mapping network, truncation {truncation:g}"
+
+
+def _labels(
+    portraits: PortraitSet, faces: Sequence[Face | None]
+) -> tuple[dict[str, tuple[str, ...]], list[float]]:
+    """Everybody's labels by kind, the measured skin tone last, and the angles it comes from."""
+    angles = [
+        float("nan") if face is None else typology_angle(photo, face)
+        for photo, face in zip(portraits.photos, faces, strict=True)
+    ]
+    return {**portraits.labels, _SKIN_TONE: tuple(map(tone, angles))}, angles
+
+
+def _measures(
+    values: Mapping[str, PersonalValues], random: np.random.Generator, options: EvaluationOptions
+) -> tuple[report.Measure, ...]:
+    return tuple(
+        report.Measure(
+            name,
+            measured.mean(),
+            measured.interval(random, options.bootstrap),
+            int(measured.usable.sum()),
+        )
+        for name, measured in values.items()
+        if measured.usable.any()
+    )
+
+
+def _fairness(
+    values: Mapping[str, PersonalValues],
+    labels: Mapping[str, Sequence[str]],
+    random: np.random.Generator,
+    options: EvaluationOptions,
+) -> tuple[report.FairnessGap, ...]:
+    lines = []
+    for by, names in labels.items():
+        for measure, measured in values.items():
+            found = largest_gap(measured, names, random, options.bootstrap, options.smallest_group)
+            if found is None:
+                continue
+            mean = measured.mean()
+            lines.append(
+                report.FairnessGap(
+                    measure=measure,
+                    by=by,
+                    groups=tuple(
+                        report.GroupMean(group.name, group.count, group.mean)
+                        for group in found.groups
+                    ),
+                    low=found.low,
+                    high=found.high,
+                    gap=found.gap,
+                    relative_gap=found.gap / abs(mean) if mean else None,
+                    interval=found.interval,
+                    by_chance=found.by_chance,
+                    p_value=found.p_value,
+                )
+            )
+    return tuple(lines)
+
+
+def _people(
+    files: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    angles: Sequence[float],
+    values: Mapping[str, PersonalValues],
+) -> tuple[report.Person, ...]:
+    return tuple(
+        report.Person(
+            file=file,
+            labels={by: names[index] for by, names in labels.items() if names[index]},
+            typology_angle=angles[index] if math.isfinite(angles[index]) else None,
+            values={
+                name: float(measured.values[index])
+                for name, measured in values.items()
+                if math.isfinite(measured.values[index])
+            },
+        )
+        for index, file in enumerate(files)
+    )

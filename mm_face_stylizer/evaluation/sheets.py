@@ -1,0 +1,71 @@
+"""Contact sheets of an evaluation, for people to judge what numbers say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures
+
+COLUMNS = 8
+_PAIRS = 64
+_WORST = 16
+
+
+def pairs_sheet(
+    photos: Pictures, pictures: Pictures, made: str, styles: Sequence[Pictures] = ()
+) -> ContactSheet:
+    """Photos above what was made of them, up to 64, spread evenly over all.
+
+    Args:
+      photos: uint8 [count, side, side, 3].
+      pictures: uint8 of the same shape.
+      made: What they are called.
+      styles: Style pictures, of which the first eight come first.
+    """
+    chosen = np.linspace(0, len(photos) - 1, min(_PAIRS, len(photos))).astype(int)
+    sheet = _pairs(photos[chosen], pictures[chosen], made)
+    if not len(styles):
+        return sheet
+    rows = [list(styles[:COLUMNS]), *sheet.rows]
+    return ContactSheet(rows, ["style", *sheet.captions])
+
+
+def worst_sheet(
+    photos: Pictures, pictures: Pictures, errors: Numbers, lost: Sequence[int], made: str
+) -> ContactSheet:
+    """What went most wrong: no face found first, then the greatest landmark errors.
+
+    Args:
+      photos: uint8 [count, side, side, 3].
+      pictures: uint8 of the same shape.
+      errors: [count]; NaN where there is none.
+      lost: Indices of the pictures without a face.
+      made: What the pictures are called.
+    """
+    known = [int(i) for i in np.argsort(-errors) if np.isfinite(errors[i])]
+    chosen = [*lost, *known][:_WORST]
+    return _pairs(photos[chosen], pictures[chosen], f"{made}, worst first")
+
+
+def faces_sheet(faces: Pictures, caption: str) -> ContactSheet:
+    """The first 64 of some faces.
+
+    Args:
+      faces: uint8 [count, side, side, 3].
+      caption: What they are.
+    """
+    shown = min(_PAIRS, len(faces))
+    rows = [list(faces[start : start + COLUMNS]) for start in range(0, shown, COLUMNS)]
+    return ContactSheet(rows, [caption])
+
+
+def _pairs(photos: Pictures, pictures: Pictures, made: str) -> ContactSheet:
+    rows: list[list[Pictures]] = []
+    captions: list[str] = []
+    for start in range(0, len(photos), COLUMNS):
+        rows += [list(photos[start : start + COLUMNS]), list(pictures[start : start + COLUMNS])]
+        captions += ["portraits", made]
+    return ContactSheet(rows, captions)
