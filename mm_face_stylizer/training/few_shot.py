@@ -3,8 +3,8 @@
 The encoder stays frozen. Every step has two halves. One reconstructs the style pictures from their
 own latents, some rows swapped for those of other faces: the published recipe. The other half tunes
 faces that the preset itself generates: what makes each of them that face (deep face-mesh features,
-landmarks) must stay, what makes it a photo must become the style's: coarse colours by analogy, fine
-patches and shallow statistics as a whole.
+landmarks) must stay, what makes it a photo must become the style's: colours and strokes by analogy,
+shallow statistics as a whole.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class FewShotWeights:
       content: Deep face-mesh features of the tuned faces against their untuned selves.
       landmarks: Landmarks of the tuned faces against their untuned selves.
       face_gram: Gram matrices of the tuned faces against the style's.
-      patches: Sliced Wasserstein distance of patches to the style's.
+      patches: Sliced Wasserstein distance of patches to those of the faces by analogy.
       analogy: Coarse colours of the tuned faces against those that the style would give them.
       relief: Light and dark in eyes, brows and mouths of the tuned faces against the untuned ones':
         a gaze and a smile survive no statistics.
@@ -63,8 +63,8 @@ class FewShotWeights:
     style_gram: float = 0.25
     content: float = 0.5
     landmarks: float = 20.0
-    face_gram: float = 0.5
-    patches: float = 3.0
+    face_gram: float = 1.0
+    patches: float = 6.0
     analogy: float = 4.0
     relief: float = 2.0
     palette: float = 2.0
@@ -181,7 +181,7 @@ class FewShotTrainer:
         if synthesis is None:
             synthesis = untuned(self._networks)
         if options.weights.analogy:
-            _recolour(synthesis, bank.coarse, bank.painted)
+            _recolour(synthesis, bank.coarse, bank.colours)
         train_step = self._compile(synthesis)
         history: dict[str, list[float]] = {}
         for step in range(options.steps):
@@ -257,10 +257,14 @@ class FewShotTrainer:
                     ),
                     "face_gram": losses.gram_distance(of_faces[SHALLOW], like["grams"]),
                     "patches": _patch_distance(
-                        inner[count:], like["pictures"], projections, weights.position
+                        inner[count:],
+                        faces["painted"],
+                        faces["trust"],
+                        projections,
+                        weights.position,
                     ),
                     "analogy": losses.masked_l1(
-                        _shrunken(inner[count:], ANALOGY_SIDE), faces["painted"], faces["trust"]
+                        _shrunken(inner[count:], ANALOGY_SIDE), faces["colours"], faces["trust"]
                     ),
                     "palette": losses.palette_distance(tuned, like["palettes"]),
                 }
@@ -322,11 +326,15 @@ def interpolated(base: Synthesis, tuned: Synthesis, strength: float) -> Synthesi
     return result
 
 
-def _patch_distance(images, pictures, projections, position_weight):
-    """Patches of each band of detail against the style's, in units of the style's own spread.
+def _patch_distance(images, pictures, trust, projections, position_weight):
+    """Patches of each band of detail against painted ones, in units of their own spread.
 
-    Colours spread ten times as far as strokes; unscaled, no stroke would ever count.
+    Colours spread ten times as far as strokes; unscaled, no stroke would ever count. Where
+    paintings are not trusted, the picture is compared with itself.
     """
+    trust = tf.image.resize(trust, images.shape[1:3])
+    own = (1.0 - trust) * tf.stop_gradient(images)
+    images, pictures = trust * images + own, trust * pictures + own
     terms = []
     for ours, theirs in zip(
         losses.laplacian_bands(images, _BANDS)[:-1],

@@ -1,7 +1,15 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from mm_face_stylizer.training.analogies import ANALOGY_SIDE, Guide, analogy
+from mm_face_stylizer.training.analogies import (
+    ANALOGY_SIDE,
+    Guide,
+    _nearest,
+    analogy,
+    painted,
+)
 from task_bundle.alignment import FaceFinder
 
 pytestmark = pytest.mark.usefixtures("face_models")
@@ -18,6 +26,11 @@ def face(grace_hopper):
     return aligned.astype(np.float32) / 127.5 - 1.0, landmarks
 
 
+def _painted(picture, style, landmarks):
+    places = analogy(Guide.of(picture, landmarks), Guide.of(style, landmarks))
+    return painted(style, places)
+
+
 def _oval_mask(landmarks):
     white = np.full((256, 256, 3), 1.0, np.float32)
     vectors = Guide.of(white, landmarks).vectors.reshape(ANALOGY_SIDE, ANALOGY_SIDE, -1)
@@ -30,11 +43,10 @@ def test_skin_becomes_skin_and_wall_becomes_wall(face):
     random = np.random.default_rng(0)
     shade = random.normal(0, 0.02, (256, 256, 1))
     style = (np.where(inside, _RED, _BLUE) + shade).astype(np.float32)
-    painted = analogy(Guide.of(picture, landmarks), Guide.of(style, landmarks))
-    assert painted.shape == (ANALOGY_SIDE, ANALOGY_SIDE, 3)
-    mask = _oval_mask(landmarks)
-    red = painted[..., 0] > painted[..., 2]
-    assert red[mask].mean() > 0.95 and red[~mask].mean() < 0.05
+    result = _painted(picture, style, landmarks)
+    assert result.shape == picture.shape
+    red, inside = result[..., 0] > result[..., 2], inside[..., 0] > 0
+    assert red[inside].mean() > 0.95 and red[~inside].mean() < 0.05
 
 
 def test_light_becomes_light(face):
@@ -42,19 +54,51 @@ def test_light_becomes_light(face):
     # The same picture in other colours, green where it is light, is its own best match.
     light = picture.mean(axis=-1, keepdims=True)
     style = (light * 0.5 + np.where(light > 0, _GREEN, _BLUE) * 0.4).astype(np.float32)
-    guide = Guide.of(picture, landmarks)
-    painted = analogy(guide, Guide.of(style, landmarks))
-    brightness = guide.picture.mean(axis=-1)
-    greener = painted[..., 1] - painted[..., 2]
-    assert greener[brightness > 0.3].mean() > greener[brightness < -0.3].mean() + 0.5
+    result = _painted(picture, style, landmarks)
+    greener = result[..., 1] - result[..., 2]
+    assert greener[light[..., 0] > 0.3].mean() > greener[light[..., 0] < -0.3].mean() + 0.5
 
 
 def test_every_colour_comes_from_the_style(face):
     picture, landmarks = face
     style = np.empty_like(picture)
     style[:] = _RED
-    painted = analogy(Guide.of(picture, landmarks), Guide.of(style, landmarks))
-    np.testing.assert_allclose(painted, np.broadcast_to(_RED, painted.shape), atol=1e-5)
+    result = _painted(picture, style, landmarks)
+    np.testing.assert_allclose(result, np.broadcast_to(_RED, result.shape), atol=1e-5)
+
+
+def test_a_picture_is_its_own_best_match(face):
+    picture, landmarks = face
+    guide = Guide.of(picture, landmarks)
+    places = analogy(guide, guide)
+    np.testing.assert_array_equal(places, np.moveaxis(np.mgrid[:64, :64], 0, -1))
+    np.testing.assert_allclose(painted(picture, places), picture, atol=1e-5)
+
+
+def test_what_moves_in_one_piece_stays_sharp():
+    random = np.random.default_rng(0)
+    picture = random.uniform(-1, 1, (256, 256, 3)).astype(np.float32)
+    places = np.moveaxis(np.mgrid[:64, :64], 0, -1) + (2, 3)
+    result = painted(picture, np.minimum(places, 63))
+    np.testing.assert_allclose(result[:240, :236], picture[8:248, 12:248], atol=1e-5)
+
+
+def test_neighbours_come_from_neighbouring_places(face):
+    picture, landmarks = face
+    guide = Guide.of(picture, landmarks)
+    random = np.random.default_rng(0)
+    noisy = dataclasses.replace(
+        guide, vectors=guide.vectors + random.normal(0, 0.05, guide.vectors.shape)
+    )
+    style = Guide.of(0.8 * picture[:, ::-1], landmarks)
+    places = analogy(noisy, style)
+    nearest = _nearest(noisy.vectors, style.vectors).reshape(64, 64)
+    alone = np.stack(np.divmod(nearest, 64), axis=-1)
+
+    def seams(places):
+        return (np.diff(places, axis=1) != (0, 1)).any(axis=-1).mean()
+
+    assert seams(places) < 0.8 * seams(alone)
 
 
 def test_features_lie_on_eyes_and_mouth(face):

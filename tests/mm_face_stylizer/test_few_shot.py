@@ -11,6 +11,8 @@ from mm_face_stylizer.training.few_shot import (
     FewShotOptions,
     FewShotTrainer,
     FewShotWeights,
+    _patch_distance,
+    _unit_columns,
     interpolated,
     untuned,
 )
@@ -120,6 +122,19 @@ def test_weights_of_zero_switch_a_term_off(networks, mesh, red):
     for name, value in named_weights(untuned(networks)).items():
         np.testing.assert_array_equal(named_weights(untouched.synthesis)[name], value, name)
     assert "adversarial" not in untouched.history
+
+
+def test_patches_count_only_where_paintings_are_trusted():
+    random = np.random.default_rng(0)
+    images, pictures = (random.uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32) for _ in "ab")
+    projections = _unit_columns(random, 77, 8)
+
+    def distance(trust):
+        trust = np.full((1, 64, 64, 1), trust, np.float32)
+        return float(_patch_distance(images, pictures, trust, projections, 12.0))
+
+    assert distance(0.0) < 1e-6
+    assert distance(1.0) > 0.1
 
 
 def test_what_is_masked_does_not_become_style(red):
