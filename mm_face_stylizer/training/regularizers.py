@@ -1,0 +1,78 @@
+"""What keeps adversarial training stable: R1, path lengths, style mixing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mm_face_stylizer._keras import tf
+from mm_face_stylizer.training.draws import Draws
+
+
+def gradient_penalty(
+    discriminator: Callable[[tf.Tensor], tf.Tensor], reals: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """R1: the squared gradient of the discriminator at real pictures.
+
+    Source: Mescheder et al., "Which Training Methods for GANs do actually Converge?" (2018).
+
+    Args:
+      discriminator: Pictures to logits.
+      reals: [batch, side, side, 3].
+
+    Returns:
+      The logits, and the penalty, a mean over the batch.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(reals)
+        logits = discriminator(reals)
+        total = tf.reduce_sum(logits)
+    gradient = tape.gradient(total, reals)
+    return logits, tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)))
+
+
+def path_lengths(
+    synthesis: Callable[[tf.Tensor], tf.Tensor], latents: tf.Tensor, draws: Draws
+) -> tf.Tensor:
+    """How far pictures change with their latent, in a random direction of the picture.
+
+    Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), section
+    3.2.
+
+    Args:
+      synthesis: Latents to pictures [batch, side, side, 3].
+      latents: [batch, rows, 512].
+      draws: Where the directions come from.
+
+    Returns:
+      [batch].
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(latents)
+        images = synthesis(latents)
+        # So scaled, lengths do not depend on the number of pixels.
+        directions = draws.normal(images.shape) / float(images.shape[1])
+        total = tf.reduce_sum(images * directions)
+    gradient = tape.gradient(total, latents)
+    return tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=2), axis=1) + 1e-12)
+
+
+def mixed_rows(first: tf.Tensor, second: tf.Tensor, probability: float, draws: Draws) -> tf.Tensor:
+    """Style mixing: from some row on, some latents go on with another's rows.
+
+    Source: Karras et al., "A Style-Based Generator Architecture for Generative Adversarial
+    Networks" (2019), section 3.1.
+
+    Args:
+      first: Latents [batch, rows, 512], static shape.
+      second: As many.
+      probability: Share of latents that are mixed.
+      draws: Where chance comes from.
+
+    Returns:
+      [batch, rows, 512]; the first row is always of `first`.
+    """
+    count, rows, _ = first.shape
+    start = tf.floor(draws.uniform((count, 1), 1.0, float(rows)))
+    start = tf.where(draws.uniform((count, 1)) < probability, start, float(rows))
+    kept = tf.range(float(rows))[tf.newaxis] < start
+    return tf.where(kept[..., tf.newaxis], first, second)
