@@ -141,7 +141,7 @@ def _about(report: Report, device: Device, rows: Sequence[Row]) -> str:
 
 
 _HEAD = ["subject", "stage", "runtime", "settings", "p50", "[95 %]", "p90", "p95", "p99"]
-_HEAD += ["mean ± sd", "min", "calls", "create", "first", "memory", "XNNPACK", "result"]
+_HEAD += ["mean ± sd", "min", "calls", "create", "first", "memory", "delegated", "result"]
 
 
 def _cells(row: Row) -> list[str]:
