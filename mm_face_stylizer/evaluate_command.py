@@ -197,7 +197,7 @@ def printed(evaluation: Evaluation) -> str:
         low, high = measure.interval
         gap = gaps.get(measure.name)
         text = ""
-        if gap is not None:
+        if gap is not None and gap.gap > 0:
             text = (
                 f"{gap.relative_gap:.0%} of the mean, {gap.by}: {printable(gap.low)} to "
                 f"{printable(gap.high)}, p = {gap.p_value:.2g}"

@@ -17,7 +17,7 @@ from mm_face_stylizer.dataset import Dataset
 from mm_face_stylizer.evaluation import report, sheets
 from mm_face_stylizer.evaluation.fairness import PersonalValues, largest_gap
 from mm_face_stylizer.evaluation.frechet import frechet_distance
-from mm_face_stylizer.evaluation.identity import IdentitySpace, rank_one
+from mm_face_stylizer.evaluation.identity import IdentitySpace, own_similarity, rank_one
 from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
 from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures, detail_energy, psnr
 from mm_face_stylizer.evaluation.portrait_set import HELD_OUT_RULE, PortraitSet
@@ -29,7 +29,7 @@ from task_bundle.errors import ImageError
 from task_bundle.face_models import FaceModels
 
 RESULT_FILE = "evaluation.json"
-_SHEET_SIDE = 128
+_SHEET_SIDE = 192
 _SKIN_TONE = "skin_tone"
 
 
@@ -174,10 +174,14 @@ def evaluate(
     in_gallery = np.array([source not in options.sources_left_out for source in portraits.sources])
     gallery = int(in_gallery.sum())
     if gallery > 1:
-        own = np.full(len(portraits), np.nan)
-        found = space.embed(pictures[in_gallery])
-        own[in_gallery] = rank_one(embedded[in_gallery], found, options.people)
-        values["rank1_identity"] = PersonalValues.equal(own)
+        pair = embedded[in_gallery], space.embed(pictures[in_gallery])
+        for name, judged in (
+            ("rank1_identity", rank_one(*pair, options.people)),
+            ("identity_similarity", own_similarity(*pair)),
+        ):
+            everybody = np.full(len(portraits), np.nan)
+            everybody[in_gallery] = judged
+            values[name] = PersonalValues.equal(everybody)
     style = None
     if styles is None:
         values |= _reconstruction_values(portraits.photos, pictures, face_models)
@@ -222,7 +226,7 @@ def evaluate(
             space.dimensions,
             gallery,
             min(options.people, gallery),
-            options.sources_left_out,
+            tuple(sorted(set(portraits.sources) & set(options.sources_left_out))),
         ),
         measures=_measures(values, random, options),
         fairness=_fairness(values, labels, random, options),

@@ -91,7 +91,8 @@ class IdentityFacts:
       gallery: portraits among which the right one is to be the nearest.
       people: size of the galleries that rank-1 shares are for: galleries of so many are drawn from
         all, and the share is the expectation over them.
-      sources_left_out: sources whose people may be in others, too.
+      sources_left_out: sources of portraits that took no part, since their people may be in others,
+        too.
     """
 
     space: Text
@@ -169,7 +170,7 @@ class StyleFacts:
     """The style pictures.
 
     Attributes:
-      files: their names.
+      files: their names, without the extension.
       photos_distance: mean distance of the unstylized photos, which the style measures are relative
         to; in standard deviations of patches and colours.
       between_styles: distance of each style picture from the others by `photos_distance`: what
@@ -354,6 +355,7 @@ MEASURES: Final = {
     "face_found": ("share", "outputs in which a face is found; more is better"),
     "landmark_error": ("% of the inter-ocular distance", "mean distance of the 468 landmarks"),
     "rank1_identity": ("share", "outputs whose nearest portrait is their own; more is better"),
+    "identity_similarity": ("1", "cosine with the own portrait; 1 is equal, strangers have 0"),
     "style_distance": ("1", "patches and colour together, of the photo's; less is better"),
     "style_patches": ("1", "sliced Wasserstein distance of patches, of the photo's"),
     "style_colour": ("1", "sliced Wasserstein distance of colours, of the photo's"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ _SLICES = 64
 # Colours are compared at a quarter of the side, where strokes have melted into tones.
 _COLOUR_LEVEL = 2
 _LEAST_SPREAD = 1e-3
+_SCALING_PHOTOS = 64
 
 _Sorted = npt.NDArray[np.float32]
 
@@ -81,7 +83,8 @@ class StyleMeter:
         self._styles = [
             self._values(style, mask) for style, mask in zip(styles, masks, strict=True)
         ]
-        seen = self._styles + [self._values(photo) for photo in photos[:64]]
+        spread = np.linspace(0, len(photos) - 1, min(_SCALING_PHOTOS, len(photos))).astype(int)
+        seen = self._styles + [self._values(photo) for photo in photos[spread]]
         self._spread = [
             max(float(np.concatenate(values, axis=1).std(axis=1).mean()), _LEAST_SPREAD)
             for values in zip(*seen, strict=True)
@@ -94,7 +97,7 @@ class StyleMeter:
         Args:
           pictures: uint8 [count, side, side, 3], of the styles' side.
         """
-        return self._distances([self._values(picture) for picture in pictures], self._target)
+        return self._distances(map(self._values, pictures), self._target)
 
     def between(self) -> float | None:
         """Mean distance of each style picture from the others, patches and colour together.
@@ -110,7 +113,9 @@ class StyleMeter:
         ]
         return float(np.mean(distances))
 
-    def _distances(self, pictures: list[list[_Sorted]], target: list[_Sorted]) -> StyleDistances:
+    def _distances(
+        self, pictures: Iterable[list[_Sorted]], target: list[_Sorted]
+    ) -> StyleDistances:
         distances = np.array(
             [
                 [
@@ -120,7 +125,7 @@ class StyleMeter:
                 for values in pictures
             ],
             np.float64,
-        ).reshape(len(pictures), _LEVELS + 1)
+        ).reshape(-1, _LEVELS + 1)
         return StyleDistances(distances[:, :_LEVELS].mean(axis=1), distances[:, _LEVELS])
 
     def _values(

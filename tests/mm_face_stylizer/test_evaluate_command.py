@@ -10,6 +10,8 @@ from PIL import Image
 
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.evaluation.evaluator import wilson_interval
+from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
+from mm_face_stylizer.evaluation.portrait_set import PortraitSet
 from mm_face_stylizer.evaluation.report import MEASURES, Evaluation, ReportError, json_schema
 from mm_face_stylizer.preset import save_preset
 from task_bundle.bundle import TaskBundle
@@ -88,9 +90,12 @@ def test_a_preset_s_results(of_preset, preset):
     # An untrained network draws no faces, so there are no landmarks to compare.
     assert {measure.name for measure in evaluation.measures} == {
         "psnr", "ms_ssim", "feature_distance", "sharpness", "face_found", "rank1_identity",
+        "identity_similarity",
     }  # fmt: skip
     assert evaluation.measure("face_found").mean == 0
     assert 0 < evaluation.measure("psnr").mean < 20
+    # Nor does it draw anything as sharp as a photo.
+    assert evaluation.measure("sharpness").mean < 0.5
 
 
 def test_who_takes_part_in_the_retrieval(of_preset):
@@ -129,7 +134,7 @@ def test_sheets(of_preset):
     ]
     # A row of six portraits and a row of six pictures.
     height, width, _ = load_image(of_preset / "reconstructions.png").shape
-    assert 256 < height < 350 and 768 < width < 830
+    assert 384 < height < 480 and 1152 < width < 1200
 
 
 def test_the_json_is_of_its_schema_and_changes_are_noticed(of_preset):
@@ -177,6 +182,7 @@ def test_a_bundle_that_changes_nothing_reconstructs_perfectly(bundle, faces, tmp
     assert evaluation.measure("landmark_error").mean < 1
     assert evaluation.measure("sharpness").mean == pytest.approx(1, abs=0.1)
     assert evaluation.measure("ms_ssim").mean > 0.98
+    assert evaluation.measure("identity_similarity").mean > 0.98
     assert "landmark_error" in printed and str(out / "evaluation.json") in printed
     assert set(MEASURES) >= {measure.name for measure in evaluation.measures}
 
@@ -196,6 +202,24 @@ def test_a_stylizer_that_changes_nothing_has_the_photos_style(bundle, faces, sty
         "stylized.png",
         "worst.png",
     ]
+
+
+def test_a_stylizer_that_does_what_the_style_does(grace_hopper, face_models, faces, tmp_path):
+    """Style and stylizer halve all values."""
+    bundle, style, out = tmp_path / "half.task", tmp_path / "style.png", tmp_path / "out"
+    TaskBundle.build(conv_model.make_stylizer(64, gain=0.5), face_models).save(bundle)
+    Image.fromarray(grace_hopper // 2).save(style)
+    arguments = ["evaluate", str(bundle), "--faces", str(faces), "--style", str(style)]
+    assert main([*arguments, "-o", str(out), *FEW]) == 0
+    evaluation = Evaluation.load(out / "evaluation.json")
+    assert evaluation.measure("style_colour").mean < 0.8
+    assert evaluation.measure("style_patches").mean < 0.8
+    assert evaluation.style.photos_distance > 0
+    photos = PortraitSet.load(faces, 64).photos
+    found, again = (find_faces(pictures, face_models) for pictures in (photos, photos // 2))
+    wanted = [100 * landmark_error(a, b) for a, b in zip(found, again, strict=True)]
+    errors = [person.values["landmark_error"] for person in evaluation.people]
+    assert errors == pytest.approx(wanted, abs=0.5) and min(errors) > 0
 
 
 def test_nothing_is_overwritten_unasked(bundle, faces, tmp_path, capsys):

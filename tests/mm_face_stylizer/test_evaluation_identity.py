@@ -6,7 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mm_face_stylizer.evaluation.identity import IdentitySpace, describe_face, rank_one
+from mm_face_stylizer.evaluation.identity import (
+    IdentitySpace,
+    describe_face,
+    own_similarity,
+    rank_one,
+)
 from mm_face_stylizer.evaluation.identity_fit import fit, main, vary
 from mm_face_stylizer.preset import Preset
 from task_bundle.images import save_png
@@ -14,10 +19,10 @@ from task_bundle.images import save_png
 
 @pytest.fixture(scope="module")
 def people():
-    """Faces that the preset makes up, uint8 [24, 256, 256, 3]."""
+    """Faces that the preset makes up, uint8 [16, 256, 256, 3]."""
     from mm_face_stylizer.networks import to_pixels
 
-    return to_pixels(Preset.find().networks().generated_faces(24, seed=3))
+    return to_pixels(Preset.find().networks().generated_faces(16, seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +57,21 @@ def test_strangers_are_not(people, space):
     embedded = space.embed(people)
     strangers = np.roll(embedded, 1, axis=0)
     assert rank_one(embedded, strangers, len(people)).mean() <= 0.1
+    assert abs(own_similarity(embedded, strangers).mean()) < 0.3
 
 
 def test_an_embedding_does_not_depend_on_the_resolution(people, space):
     small = np.stack([cv2.resize(p, (128, 128), interpolation=cv2.INTER_AREA) for p in people])
     assert rank_one(space.embed(people), space.embed(small), len(people)).mean() == 1
     assert describe_face(small[0]).shape == describe_face(people[0]).shape
+
+
+def test_similarity_falls_as_a_face_is_lost(people, space):
+    pictures = [np.stack([cv2.GaussianBlur(p, (0, 0), s) for p in people]) for s in (2, 4, 8)]
+    embedded = space.embed(people)
+    similar = [own_similarity(embedded, space.embed(some)).mean() for some in (people, *pictures)]
+    assert similar[0] == pytest.approx(1)
+    assert similar[0] > similar[1] > similar[2] > similar[3]
 
 
 def test_rank_one_is_the_expectation_over_galleries():

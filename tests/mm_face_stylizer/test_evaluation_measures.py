@@ -175,6 +175,7 @@ def test_style_distance_tells_strokes_from_colours(random):
     right = meter.measure(_checks(random, 4, WARM, 2))
     colours = meter.measure(_checks(random, 4, WARM, 16))
     assert (right.both < 0.15 * before.both).all()
+    np.testing.assert_allclose(before.both, (before.patches + before.colour) / 2)
     assert right.both.mean() < 2 * meter.between()
     assert (colours.colour < 0.5 * before.colour).all()
     assert (colours.patches > 3 * right.patches).all()
