@@ -192,7 +192,7 @@ def printed(evaluation: Evaluation) -> str:
             known = gaps.get(line.measure)
             if known is None or line.relative_gap > (known.relative_gap or 0.0):
                 gaps[line.measure] = line
-    lines = [f"{'':<17}{'mean':>9}  {'95% interval':<19} {'people':>6}  largest gap between groups"]
+    lines = [f"{'':<20}{'mean':>9}  {'95% interval':<19} {'people':>6}  largest gap between groups"]
     for measure in evaluation.measures:
         low, high = measure.interval
         gap = gaps.get(measure.name)
@@ -203,8 +203,13 @@ def printed(evaluation: Evaluation) -> str:
                 f"{printable(gap.high)}, p = {gap.p_value:.2g}"
             )
         lines.append(
-            f"{measure.name:<17}{measure.mean:>9.3f}  {f'{low:.3f} to {high:.3f}':<19} "
+            f"{measure.name:<20}{measure.mean:>9.3f}  {f'{low:.3f} to {high:.3f}':<19} "
             f"{measure.count:>6}  {text}"
+        )
+    if evaluation.style is not None and evaluation.style.between_styles is not None:
+        lines.append(
+            "style_distance of the style pictures, each from the others: "
+            f"{evaluation.style.between_styles:.3f}"
         )
     for faces in evaluation.generated:
         how = "" if faces.truncation is None else f", truncation {faces.truncation:g}"

@@ -204,14 +204,23 @@ def test_a_stylizer_that_changes_nothing_has_the_photos_style(bundle, faces, sty
     ]
 
 
-def test_a_stylizer_that_does_what_the_style_does(grace_hopper, face_models, faces, tmp_path):
+def test_a_stylizer_that_does_what_the_style_does(
+    grace_hopper, face_models, faces, tmp_path, capsys
+):
     """Style and stylizer halve all values."""
     bundle, style, out = tmp_path / "half.task", tmp_path / "style.png", tmp_path / "out"
     TaskBundle.build(conv_model.make_stylizer(64, gain=0.5), face_models).save(bundle)
     Image.fromarray(grace_hopper // 2).save(style)
-    arguments = ["evaluate", str(bundle), "--faces", str(faces), "--style", str(style)]
-    assert main([*arguments, "-o", str(out), *FEW]) == 0
+    Image.fromarray(grace_hopper[:, ::-1] // 2).save(tmp_path / "other.png")
+    styles = ["--style", str(style), str(tmp_path / "other.png")]
+    assert (
+        main(["evaluate", str(bundle), "--faces", str(faces), *styles, "-o", str(out), *FEW]) == 0
+    )
     evaluation = Evaluation.load(out / "evaluation.json")
+    assert evaluation.style.files == ("style", "other")
+    between = evaluation.style.between_styles
+    assert 0 < between < evaluation.measure("style_distance").mean
+    assert f"each from the others: {between:.3f}" in capsys.readouterr().out
     assert evaluation.measure("style_colour").mean < 0.8
     assert evaluation.measure("style_patches").mean < 0.8
     assert evaluation.style.photos_distance > 0
