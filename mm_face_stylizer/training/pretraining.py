@@ -9,32 +9,24 @@ discriminator for what makes a picture sharp. Training can also go on from a rel
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import os
-import pathlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.loss_plot import save_loss_plot
+from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.models.blaze_stylegan import DEFAULT_SPATIAL_SIDES, block_count
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, NetworksConfig
 from mm_face_stylizer.training import losses
+from mm_face_stylizer.training.adversary import Adversary
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.reconstruction_sheet import reconstruction_sheet
+from mm_face_stylizer.training.run import TrainingRun, forget_moments, learning_rate, stage_at
 
-_CHECKPOINT_SECONDS = 90.0
-_LOG_EVERY = 20
-_SHEET_EVERY = 400
 _CLIP_NORM = 5.0
-_WARM_UP_STEPS = 100
-# Of the peak rate: stages change what is learned, and the last one still has to learn.
-_FINAL_RATE = 0.15
 # Constant, as a fraction of the peak: it joins late and must keep up until the end.
 _DISCRIMINATOR_RATE = 0.1
 
@@ -181,13 +173,15 @@ class PretrainingOptions:
         return sum(stage.steps for stage in self.stages)
 
 
-class Pretraining:
+class Pretraining(TrainingRun):
     """A resumable pretraining run in a folder.
 
     Attributes:
       options: What the run depends on.
       networks: The networks that are trained; `w_avg` is a variable among them.
     """
+
+    title = "Pretraining"
 
     def __init__(
         self,
@@ -209,11 +203,10 @@ class Pretraining:
         Raises:
           ValueError: The configuration of `start` is another one.
         """
+        super().__init__(folder, options.total_steps)
         self.options = options
         self._portraits = portraits
         self._face_mesh = face_mesh
-        self._folder = pathlib.Path(folder)
-        self._folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(options.seed)
         config = NetworksConfig(options.image_size, options.spatial_sides, options.width)
         networks = Networks.build(config, options.conv_dtype)
@@ -228,106 +221,44 @@ class Pretraining:
         ]
         self._optimizer = keras.optimizers.Adam(options.learning_rate, 0.5, 0.99)
         self._optimizer.build(self._generator_variables)
-        self._discriminator_optimizer = keras.optimizers.Adam(options.learning_rate, 0.0, 0.99)
-        self._discriminator_optimizer.build(networks.discriminator.trainable_variables)
-        self._checkpoint_seconds = _CHECKPOINT_SECONDS
-        self._step = tf.Variable(0, dtype=tf.int64, name="step")
-        self._checkpoints = tf.train.CheckpointManager(
-            tf.train.Checkpoint(
-                encoder=networks.encoder,
-                synthesis=networks.synthesis,
-                discriminator=networks.discriminator,
-                w_avg=w_avg,
-                optimizer=self._optimizer,
-                discriminator_optimizer=self._discriminator_optimizer,
-                step=self._step,
-            ),
-            str(self._folder / "checkpoints"),
-            max_to_keep=2,
+        self._adversary = Adversary(
+            networks.discriminator, options.image_size, _DISCRIMINATOR_RATE * options.learning_rate
         )
-        # TensorFlow names the checkpoint in its index only after both files are complete, so a run
-        # killed while saving falls back to the one before.
-        self._checkpoints.restore_or_initialize()
-        self._log_path = self._folder / "log.jsonl"
-        self._forget_later_log()
+        self._compiled: tuple[int, Any] = (-1, None)
+        self._restore(
+            encoder=networks.encoder,
+            synthesis=networks.synthesis,
+            discriminator=networks.discriminator,
+            w_avg=w_avg,
+            optimizer=self._optimizer,
+            discriminator_optimizer=self._adversary.optimizer,
+        )
 
-    @property
-    def step(self) -> int:
-        """Steps done so far."""
-        return int(self._step.numpy())
-
-    def _forget_later_log(self):
-        if self._log_path.exists():
-            lines = self._log_path.read_text().splitlines()
-            kept = [line for line in lines if _logged_step(line) <= self.step]
-            self._log_path.write_text("".join(line + "\n" for line in kept))
-
-    def _stage_at(self, step: int) -> tuple[int, int]:
-        """Index of the stage that a step belongs to, and the step's number inside it."""
-        for index, stage in enumerate(self.options.stages):
-            if step < stage.steps:
-                return index, step
-            step -= stage.steps
-        raise ValueError("The run is over.")
-
-    def _learning_rate(self, step: int, step_of_stage: int) -> float:
-        cosine = 0.5 * (1 + math.cos(math.pi * step / self.options.total_steps))
-        decay = _FINAL_RATE + (1 - _FINAL_RATE) * cosine
-        return self.options.learning_rate * decay * min(1.0, (step_of_stage + 1) / _WARM_UP_STEPS)
-
-    def run(self, on_step: Callable[[int, dict[str, float]], None] | None = None) -> None:
-        """Trains to the end of the last stage, saving a checkpoint every 90 seconds.
-
-        Args:
-          on_step: Called after each step with its number and its losses.
-        """
-        step_function, current = None, None
-        saved = time.monotonic()
-        history: list[dict[str, float]] = []
-        total = self.options.total_steps
-        with tqdm(total=total, initial=self.step, desc="Pretraining", unit="step") as bar:
-            while self.step < total:
-                step = self.step
-                index, step_of_stage = self._stage_at(step)
-                if index != current:
-                    current = index
-                    step_function = self._compile(self.options.stages[index])
-                    if step_of_stage == 0:
-                        _reset_optimizer(self._optimizer)
-                rate = self._learning_rate(step, step_of_stage)
-                self._optimizer.learning_rate.assign(rate)
-                self._discriminator_optimizer.learning_rate.assign(
-                    _DISCRIMINATOR_RATE * self.options.learning_rate
-                )
-                values = step_function(*self._inputs(step, step_of_stage, index))
-                self._step.assign_add(1)
-                values = {name: float(value) for name, value in values.items()}
-                if not math.isfinite(sum(values.values())):
-                    raise FloatingPointError(f"A loss is not finite at step {step}: {values}.")
-                history.append(values)
-                bar.update()
-                if on_step is not None:
-                    on_step(step + 1, values)
-                if (step + 1) % _LOG_EVERY == 0 or step + 1 == total:
-                    bar.set_postfix(self._log(step + 1, history))
-                    history = []
-                if (step + 1) % _SHEET_EVERY == 0 or step + 1 == total:
-                    self._draw(step + 1)
-                if time.monotonic() - saved >= self._checkpoint_seconds or step + 1 == total:
-                    self._checkpoints.save(step + 1)
-                    saved = time.monotonic()
+    def _train(self, step: int):
+        index, step_of_stage = stage_at(self.options.stages, step)
+        if index != self._compiled[0]:
+            self._compiled = index, self._compile(self.options.stages[index])
+            if step_of_stage == 0:
+                forget_moments(self._optimizer)
+        peak = self.options.learning_rate
+        self._optimizer.learning_rate.assign(
+            learning_rate(peak, step, self.total_steps, step_of_stage)
+        )
+        # A checkpoint brings the rate that it was saved with.
+        self._adversary.optimizer.learning_rate.assign(_DISCRIMINATOR_RATE * peak)
+        return self._compiled[1](*self._inputs(step, step_of_stage, index))
 
     def _inputs(self, step: int, step_of_stage: int, stage_index: int):
         batch = self._portraits.batch(self.options.batch_size, self.options.seed, step)
         random = np.random.default_rng((self.options.seed, step, 1))
         dropout = self.options.stages[stage_index].spatial_dropout
         kept = _kept_latents(random, self.options.batch_size, dropout, self.options.spatial_sides)
-        crop = random.integers(0, self.options.image_size // 2 + 1, 2)
+        crop = self._adversary.random_crop(random)
         return (
             tf.constant(batch.images),
             tf.constant(batch.colour),
             {name: tf.constant(value) for name, value in kept.items()},
-            tf.constant(crop.astype(np.int32)),
+            crop,
             tf.constant(np.float32(min(1.0, step_of_stage / 300))),
         )
 
@@ -376,7 +307,7 @@ class Pretraining:
                     loss += stage.landmark_weight * values["landmarks"]
             gradients = loss_tape.gradient(loss, outputs)
             if stage.adversarial_share:
-                adversarial, extra = self._adversarial(outputs[-1], target, crop, gradients[-1])
+                adversarial, extra = self._adversary.train(outputs[-1], target, crop, gradients[-1])
                 gradients[-1] += stage.adversarial_share * ramp * adversarial
                 values |= extra
             updates = tape.gradient(outputs, self._generator_variables, output_gradients=gradients)
@@ -391,50 +322,10 @@ class Pretraining:
 
         return train_step
 
-    def _adversarial(self, output, target, crop, other_gradient):
-        """Trains the discriminator on a crop and returns its gradient, scaled to the others'."""
-        size = self.options.image_size // 2
-
-        def cropped(images):
-            return images[:, crop[0] : crop[0] + size, crop[1] : crop[1] + size]
-
-        def static(images):
-            return tf.ensure_shape(cropped(images), (None, size, size, 3))
-
-        with tf.GradientTape() as tape:
-            tape.watch(output)
-            loss = losses.generator_loss(self.networks.discriminator(static(output)))
-        gradient = tape.gradient(loss, output)
-        gradient *= tf.norm(other_gradient) / (tf.norm(gradient) + 1e-12)
-
-        variables = self.networks.discriminator.trainable_variables
-        real, fake = static(target), tf.stop_gradient(static(output))
-        with tf.GradientTape() as tape:
-            discriminator_loss = losses.discriminator_loss(
-                self.networks.discriminator(real), self.networks.discriminator(fake)
-            )
-        self._discriminator_optimizer.apply_gradients(
-            zip(tape.gradient(discriminator_loss, variables), variables, strict=True)
-        )
-        return gradient, {"generator": loss, "discriminator": discriminator_loss}
-
-    def _log(self, step: int, history: list[dict[str, float]]) -> dict[str, str]:
-        names = history[-1].keys()
-        means = {
-            name: float(np.mean([entry[name] for entry in history if name in entry]))
-            for name in names
-        }
-        with self._log_path.open("a") as log:
-            log.write(json.dumps({"step": step, **means}) + "\n")
-        return {name: f"{value:.3f}" for name, value in means.items()}
-
-    def _draw(self, step: int) -> None:
-        """Writes the sample sheet of held-out portraits and the loss curve."""
-        index, _ = self._stage_at(step - 1)
+    def _sheet(self, step: int) -> ContactSheet:
+        index, _ = stage_at(self.options.stages, step - 1)
         finest = self.options.stages[index].image_size
-        sheet = reconstruction_sheet(self.networks, self._portraits.held_out(32), finest)
-        sheet.save(self._folder / f"samples_{step:06d}.png", side=192, overwrite=True)
-        _draw_losses(self._log_path, self._folder / "loss.png")
+        return reconstruction_sheet(self.networks, self._portraits.held_out(32), finest)
 
 
 def _kept_latents(
@@ -446,30 +337,3 @@ def _kept_latents(
     return {
         f"spatial_{side}": (draws >= share).astype(np.float32) for side, share in without.items()
     }
-
-
-def _draw_losses(log: pathlib.Path, path: pathlib.Path) -> None:
-    entries = [json.loads(line) for line in log.read_text().splitlines()]
-    curves: dict[str, tuple[list[float], list[float]]] = {}
-    for entry in entries:
-        for name, value in entry.items():
-            if name != "step":
-                steps, values = curves.setdefault(name, ([], []))
-                steps.append(entry["step"])
-                values.append(value)
-    save_loss_plot(curves, "Pretraining", path, overwrite=True)
-
-
-def _logged_step(line: str) -> float:
-    """Step of a log line; infinity for the torn last line of a killed run."""
-    try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return math.inf
-
-
-def _reset_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
-    """Forgets moments: Adam's bias correction is wrong for weights that join late."""
-    for variable in optimizer.variables:
-        if variable is not optimizer.learning_rate:
-            variable.assign(tf.zeros_like(variable))
