@@ -36,11 +36,13 @@ class NetworksConfig:
       spatial_sides: Sides in pixels of the spatial latents that the encoder hands to the synthesis
         network; none is the published configuration.
       width: Factor on the channels of every network; 1.0 for every released preset.
+      mapping_layers: Hidden layers of the mapping network; 8 where it is a teacher's.
     """
 
     image_size: int = 256
     spatial_sides: tuple[int, ...] = DEFAULT_SPATIAL_SIDES
     width: float = 1.0
+    mapping_layers: int = 4
 
     def __post_init__(self):
         """Makes a tuple of what JSON has as a list."""
@@ -88,7 +90,7 @@ class Networks:
             )
         )
         synthesis = Synthesis(config.image_size, width=config.width, conv_dtype=conv_dtype)
-        mapping = MappingNetwork(rows)
+        mapping = MappingNetwork(rows, config.mapping_layers)
         # Without the finer ones, which would be most of the weights: faces that are drawn are
         # encoded once more, and have all of them then.
         drawn = [side for side in config.spatial_sides if side in DEFAULT_SPATIAL_SIDES]
@@ -178,11 +180,7 @@ class Networks:
 
     def weights(self) -> dict[str, np.ndarray]:
         """All weights by network and layer, float32, `w_avg` included."""
-        weights = {_W_AVG: np.asarray(self.w_avg, np.float32)}
-        for part in _PARTS:
-            for name, variable in named_weights(getattr(self, part)).items():
-                weights[f"{part}/{name}"] = variable.numpy()
-        return weights
+        return joined_weights(self._parts(), self.w_avg)
 
     @classmethod
     def from_weights(cls, config: NetworksConfig, weights: Mapping[str, np.ndarray]) -> Networks:
@@ -236,23 +234,11 @@ class Networks:
         }
         return Networks.from_weights(config, weights)
 
+    def _parts(self) -> dict[str, keras.Model]:
+        return {part: getattr(self, part) for part in _PARTS}
+
     def _fill(self, weights: Mapping[str, np.ndarray]) -> None:
-        expected = set(self.weights())
-        if expected != set(weights):
-            missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
-            raise ValueError(
-                f"The weights do not fit the networks: missing {missing[:3]} ({len(missing)} in "
-                f"all), unknown {unknown[:3]} ({len(unknown)} in all)."
-            )
-        for part in _PARTS:
-            for name, variable in named_weights(getattr(self, part)).items():
-                value = weights[f"{part}/{name}"]
-                if tuple(variable.shape) != value.shape:
-                    raise ValueError(
-                        f"The weight {part}/{name} has the shape {value.shape}; the network needs "
-                        f"{tuple(variable.shape)}."
-                    )
-                variable.assign(value.astype(np.float32))
+        assign_weights(self._parts(), weights)
 
 
 def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -297,6 +283,45 @@ def copied(synthesis: Synthesis, **changes: Any) -> Synthesis:
     for name, variable in named_weights(copy).items():
         variable.assign(source.get(name, variable))
     return copy
+
+
+def joined_weights(
+    parts: Mapping[str, keras.Model], w_avg: np.ndarray | tf.Variable
+) -> dict[str, np.ndarray]:
+    """All weights of some networks by network and layer, float32, and `w_avg`."""
+    weights = {_W_AVG: np.asarray(w_avg, np.float32)}
+    for part, network in parts.items():
+        for name, variable in named_weights(network).items():
+            weights[f"{part}/{name}"] = variable.numpy()
+    return weights
+
+
+def assign_weights(parts: Mapping[str, keras.Model], weights: Mapping[str, np.ndarray]) -> None:
+    """Fills networks with weights, of any float precision, that `joined_weights` gave.
+
+    Raises:
+      ValueError: A weight, `w_avg` included, is missing, left over, or of the wrong shape.
+    """
+    variables = {
+        f"{part}/{name}": variable
+        for part, network in parts.items()
+        for name, variable in named_weights(network).items()
+    }
+    expected = {_W_AVG, *variables}
+    if expected != set(weights):
+        missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
+        raise ValueError(
+            f"The weights do not fit the networks: missing {missing[:3]} ({len(missing)} in all), "
+            f"unknown {unknown[:3]} ({len(unknown)} in all)."
+        )
+    for name, variable in variables.items():
+        value = weights[name]
+        if tuple(variable.shape) != value.shape:
+            raise ValueError(
+                f"The weight {name} has the shape {value.shape}; the network needs "
+                f"{tuple(variable.shape)}."
+            )
+        variable.assign(value.astype(np.float32))
 
 
 def named_weights(model: keras.Model) -> dict[str, tf.Variable]:

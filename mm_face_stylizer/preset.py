@@ -75,6 +75,21 @@ class Preset:
         # Not at the top: cards can be read without TensorFlow.
         from mm_face_stylizer.networks import Networks, NetworksConfig
 
+        return self.filled(NetworksConfig, Networks)
+
+    def filled(self, config_class: type, networks_class: type) -> Any:
+        """Builds networks of a kind of one's own and fills them with the checked weights.
+
+        Args:
+          config_class: Called with what the card has as `config`.
+          networks_class: Its `from_weights` is called with that configuration and the weights.
+
+        Returns:
+          What `from_weights` returns.
+
+        Raises:
+          PresetError: The weights are missing, or their hash or shapes are not the card's.
+        """
         path = self.folder / _WEIGHTS
         try:
             content = path.read_bytes()
@@ -88,7 +103,8 @@ class Preset:
             )
         with np.load(io.BytesIO(content), allow_pickle=False) as weights:
             try:
-                return Networks.from_weights(NetworksConfig(**self.card["config"]), dict(weights))
+                config = config_class(**self.card["config"])
+                return networks_class.from_weights(config, dict(weights))
             except (ValueError, TypeError) as error:
                 raise PresetError(f"{path}: {error}") from error
 
@@ -126,7 +142,7 @@ def save_preset(
         "bytes": len(content),
         "parameters": {
             part: int(sum(value.size for name, value in weights.items() if name.startswith(part)))
-            for part in ("encoder", "synthesis", "mapping", "prior", "discriminator", "w_avg")
+            for part in dict.fromkeys(name.partition("/")[0] for name in weights)
         },
     }
     folder.mkdir(parents=True, exist_ok=True)

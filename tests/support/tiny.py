@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 
 import numpy as np
+import pytest
 
-from mm_face_stylizer._keras import keras
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.perceptual import FaceMesh
 from mm_face_stylizer.networks import Networks, NetworksConfig
+from mm_face_stylizer.training.run import TrainingRun
 from task_bundle.alignment import FaceFinder
 from task_bundle.images import save_png
 
@@ -31,3 +35,61 @@ def write_portraits(folder: pathlib.Path, portrait: np.ndarray, count: int = 24)
         picture = np.clip(np.roll(aligned, number % 5, axis=1) * shade, 0, 255).astype(np.uint8)
         save_png(folder / f"{number:05d}.png", picture)
     return folder
+
+
+def write_pictures(folder: pathlib.Path, side: int = 64, count: int = 24) -> pathlib.Path:
+    """Writes pictures that look a little alike, numbered from 1: every tenth is held out."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    for number in range(1, count + 1):
+        shift, skin, wall = random.uniform(-0.2, 0.2), *random.uniform(60, 250, (2, 3))
+        head = (x - shift) ** 2 + 0.7 * y**2 < 0.4
+        picture = np.where(head[..., np.newaxis], skin, wall)
+        save_png(folder / f"{number:05d}.png", picture.astype(np.uint8))
+    return folder
+
+
+class TinyMesh:
+    """Stands in for `FaceMeshFeatures`, at next to no cost: maps and points of any picture."""
+
+    def __call__(self, image: tf.Tensor) -> FaceMesh:
+        pooled, features = image, []
+        for _ in range(5):
+            rises = pooled - tf.roll(pooled, 1, axis=2)
+            features.append(tf.concat([pooled + 1.0, tf.abs(rises)], axis=-1))
+            pooled = tf.nn.avg_pool2d(pooled, 2, 2, "SAME")
+        landmarks = tf.reduce_mean(image, axis=2)[:, :8] / 10.0
+        return FaceMesh(features, landmarks)
+
+
+def run_as_if_killed(run: TrainingRun, saved: int, folder: pathlib.Path) -> list[dict[str, float]]:
+    """Runs to the end, and leaves a folder as a run that was killed on the way leaves it.
+
+    Args:
+      run: A run that has not begun.
+      saved: Step after which the killed run saved its last checkpoint; it goes on for two more.
+      folder: The killed run's folder, to be made.
+
+    Returns:
+      The losses of every step.
+    """
+    history = []
+
+    def watch(step, values):
+        history.append(values)
+        run._checkpoint_seconds = 0.0 if step == saved else 1e9
+        if step == saved + 2:
+            shutil.copytree(run.folder, folder)
+
+    run.run(watch)
+    return history
+
+
+def assert_resumes(resumed: TrainingRun, saved: int, history: list[dict[str, float]]) -> None:
+    """Ends a killed run and compares its losses with those of the one that was not killed."""
+    assert resumed.step == saved
+    again = []
+    resumed.run(lambda step, values: again.append(values))
+    for index, (wanted, found) in enumerate(zip(history[saved:], again, strict=True)):
+        assert found == pytest.approx(wanted, rel=1e-3), saved + index
