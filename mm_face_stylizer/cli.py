@@ -7,7 +7,6 @@ import dataclasses
 import os
 import pathlib
 import shlex
-import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,9 +14,11 @@ from collections.abc import Sequence
 from android_harness.command import add_android_benchmark
 from android_harness.errors import AndroidError
 from benchmarks.command import add_benchmark
+from mm_face_stylizer.commit import running_commit
 from mm_face_stylizer.evaluate_command import add_evaluate
 from mm_face_stylizer.model_maker_command import add_model_maker
 from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
+from mm_face_stylizer.recipe_commands import add_recipe
 from task_bundle.command import fail, message, run
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
 from task_bundle.stylize_command import add_stylize
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add_stylize(commands, lambda error: fail(_PROGRAM, message(error)))
     _add_demo(commands)
     _add_pretrain(commands)
+    add_recipe(commands)
     add_model_maker(commands)
     add_evaluate(commands)
     add_benchmark(commands)
@@ -305,7 +307,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     provenance = Provenance(
         name=arguments.name,
         command=shlex.join([_PROGRAM, *sys.argv[1:]]),
-        commit=_commit(),
+        commit=running_commit(),
         data_list=arguments.data_list,
         start=start.card if start else None,
     )
@@ -313,22 +315,6 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     folder = arguments.output / arguments.name
     release(pretraining, portraits, provenance, folder, face_models)
     sys.stdout.write(f"{folder}\n")
-
-
-def _commit() -> str:
-    """The commit of the code that runs, `unknown` outside a checkout."""
-    folder = pathlib.Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()
 
 
 def _make_folder(folder: pathlib.Path) -> None:

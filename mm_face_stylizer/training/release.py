@@ -20,10 +20,14 @@ from mm_face_stylizer.evaluation import evaluate_reconstructions
 from mm_face_stylizer.export import export_stylizer
 from mm_face_stylizer.networks import Networks, from_pixels, joined, named_weights
 from mm_face_stylizer.preset import Preset, save_preset
+from mm_face_stylizer.training.distillation import Distillation
+from mm_face_stylizer.training.inversion import Inversion
 from mm_face_stylizer.training.latent_prior import fit_mapping
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.pretraining import Pretraining
 from mm_face_stylizer.training.reconstruction_sheet import reconstruction_sheet
+from mm_face_stylizer.training.run import TrainingRun
+from mm_face_stylizer.training.teacher import TeacherTraining
 from task_bundle.face_models import FaceModels
 from task_bundle.files import atomic_write
 from task_bundle.model import describe
@@ -56,7 +60,7 @@ class Provenance:
 
 
 def release(
-    run: Pretraining,
+    run: Pretraining | Inversion,
     portraits: Portraits,
     provenance: Provenance,
     folder: pathlib.Path,
@@ -71,15 +75,19 @@ def release(
       provenance: What the card says about the run.
       folder: Folder of the preset; an earlier one is replaced.
       face_models: What MediaPipe finds faces with.
-      mapping_rounds: Rounds of the mapping network's training.
+      mapping_rounds: Rounds of the mapping network's training; 0 leaves it and `w_avg` as they are,
+        where they are a teacher's.
 
     Returns:
       The preset.
     """
     keras.utils.set_random_seed(run.options.seed)
-    networks, latents = _centred(run, portraits)
-    latents = np.concatenate([latents, _w_plus(networks, portraits.training(), True)])
-    fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
+    # A plain float32 copy: precision of the convolutions is a matter of the run.
+    networks = Networks.from_weights(run.networks.config, run.networks.weights())
+    if mapping_rounds:
+        networks, latents = _centred(networks, portraits)
+        latents = np.concatenate([latents, _w_plus(networks, portraits.training(), True)])
+        fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
     networks.prior.fit_latents(_latents(networks, portraits.training()))
     folder.mkdir(parents=True, exist_ok=True)
     preset = save_preset(folder, networks, {"name": provenance.name}, overwrite=True)
@@ -91,7 +99,22 @@ def release(
     # Beside the preset and not in it: portraits are not ours to ship.
     sheet = reconstruction_sheet(networks, portraits.held_out(_SHEET_SIZE), generated=True)
     sheet.save(folder.with_name(f"{provenance.name}_sheet.png"), overwrite=True)
-    card = {
+    card = run_card(run, provenance) | {
+        "macs": describe(export_stylizer(networks, "float32")).macs,
+        "data": data_card(portraits, provenance, folder),
+        "metrics": {"held_out_reconstruction": dataclasses.asdict(metrics)},
+    }
+    return save_preset(folder, networks, card, overwrite=True)
+
+
+def run_card(run: TrainingRun, provenance: Provenance) -> dict[str, Any]:
+    """What the card of every kind of training has: the run, the code, the machine.
+
+    Args:
+      run: A run whose options have a seed and stages.
+      provenance: What else the card says about it.
+    """
+    return {
         "name": provenance.name,
         "licence": "Apache-2.0",
         "released": datetime.date.today().isoformat(),
@@ -102,11 +125,7 @@ def release(
         "steps": run.step,
         "stages": [dataclasses.asdict(stage) for stage in run.options.stages],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}",
-        "macs": describe(export_stylizer(networks, "float32")).macs,
-        "data": _data_card(portraits, provenance, folder),
-        "metrics": {"held_out_reconstruction": dataclasses.asdict(metrics)},
     }
-    return save_preset(folder, networks, card, overwrite=True)
 
 
 def _ancestor(card: dict[str, Any]) -> dict[str, Any]:
@@ -114,13 +133,11 @@ def _ancestor(card: dict[str, Any]) -> dict[str, Any]:
     return {name: card[name] for name in _ANCESTOR_FIELDS if name in card}
 
 
-def _centred(run: Pretraining, portraits: Portraits) -> tuple[Networks, np.ndarray]:
-    """The run's networks, with the mean of all latents moved from the encoder into `w_avg`.
+def _centred(networks: Networks, portraits: Portraits) -> tuple[Networks, np.ndarray]:
+    """The networks, with the mean of all latents moved from the encoder into `w_avg`.
 
     Also returns the portraits' w+ latents, which this leaves as they are.
     """
-    # A plain float32 copy: precision of the convolutions is a matter of the run.
-    networks = Networks.from_weights(run.networks.config, run.networks.weights())
     latents = _w_plus(networks, portraits.training(), False)
     mean = latents.mean(axis=0, keepdims=True)
     shift = mean - networks.w_avg
@@ -152,8 +169,8 @@ def _latents(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarray]:
     return joined(parts)
 
 
-def _data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:
-    """Writes `data.csv`, which file was used how, and returns its summary."""
+def data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:
+    """Writes `data.csv`, which file was used how, into a preset's folder; returns its summary."""
     sources: dict[str, dict[str, str]] = {}
     if provenance.data_list is not None:
         with provenance.data_list.open(newline="", encoding="utf-8") as listing:
@@ -184,3 +201,44 @@ def _data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Pat
             for (source, licence), count in sorted(summary.items())
         ],
     }
+
+
+def release_teacher(
+    run: TeacherTraining, portraits: Portraits, provenance: Provenance, folder: pathlib.Path
+) -> Preset:
+    """Finishes a teacher's training and writes its weights, with `w_avg` measured exactly.
+
+    Args:
+      run: A run that is over.
+      portraits: The run's portraits.
+      provenance: What the card says about the run.
+      folder: Folder of the weights; earlier ones are replaced.
+
+    Returns:
+      Weights and card, for `Teacher.load`.
+    """
+    return _unmeasured(run, run.teacher.with_exact_mean(), portraits, provenance, folder)
+
+
+def release_student(
+    run: Distillation, portraits: Portraits, provenance: Provenance, folder: pathlib.Path
+) -> Preset:
+    """Finishes a distillation and writes a preset whose encoder is not trained yet.
+
+    Args:
+      run: A run that is over.
+      portraits: The run's portraits.
+      provenance: What the card says about the run.
+      folder: Folder of the preset; an earlier one is replaced.
+
+    Returns:
+      The preset, for `Inversion`.
+    """
+    return _unmeasured(run, run.networks, portraits, provenance, folder)
+
+
+def _unmeasured(run, networks, portraits, provenance, folder) -> Preset:
+    """Writes networks that cannot reconstruct, and so have no metrics."""
+    folder.mkdir(parents=True, exist_ok=True)
+    card = run_card(run, provenance) | {"data": data_card(portraits, provenance, folder)}
+    return save_preset(folder, networks, card, overwrite=True)
