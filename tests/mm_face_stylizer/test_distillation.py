@@ -17,12 +17,12 @@ _OPTIONS = DistillationOptions(
     image_size=64,
     width=0.05,
     batch_size=4,
-    steps=30,
-    learning_rate=0.06,
+    steps=120,
+    learning_rate=0.02,
     adversarial_share=0.2,
     reweighting=0.5,
 )
-_SAVED = 24
+_SAVED = 115
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,10 @@ def finished(teacher, portraits, tmp_path_factory):
 def test_the_student_comes_closer_to_the_teacher(finished):
     run, history = finished
     assert set(history[0]) == {"l1", "features", "generator", "discriminator"}
-    for name, share in (("l1", 0.8), ("features", 0.95)):
+    for name, share in (("l1", 0.85), ("features", 0.97)):
         values = [entry[name] for entry in history]
-        assert np.mean(values[-5:]) < share * np.mean(values[:3]), name
-    assert (run.folder / "samples_000030.png").exists()
+        assert np.mean(values[-20:]) < share * np.mean(values[:5]), name
+    assert (run.folder / "samples_000120.png").exists()
 
 
 def test_mapping_and_mean_are_the_teachers(finished, teacher):
