@@ -158,14 +158,16 @@ def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarra
 
 
 def _latents(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarray]:
-    """All latents of portraits spread evenly over the data, every other one mirrored."""
+    """What the face prior draws, of portraits spread evenly, every other one mirrored."""
     chosen = np.linspace(0, len(photos) - 1, min(_PRIOR_PORTRAITS, len(photos))).astype(int)
+    names = ["inputs", *(f"spatial_{side}" for side in networks.prior.spatial_sides)]
     encode = tf.function(networks.latents, reduce_retracing=True)
     parts = []
     for start in range(0, len(chosen), 32):
         batch = photos[chosen[start : start + 32]]
         batch[::2] = batch[::2, :, ::-1]
-        parts.append({name: value.numpy() for name, value in encode(from_pixels(batch)).items()})
+        latents = encode(from_pixels(batch))
+        parts.append({name: latents[name].numpy() for name in names})
     return joined(parts)
 
 
