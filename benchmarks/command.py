@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from task_bundle.command import checked
-
 if TYPE_CHECKING:
     from benchmarks.measuring import Options, Target
     from benchmarks.report import Report
@@ -128,6 +126,31 @@ def _add_compare(kinds: Any) -> None:
         "--tolerance", type=float, default=0.03, help="smallest change of interest (0.03)"
     )
     compare.set_defaults(run=lambda arguments: checked(_compare, arguments))
+
+
+def checked(work: Any, arguments: argparse.Namespace) -> int:
+    """Runs a command, and says what to install where an extra is missing.
+
+    Args:
+      work: the command, a function of its arguments.
+      arguments: handed to it.
+
+    Returns:
+      The exit status.
+
+    Raises:
+      ImportError: a package is not installed that an extra has.
+    """
+    try:
+        return int(work(arguments) or 0)
+    except ModuleNotFoundError as error:
+        extra = {"pydantic": "benchmark", "scipy": "benchmark", "tensorflow": "train"}
+        package = (error.name or "").partition(".")[0]
+        if package not in extra:
+            raise
+        raise ImportError(
+            f"{package} is not installed; pip install 'mm-face-stylizer[{extra[package]}]'"
+        ) from error
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from task_bundle.command import checked, printable
+from benchmarks.command import checked
+from task_bundle.command import printable
 
 if TYPE_CHECKING:
     from mm_face_stylizer.evaluation.report import Evaluation, FairnessGap

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 
 def run(
@@ -36,31 +36,6 @@ def run(
         return fail(parser.prog, message(error))
     except errors as error:
         return fail(parser.prog, message(error))
-
-
-def checked(work: Callable[[argparse.Namespace], int | None], arguments: argparse.Namespace) -> int:
-    """Runs a command, and says what to install where an extra is missing.
-
-    Args:
-      work: the command, a function of its arguments.
-      arguments: handed to it.
-
-    Returns:
-      The exit status.
-
-    Raises:
-      ImportError: a package is not installed that an extra has.
-    """
-    try:
-        return int(work(arguments) or 0)
-    except ModuleNotFoundError as error:
-        extra = {"pydantic": "benchmark", "scipy": "benchmark", "tensorflow": "train"}
-        package = (error.name or "").partition(".")[0]
-        if package not in extra:
-            raise
-        raise ImportError(
-            f"{package} is not installed; pip install 'mm-face-stylizer[{extra[package]}]'"
-        ) from error
 
 
 def fail(program: str, text: str) -> int:
