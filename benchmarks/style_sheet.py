@@ -23,7 +23,7 @@ from mm_face_stylizer.style_pictures import STYLE_NAMES, draw_style
 from task_bundle.alignment import FaceFinder
 from task_bundle.images import save_png
 
-_GENERATED = 4
+_GENERATED = 2
 _STYLE_PICTURES = 3
 
 

@@ -97,7 +97,7 @@ def _gradients(decoder, latents, towards):
 
 
 def test_decoder_learns_all_that_the_finest_picture_depends_on(loaded, networks):
-    latents = _far_latents(networks, 1)
+    latents = _far_latents(networks, 3)
     gradients = _gradients(loaded["decoder"], latents, towards=0.0)
     # Constant, six blocks of two convolutions and the last head, four weights each.
     assert len(gradients) == 1 + 4 * 13
