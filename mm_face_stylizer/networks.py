@@ -10,7 +10,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import (
-    DEFAULT_SPATIAL_SIDES,
+    COARSE_SPATIAL_SIDES,
     LATENT_DIM,
     MappingNetwork,
     Synthesis,
@@ -40,7 +40,7 @@ class NetworksConfig:
     """
 
     image_size: int = 256
-    spatial_sides: tuple[int, ...] = DEFAULT_SPATIAL_SIDES
+    spatial_sides: tuple[int, ...] = COARSE_SPATIAL_SIDES
     width: float = 1.0
     mapping_layers: int = 4
 
@@ -93,7 +93,7 @@ class Networks:
         mapping = MappingNetwork(rows, config.mapping_layers)
         # Without the finer ones, which would be most of the weights: faces that are drawn are
         # encoded once more, and have all of them then.
-        drawn = [side for side in config.spatial_sides if side in DEFAULT_SPATIAL_SIDES]
+        drawn = [side for side in config.spatial_sides if side in COARSE_SPATIAL_SIDES]
         prior = FacePrior(config.image_size, drawn, config.width)
         discriminator = Discriminator(config.width)
         for network in (synthesis, mapping, prior, discriminator):
@@ -248,7 +248,7 @@ def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 def without_detail(latents: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Latents with zeros for the spatial ones that are finer than the face prior draws."""
-    kept = {"inputs", *(f"spatial_{side}" for side in DEFAULT_SPATIAL_SIDES)}
+    kept = {"inputs", *(f"spatial_{side}" for side in COARSE_SPATIAL_SIDES)}
     return {
         name: value if name in kept else tf.zeros_like(value) for name, value in latents.items()
     }

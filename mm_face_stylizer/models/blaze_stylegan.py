@@ -21,7 +21,8 @@ from mm_face_stylizer.models.layers import (
 )
 
 LATENT_DIM = 512
-DEFAULT_SPATIAL_SIDES = (8, 16)
+# What the face prior draws, and what a configuration has unless it says otherwise.
+COARSE_SPATIAL_SIDES = (8, 16)
 # Channels by the side of a block's feature map: a quarter of StyleGAN2's.
 _CHANNELS = {4: 128, 8: 128, 16: 128, 32: 128, 64: 64, 128: 32, 256: 16, 512: 8}
 _RGB_FOLD = 2

@@ -11,7 +11,7 @@ import dataclasses
 
 from mm_face_stylizer._keras import keras
 from mm_face_stylizer.models.blaze_stylegan import (
-    DEFAULT_SPATIAL_SIDES,
+    COARSE_SPATIAL_SIDES,
     LATENT_DIM,
     block_channels,
     latent_rows,
@@ -42,7 +42,7 @@ class EncoderConfig:
 
     input_size: int = 256
     image_size: int = 256
-    spatial_sides: tuple[int, ...] = DEFAULT_SPATIAL_SIDES
+    spatial_sides: tuple[int, ...] = COARSE_SPATIAL_SIDES
     width: float = 1.0
     synthesis_width: float = 1.0
 

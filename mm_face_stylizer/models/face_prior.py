@@ -14,7 +14,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import (
-    DEFAULT_SPATIAL_SIDES,
+    COARSE_SPATIAL_SIDES,
     LATENT_DIM,
     block_channels,
     latent_rows,
@@ -35,7 +35,7 @@ class FacePrior(keras.Model):
     def __init__(
         self,
         image_size: int = 256,
-        spatial_sides: Sequence[int] = DEFAULT_SPATIAL_SIDES,
+        spatial_sides: Sequence[int] = COARSE_SPATIAL_SIDES,
         width: float = 1.0,
         **kwargs,
     ):

@@ -17,7 +17,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
-from mm_face_stylizer.models.blaze_stylegan import DEFAULT_SPATIAL_SIDES, block_count
+from mm_face_stylizer.models.blaze_stylegan import COARSE_SPATIAL_SIDES, block_count
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, NetworksConfig
 from mm_face_stylizer.training import losses
@@ -160,7 +160,7 @@ class PretrainingOptions:
 
     stages: tuple[Stage, ...] = DEFAULT_STAGES
     image_size: int = 256
-    spatial_sides: tuple[int, ...] = DEFAULT_SPATIAL_SIDES
+    spatial_sides: tuple[int, ...] = COARSE_SPATIAL_SIDES
     batch_size: int = 16
     learning_rate: float = 1.5e-3
     seed: int = 0
@@ -333,7 +333,7 @@ def _kept_latents(
 ) -> dict[str, np.ndarray]:
     """Which spatial latents each picture keeps, 1 or 0, [count] each, by name."""
     draws = random.random(count)
-    without = {side: dropout if side in DEFAULT_SPATIAL_SIDES else 2 * dropout for side in sides}
+    without = {side: dropout if side in COARSE_SPATIAL_SIDES else 2 * dropout for side in sides}
     return {
         f"spatial_{side}": (draws >= share).astype(np.float32) for side, share in without.items()
     }
