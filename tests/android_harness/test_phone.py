@@ -61,7 +61,6 @@ def test_conditions_are_read(client: Adb, phone: AdbDevice) -> None:
 def test_boot_ids_change_with_a_restart(client: Adb, adb: AdbEnvironment, phone: AdbDevice) -> None:
     before = read_boot_id(client, phone.address)
     phone.reboot(0.0)
-    adb.run("disconnect", phone.address)
     adb.connect(phone.address)
     after = read_boot_id(client, phone.address)
     assert before and after and before != after

@@ -129,11 +129,15 @@ class AdbEnvironment:
         """
         # A server that lost a device tries again every ten seconds, and is not to be hurried.
         self.run("disconnect", address)
-        answer = self.run("connect", address).stdout.decode()
+        answer = ""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            if self.state(address) == "device":
+            state = self.state(address)
+            if state == "device":
                 return
+            if state is None:
+                # Never asked, or refused: a device that restarts does not listen yet.
+                answer = self.run("connect", address).stdout.decode()
             time.sleep(0.02)
         raise RuntimeError(f"adb connect {address}: {answer.strip()}; now {self.state(address)}")
 
