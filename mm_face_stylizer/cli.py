@@ -18,7 +18,7 @@ from mm_face_stylizer.commit import running_commit
 from mm_face_stylizer.evaluate_command import add_evaluate
 from mm_face_stylizer.model_maker_command import add_model_maker
 from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
-from mm_face_stylizer.recipe_commands import add_recipe
+from mm_face_stylizer.recipe_commands import add_landmarker, add_portraits, add_recipe
 from task_bundle.command import fail, message, run
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
 from task_bundle.stylize_command import add_stylize
@@ -159,27 +159,14 @@ def _add_pretrain(commands) -> None:
         description="Trains encoder, synthesis network, discriminator and mapping network from a "
         "folder of aligned portraits. Run it again to resume after an interruption.",
     )
-    pretrain.add_argument(
-        "--data", required=True, type=pathlib.Path, metavar="DIR", help="aligned 256 px portraits"
-    )
-    pretrain.add_argument(
-        "--data-list", type=pathlib.Path, metavar="CSV", help="columns file, source, licence"
-    )
-    pretrain.add_argument(
-        "--output", required=True, type=pathlib.Path, metavar="DIR", help="folder of the run"
-    )
+    add_portraits(pretrain)
     pretrain.add_argument("--name", default=DEFAULT_PRESET, help="name of the preset")
     pretrain.add_argument(
         "--start-from",
         metavar="PRESET",
         help="go on from this preset, a name or a folder, with the shorter refining schedule",
     )
-    pretrain.add_argument(
-        "--face-landmarker",
-        type=pathlib.Path,
-        metavar="X.task",
-        help="take the face mesh of the perceptual loss from this bundle",
-    )
+    add_landmarker(pretrain)
     pretrain.add_argument(
         "--spatial-sides",
         type=int,

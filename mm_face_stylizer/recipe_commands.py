@@ -63,7 +63,7 @@ def _add_distill(commands) -> None:
         help="the teacher's good pictures count more than its bad ones: by exp(X * logit) of its "
         "discriminator (0)",
     )
-    _add_landmarker(distill)
+    add_landmarker(distill)
     distill.set_defaults(run=_distill)
 
 
@@ -92,12 +92,12 @@ def _add_invert(commands) -> None:
         metavar="SIDE",
         help="sides of spatial latents, which the published network has not (those of PRESET)",
     )
-    _add_landmarker(invert)
+    add_landmarker(invert)
     invert.set_defaults(run=_invert)
 
 
-def _add_run(command: argparse.ArgumentParser, name: str, steps: int | None, rate: float) -> None:
-    """Options that every stage of the recipe has."""
+def add_portraits(command: argparse.ArgumentParser) -> None:
+    """Adds what every training has: the portraits, where they are from, the run's folder."""
     command.add_argument(
         "--data", required=True, type=pathlib.Path, metavar="DIR", help="aligned portraits"
     )
@@ -107,6 +107,11 @@ def _add_run(command: argparse.ArgumentParser, name: str, steps: int | None, rat
     command.add_argument(
         "--output", required=True, type=pathlib.Path, metavar="DIR", help="folder of the run"
     )
+
+
+def _add_run(command: argparse.ArgumentParser, name: str, steps: int | None, rate: float) -> None:
+    """Options that every stage of the recipe has."""
+    add_portraits(command)
     command.add_argument("--name", default=name, help=f"name of the result ({name})")
     command.add_argument(
         "--steps",
@@ -142,7 +147,8 @@ def _add_networks(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_landmarker(command: argparse.ArgumentParser) -> None:
+def add_landmarker(command: argparse.ArgumentParser) -> None:
+    """Adds the choice of the perceptual loss's face mesh."""
     command.add_argument(
         "--face-landmarker",
         type=pathlib.Path,

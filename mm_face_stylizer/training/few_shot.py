@@ -186,10 +186,11 @@ class FewShotTrainer:
         history: dict[str, list[float]] = {}
         for step in range(options.steps):
             faces = bank.rows(random.integers(0, options.bank_size, face_count))
+            like = styles.rows(faces["style"], np.zeros(face_count, int))
             mixed = mixed_rows[random.integers(0, options.bank_size, style_count)]
             values = train_step(
                 styles.draw(random, style_count) | {"mixed_rows": mixed},
-                faces | {"like": styles.rows(faces["style"], np.zeros(face_count, int))},
+                faces | {"like": {name: like[name] for name in ("grams", "palettes", "traits")}},
                 _unit_columns(random, 3 * _PATCH**2 + 2, _PROJECTIONS),
                 np.float32(options.learning_rate * self._decay(step)),
             )
