@@ -17,7 +17,7 @@ from benchmarks.command import add_benchmark
 from mm_face_stylizer.commit import running_commit
 from mm_face_stylizer.evaluate_command import add_evaluate
 from mm_face_stylizer.model_maker_command import add_model_maker
-from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
+from mm_face_stylizer.preset import Preset, PresetError
 from mm_face_stylizer.recipe_commands import add_landmarker, add_portraits, add_recipe
 from task_bundle.command import fail, message, run
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
@@ -160,11 +160,20 @@ def _add_pretrain(commands) -> None:
         "folder of aligned portraits. Run it again to resume after an interruption.",
     )
     add_portraits(pretrain)
-    pretrain.add_argument("--name", default=DEFAULT_PRESET, help="name of the preset")
+    pretrain.add_argument(
+        "--name", metavar="PRESET", help="name of the preset (blaze_face_stylizer_SIDE)"
+    )
     pretrain.add_argument(
         "--start-from",
         metavar="PRESET",
         help="go on from this preset, a name or a folder, with the shorter refining schedule",
+    )
+    pretrain.add_argument(
+        "--image-size",
+        type=int,
+        metavar="SIDE",
+        help="in pixels (that of PRESET, or 256); twice that of PRESET: its encoder and coarser "
+        "blocks are kept, and what draws the finer pixels is trained",
     )
     add_landmarker(pretrain)
     pretrain.add_argument(
@@ -253,36 +262,15 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _pretrain(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-    from mm_face_stylizer.preset import Preset
     from mm_face_stylizer.training.portraits import Portraits
-    from mm_face_stylizer.training.pretraining import (
-        FEWER_SPATIAL_RATE,
-        FEWER_SPATIAL_STAGES,
-        REFINEMENT_RATE,
-        REFINEMENT_STAGES,
-        Pretraining,
-        PretrainingOptions,
-    )
+    from mm_face_stylizer.training.pretraining import Pretraining
     from mm_face_stylizer.training.release import Provenance, release
     from task_bundle.face_models import find_face_models
 
     start = Preset.find(arguments.start_from) if arguments.start_from else None
     face_models = find_face_models(arguments.face_landmarker)
-    portraits = Portraits(arguments.data, arguments.output / "cache")
-    options = PretrainingOptions(
-        seed=arguments.seed,
-        conv_dtype="bfloat16" if arguments.bfloat16 else "float32",
-    )
-    networks = start.networks() if start else None
-    had = networks.config.spatial_sides if networks else options.spatial_sides
-    sides = had if arguments.spatial_sides is None else tuple(arguments.spatial_sides)
-    options = dataclasses.replace(options, spatial_sides=sides)
-    if networks:
-        networks = networks.with_spatial_latents(sides)
-        stages, rate = REFINEMENT_STAGES, REFINEMENT_RATE
-        if set(had) - set(sides):
-            stages, rate = FEWER_SPATIAL_STAGES, FEWER_SPATIAL_RATE
-        options = dataclasses.replace(options, stages=stages, learning_rate=rate)
+    networks, options = _pretraining_options(arguments, start)
+    portraits = Portraits(arguments.data, arguments.output / "cache", options.image_size)
     pretraining = Pretraining(
         options,
         portraits,
@@ -292,16 +280,69 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     )
     # Before the training: hours later the checkout may be at another commit.
     provenance = Provenance(
-        name=arguments.name,
+        name=arguments.name or f"blaze_face_stylizer_{options.image_size}",
         command=shlex.join([_PROGRAM, *sys.argv[1:]]),
         commit=running_commit(),
         data_list=arguments.data_list,
         start=start.card if start else None,
     )
     pretraining.run()
-    folder = arguments.output / arguments.name
-    release(pretraining, portraits, provenance, folder, face_models)
+    folder = arguments.output / provenance.name
+    if options.encoder_is_kept:
+        release(pretraining, portraits, provenance, folder, face_models, 0, fit_prior=False)
+    else:
+        release(pretraining, portraits, provenance, folder, face_models)
     sys.stdout.write(f"{folder}\n")
+
+
+def _pretraining_options(arguments: argparse.Namespace, start: Preset | None):
+    """Networks to start from, None if from nothing, and what the run depends on."""
+    from mm_face_stylizer.networks import NetworksConfig
+    from mm_face_stylizer.training import pretraining
+
+    networks = start.networks() if start else None
+    config = networks.config if networks else NetworksConfig()
+    own = config.image_size
+    size = own if arguments.image_size is None else arguments.image_size
+    sides = config.spatial_sides
+    if arguments.spatial_sides is not None:
+        sides = tuple(arguments.spatial_sides)
+    options = pretraining.PretrainingOptions(
+        image_size=size,
+        spatial_sides=sides,
+        width=config.width,
+        seed=arguments.seed,
+        conv_dtype="bfloat16" if arguments.bfloat16 else "float32",
+    )
+    if networks is None:
+        if size != own:
+            raise ValueError(
+                f"--image-size {size} needs --start-from, a preset of {size // 2} px; training "
+                f"from nothing is at {own} px"
+            )
+        return None, options
+    if size == own:
+        stages, rate = pretraining.REFINEMENT_STAGES, pretraining.REFINEMENT_RATE
+        if set(config.spatial_sides) - set(sides):
+            stages, rate = pretraining.FEWER_SPATIAL_STAGES, pretraining.FEWER_SPATIAL_RATE
+        networks = networks.with_spatial_latents(sides)
+    else:
+        if size != 2 * own:
+            raise ValueError(
+                f"--image-size is {size}, but {arguments.start_from} is a preset of {own} px; "
+                f"from it, {own} and {2 * own} can be trained"
+            )
+        if set(sides) != set(config.spatial_sides):
+            raise ValueError(
+                f"--spatial-sides {' '.join(map(str, sides))} and --image-size {size} change the "
+                "preset at once; its spatial latents are "
+                f"{' '.join(map(str, config.spatial_sides)) or 'none'}: change them first"
+            )
+        networks = networks.with_image_size(size)
+        stages, rate = pretraining.GROWTH_STAGES, pretraining.GROWTH_RATE
+        options = dataclasses.replace(options, batch_size=pretraining.GROWTH_BATCH)
+    stages = pretraining.stages_for(stages, size)
+    return networks, dataclasses.replace(options, stages=stages, learning_rate=rate)
 
 
 def _make_folder(folder: pathlib.Path) -> None:

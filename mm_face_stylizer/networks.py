@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.growth import grown_weights
 from mm_face_stylizer.models.blaze_stylegan import (
     COARSE_SPATIAL_SIDES,
     LATENT_DIM,
@@ -233,6 +234,27 @@ class Networks:
             name: own.get(name, value) for name, value in Networks.build(config).weights().items()
         }
         return Networks.from_weights(config, weights)
+
+    def with_image_size(self, image_size: int) -> Networks:
+        """New networks of twice the side that start from these weights.
+
+        For the photo shrunken by area averaging, the coarser heads draw the same pictures as here;
+        the new head draws the finest of them enlarged, a little softer.
+
+        Args:
+          image_size: Side in pixels of photos and of the new finest image.
+
+        Raises:
+          ValueError: The side is not twice these networks' own, or that is below 128.
+        """
+        own = self.config.image_size
+        if image_size != 2 * own:
+            raise ValueError(
+                f"Networks for {own} px can grow to {2 * own} px, but image_size is {image_size}."
+            )
+        config = dataclasses.replace(self.config, image_size=image_size)
+        fresh = Networks.build(config).weights()
+        return Networks.from_weights(config, grown_weights(self.weights(), fresh, own))
 
     def _parts(self) -> dict[str, keras.Model]:
         return {part: getattr(self, part) for part in _PARTS}

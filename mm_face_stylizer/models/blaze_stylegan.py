@@ -163,6 +163,27 @@ class Synthesis(keras.Model):
                 break
         return {"image": images}
 
+    def trainable_from(self, side: int) -> list[tf.Variable]:
+        """Trainable variables of the blocks whose feature maps have at least `side` pixels.
+
+        Raises:
+          ValueError: No block is as fine.
+        """
+        if side > self._sides[-1]:
+            raise ValueError(
+                f"The finest block works at {self._sides[-1]} px; there is none from {side} px on."
+            )
+        layers = []
+        for index, block_side in enumerate(self._sides):
+            if block_side >= side:
+                layers += [self._first[index], self._second[index]]
+                layers += [
+                    part[str(block_side)]
+                    for part in (self._rgb, self._noise)
+                    if str(block_side) in part
+                ]
+        return [variable for layer in layers for variable in layer.trainable_variables]
+
     def get_config(self):
         """Returns the constructor's arguments."""
         return {

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from mm_face_stylizer._keras import keras
+import numpy as np
+
+from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import (
     COARSE_SPATIAL_SIDES,
     LATENT_DIM,
@@ -68,14 +70,17 @@ class _Backbone:
 
     def _normalise(self, x, name, activate):
         x = keras.layers.BatchNormalization(
-            momentum=_BATCH_NORM_MOMENTUM, name=f"{name}_normalisation"
+            momentum=_BATCH_NORM_MOMENTUM,
+            # Over the whole batch of a distributed training. Keras has no fused kernel for that.
+            synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
+            name=f"{name}_normalisation",
         )(x)
         return keras.layers.ReLU(6.0, name=f"{name}_activation")(x) if activate else x
 
     def features(self, image, stem_stride):
         """Returns the 8 px map, the expanded ones of 16, 32 and 64 px, by their sides."""
         x = self.convolution(
-            image, self._scaled(32), max(3, 2 * stem_stride - 1), stem_stride, "stem"
+            image, self._scaled(32), _stem_kernel_size(stem_stride), stem_stride, "stem"
         )
         expanded = {}
         for stage, (expansion, channels, repeats, first_stride) in enumerate(_STAGES):
@@ -148,3 +153,35 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
             name=f"spatial_{side}",
         )(maps[side])
     return keras.Model(image, outputs, name="encoder")
+
+
+def doubled_stem(kernel: np.ndarray, input_size: int) -> np.ndarray:
+    """The stem's kernel for photos of twice the side that computes the same on their 2 x 2 means.
+
+    Args:
+      kernel: The stem's kernel, [side, side, 3, channels].
+      input_size: Side in pixels of the photos that it is for.
+
+    Returns:
+      A kernel of the side that the stem has behind photos of `2 * input_size`.
+
+    Raises:
+      ValueError: `input_size` is below 128 pixels: the stem has no stride there and its window is
+        wider, against the stride, than that of any larger one.
+    """
+    stride = input_size // _BACKBONE_SIDE
+    if stride < 2:
+        raise ValueError(
+            f"Encoders can be doubled from 128 pixels on, but the photos are of {input_size}."
+        )
+    size = _stem_kernel_size(2 * stride)
+    wide = np.zeros((size, size, *kernel.shape[2:]), kernel.dtype)
+    # SAME pads as much before as after, and one less before where that is odd.
+    first = (size - 2 * stride) // 2 - 2 * ((len(kernel) - stride) // 2)
+    window = slice(first, first + 2 * len(kernel))
+    wide[window, window] = kernel.repeat(2, axis=0).repeat(2, axis=1) / 4.0
+    return wide
+
+
+def _stem_kernel_size(stride: int) -> int:
+    return max(3, 2 * stride - 1)

@@ -132,7 +132,10 @@ class FaceMeshFeatures(keras.Model):
         """
         del training
         x = (image + 1.0) / 2.0
-        if image.shape[1] > self.input_size:
+        while x.shape[1] >= 2 * self.input_size:
+            # Bilinear shrinking would look at one pixel in two, blurred or not.
+            x = tf.nn.avg_pool2d(x, 2, 2, "VALID")
+        if x.shape[1] > self.input_size:
             x = _blurred(x)
         x = tf.image.resize(x, (self.input_size, self.input_size))
         values = {int(index): constant for index, constant in self._constants.items()}

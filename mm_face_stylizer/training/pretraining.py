@@ -20,7 +20,7 @@ from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.models.blaze_stylegan import COARSE_SPATIAL_SIDES, block_count
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, NetworksConfig
-from mm_face_stylizer.training import losses
+from mm_face_stylizer.training import distribution, losses
 from mm_face_stylizer.training.adversary import Adversary
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.reconstruction_sheet import reconstruction_sheet
@@ -51,6 +51,9 @@ class Stage:
       spatial_dropout: Share of each batch that is reconstructed from w+ alone, so that random
         latents, which have no spatial latents, decode to faces too; and, where there are finer
         spatial latents than the face prior draws, share that is reconstructed without those.
+      trained_from: Side in pixels of the feature map of the coarsest synthesis block that is
+        trained. Coarser blocks, encoder and `w_avg` stay as they are, and a step costs no more than
+        the blocks that learn; 0 trains everything.
     """
 
     image_size: int
@@ -63,6 +66,7 @@ class Stage:
     adversarial_share: float = 0.0
     frozen_statistics: bool = False
     spatial_dropout: float = 0.2
+    trained_from: int = 0
 
 
 DEFAULT_STAGES = (
@@ -142,6 +146,37 @@ FEWER_SPATIAL_STAGES = (
     dataclasses.replace(_REFINEMENT, steps=1400),
 )
 
+# From a preset of half the side: what the encoder says is enough for a face, so that only the
+# blocks that draw what is new have to learn. Without dropout: without their spatial latents, faces
+# are others than the photos, and no sharper drawing would make them these.
+GROWTH_RATE = 1e-3
+GROWTH_BATCH = 8
+_GROWTH = Stage(
+    512,
+    800,
+    finest_weight=1.0,
+    colour_weight=2.0,
+    perceptual_weight=0.15,
+    perceptual_images=2,
+    frozen_statistics=True,
+    spatial_dropout=0.0,
+    trained_from=128,
+)
+GROWTH_STAGES = (_GROWTH, dataclasses.replace(_GROWTH, steps=400, adversarial_share=0.4))
+
+
+def stages_for(stages: Sequence[Stage], image_size: int) -> tuple[Stage, ...]:
+    """The same stages for networks of another side: the finest at `image_size`, in pixels."""
+    finest = max(stage.image_size for stage in stages)
+    return tuple(
+        dataclasses.replace(
+            stage,
+            image_size=stage.image_size * image_size // finest,
+            trained_from=stage.trained_from * image_size // finest,
+        )
+        for stage in stages
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingOptions:
@@ -171,6 +206,11 @@ class PretrainingOptions:
     def total_steps(self) -> int:
         """Steps of all stages together."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def encoder_is_kept(self) -> bool:
+        """Whether no stage trains the encoder, so that every latent stays what it was."""
+        return all(stage.trained_from for stage in self.stages)
 
 
 class Pretraining(TrainingRun):
@@ -204,6 +244,7 @@ class Pretraining(TrainingRun):
           ValueError: The configuration of `start` is another one.
         """
         super().__init__(folder, options.total_steps)
+        self.distribution.share(options.batch_size)
         self.options = options
         self._portraits = portraits
         self._face_mesh = face_mesh
@@ -267,9 +308,11 @@ class Pretraining(TrainingRun):
         levels = block_count(stage.image_size) if stage.image_size >= 32 else 1
         reduction = self._portraits.side // stage.image_size
         size = stage.image_size
+        frozen = stage.frozen_statistics or bool(stage.trained_from)
+        trained = self._trained_variables(stage)
 
-        @tf.function
         def train_step(images, colour, kept, crop, ramp):
+            images, colour = distribution.own_rows(images), distribution.own_rows(colour)
             photos = tf.cast(images, tf.float32) / 127.5 - 1.0
             photos = tf.einsum("bhwc,bdc->bhwd", photos, colour[:, :, :3])
             photos = tf.clip_by_value(photos + colour[:, tf.newaxis, tf.newaxis, :, 3], -1, 1)
@@ -277,10 +320,12 @@ class Pretraining(TrainingRun):
             if reduction > 1:
                 target = tf.nn.avg_pool2d(photos, reduction, reduction, "VALID")
             targets = losses.image_pyramid(target, levels)
-            with tf.GradientTape() as tape:
-                latents = self.networks.latents(photos, training=not stage.frozen_statistics)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(trained)
+                latents = self.networks.latents(photos, training=not frozen)
                 for name, keep in kept.items():
-                    latents[name] = latents[name] * tf.reshape(keep, (-1, 1, 1, 1))
+                    keep = tf.reshape(distribution.own_rows(keep), (-1, 1, 1, 1))
+                    latents[name] = latents[name] * keep
                 outputs = self.networks.synthesis(latents, finest=size)["image"]
             # Losses are differentiated down to the images first: that is where the adversarial
             # gradient can be weighed against all others without a second backward pass.
@@ -293,7 +338,7 @@ class Pretraining(TrainingRun):
                     values["colour"] = losses.colour_error(outputs[-1], target)
                     loss += stage.colour_weight * values["colour"]
                 if stage.perceptual_weight:
-                    count = stage.perceptual_images
+                    count = self.distribution.part(stage.perceptual_images)
                     wanted = self._face_mesh(target[:count])
                     seen = self._face_mesh(
                         losses.with_colours_of(outputs[-1][:count], target[:count])
@@ -310,17 +355,21 @@ class Pretraining(TrainingRun):
                 adversarial, extra = self._adversary.train(outputs[-1], target, crop, gradients[-1])
                 gradients[-1] += stage.adversarial_share * ramp * adversarial
                 values |= extra
-            updates = tape.gradient(outputs, self._generator_variables, output_gradients=gradients)
+            updates = tape.gradient(outputs, trained, output_gradients=gradients)
             pairs = [
                 (gradient, variable)
-                for gradient, variable in zip(updates, self._generator_variables, strict=True)
+                for gradient, variable in zip(updates, trained, strict=True)
                 if gradient is not None
             ]
-            clipped, _ = tf.clip_by_global_norm([pair[0] for pair in pairs], _CLIP_NORM)
-            self._optimizer.apply_gradients(zip(clipped, [pair[1] for pair in pairs], strict=True))
+            distribution.apply_gradients(self._optimizer, *zip(*pairs, strict=True), _CLIP_NORM)
             return values
 
-        return train_step
+        return self.distribution.compiled(train_step)
+
+    def _trained_variables(self, stage: Stage) -> list[tf.Variable]:
+        if not stage.trained_from:
+            return self._generator_variables
+        return self.networks.synthesis.trainable_from(stage.trained_from)
 
     def _sheet(self, step: int) -> ContactSheet:
         index, _ = stage_at(self.options.stages, step - 1)

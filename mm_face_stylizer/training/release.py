@@ -66,6 +66,7 @@ def release(
     folder: pathlib.Path,
     face_models: FaceModels | None = None,
     mapping_rounds: int = 120,
+    fit_prior: bool = True,
 ) -> Preset:
     """Finishes a run and writes its preset.
 
@@ -76,7 +77,8 @@ def release(
       folder: Folder of the preset; an earlier one is replaced.
       face_models: What MediaPipe finds faces with.
       mapping_rounds: Rounds of the mapping network's training; 0 leaves it and `w_avg` as they are,
-        where they are a teacher's.
+        where they are a teacher's or the encoder was not trained.
+      fit_prior: Whether the face prior is fitted to the run's portraits; if not, it stays as it is.
 
     Returns:
       The preset.
@@ -88,7 +90,8 @@ def release(
         networks, latents = _centred(networks, portraits)
         latents = np.concatenate([latents, _w_plus(networks, portraits.training(), True)])
         fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
-    networks.prior.fit_latents(_latents(networks, portraits.training()))
+    if fit_prior:
+        networks.prior.fit_latents(_latents(networks, portraits.training()))
     folder.mkdir(parents=True, exist_ok=True)
     preset = save_preset(folder, networks, {"name": provenance.name}, overwrite=True)
     # Measured on the weights as they are on disk, float16 and all.

@@ -16,6 +16,8 @@ from task_bundle.alignment import FaceFinder
 from task_bundle.images import save_png
 
 CONFIG = NetworksConfig(image_size=64, width=0.125)
+# The smallest that can grow.
+LARGER = NetworksConfig(image_size=128, width=0.125)
 
 
 def tiny_networks(seed: int = 0) -> Networks:
