@@ -175,6 +175,11 @@ def _add_pretrain(commands) -> None:
         help="in pixels (that of PRESET, or 256); twice that of PRESET: its encoder and coarser "
         "blocks are kept, and what draws the finer pixels is trained",
     )
+    pretrain.add_argument(
+        "--sharpen",
+        action="store_true",
+        help="keep PRESET's encoder and coarser blocks, and train the finer ones for fine detail",
+    )
     add_landmarker(pretrain)
     pretrain.add_argument(
         "--spatial-sides",
@@ -314,6 +319,11 @@ def _pretraining_options(arguments: argparse.Namespace, start: Preset | None):
         seed=arguments.seed,
         conv_dtype="bfloat16" if arguments.bfloat16 else "float32",
     )
+    if arguments.sharpen and (networks is None or (size, sides) != (own, config.spatial_sides)):
+        raise ValueError(
+            "--sharpen needs --start-from, and changes neither its --image-size nor its "
+            "--spatial-sides"
+        )
     if networks is None:
         if size != own:
             raise ValueError(
@@ -321,7 +331,9 @@ def _pretraining_options(arguments: argparse.Namespace, start: Preset | None):
                 f"from nothing is at {own} px"
             )
         return None, options
-    if size == own:
+    if arguments.sharpen:
+        stages, rate = pretraining.SHARPENING_STAGES, pretraining.SHARPENING_RATE
+    elif size == own:
         stages, rate = pretraining.REFINEMENT_STAGES, pretraining.REFINEMENT_RATE
         if set(config.spatial_sides) - set(sides):
             stages, rate = pretraining.FEWER_SPATIAL_STAGES, pretraining.FEWER_SPATIAL_RATE

@@ -46,6 +46,7 @@ class Stage:
       perceptual_images: Pictures of each batch for which it is computed.
       adversarial_share: Norm of the adversarial gradient with respect to the finest image, as a
         fraction of the norm of all other losses' gradient. 0 leaves the discriminator untouched.
+      detail_weight: Weight of `losses.detail_distance` on the finest image.
       frozen_statistics: Whether batch normalisation keeps the statistics it has. The last stages
         train exactly the graph that is exported.
       spatial_dropout: Share of each batch that is reconstructed from w+ alone, so that random
@@ -64,6 +65,7 @@ class Stage:
     landmark_weight: float = 2.0
     perceptual_images: int = 8
     adversarial_share: float = 0.0
+    detail_weight: float = 0.0
     frozen_statistics: bool = False
     spatial_dropout: float = 0.2
     trained_from: int = 0
@@ -128,6 +130,16 @@ REFINEMENT_STAGES = (
     _REFINEMENT,
     dataclasses.replace(
         _REFINEMENT, steps=500, perceptual_weight=0.2, landmark_weight=8.0, perceptual_images=8
+    ),
+)
+
+# Last, what every pixel loss smooths away: single hairs, pores, fabric. No latent tells where each
+# of them lies, so they are compared by their energy and judged by the discriminator, and the blocks
+# that draw them learn alone.
+SHARPENING_RATE = 8e-4
+SHARPENING_STAGES = (
+    dataclasses.replace(
+        _REFINEMENT, steps=1200, adversarial_share=0.3, detail_weight=1.0, trained_from=16
     ),
 )
 
@@ -335,6 +347,9 @@ class Pretraining(TrainingRun):
                 if stage.colour_weight:
                     values["colour"] = losses.colour_error(outputs[-1], target)
                     loss += stage.colour_weight * values["colour"]
+                if stage.detail_weight:
+                    values["detail"] = losses.detail_distance(outputs[-1], target)
+                    loss += stage.detail_weight * values["detail"]
                 if stage.perceptual_weight:
                     count = stage.perceptual_images
                     wanted = self._face_mesh(target[:count])

@@ -142,6 +142,21 @@ def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, monkeypatch,
 
 
 @pytest.mark.usefixtures("face_models")
+def test_sharpening_keeps_the_latents(start, tmp_path, monkeypatch, capsys):
+    write_pictures(tmp_path / "faces", side=128, count=12)
+    stages = [dataclasses.replace(stage, steps=1) for stage in pretraining.SHARPENING_STAGES]
+    monkeypatch.setattr(pretraining, "SHARPENING_STAGES", tuple(stages))
+    monkeypatch.setattr(perceptual, "FaceMeshFeatures", lambda model: TinyMesh())
+    assert main([*_arguments(tmp_path, start, 128), "--sharpen"]) == 0
+    wanted = Preset.find(start).networks().weights()
+    found = Preset.find(tmp_path / "run" / "blaze_face_stylizer_128").networks().weights()
+    parts = {name.partition("/")[0] for name in wanted if (wanted[name] != found[name]).any()}
+    assert parts == {"synthesis", "discriminator"}
+    assert main([*_arguments(tmp_path, start, 256), "--sharpen"]) == 1
+    assert "--sharpen needs --start-from" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("face_models")
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -29,6 +29,19 @@ def test_colour_error_sees_colours_and_not_detail():
     assert losses.colour_error(image + hat, image) > losses.colour_error(image + 1 / 16, image)
 
 
+def test_detail_distance_asks_how_much_there_is_and_not_where():
+    grain = 0.2 * _random(1, 64, 64, 3)
+    smooth = tf.zeros_like(grain)
+    assert losses.detail_distance(smooth, grain).numpy() == pytest.approx(1.0, abs=0.03)
+    assert losses.detail_distance(grain, grain).numpy() == pytest.approx(0.0, abs=1e-6)
+    other = 0.2 * _random(1, 64, 64, 3, seed=1)
+    assert losses.detail_distance(other, grain).numpy() < 0.15
+    # Coarse differences are not its business, and half the energy elsewhere is.
+    assert losses.detail_distance(grain + 0.5, grain).numpy() == pytest.approx(0.0, abs=1e-4)
+    left = tf.concat([grain[:, :, :32], smooth[:, :, 32:]], axis=2)
+    assert losses.detail_distance(left, grain).numpy() == pytest.approx(0.5, abs=0.05)
+
+
 def test_relief_sees_light_and_dark_and_neither_colour_nor_light():
     image = _random(1, 64, 64, 3)
     np.testing.assert_allclose(losses.relief(image + 0.3), losses.relief(image), atol=1e-5)
