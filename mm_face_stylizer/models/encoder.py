@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from mm_face_stylizer._keras import keras
+from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan import (
     COARSE_SPATIAL_SIDES,
     LATENT_DIM,
@@ -70,7 +70,10 @@ class _Backbone:
 
     def _normalise(self, x, name, activate):
         x = keras.layers.BatchNormalization(
-            momentum=_BATCH_NORM_MOMENTUM, name=f"{name}_normalisation"
+            momentum=_BATCH_NORM_MOMENTUM,
+            # Over the whole batch of a distributed training. Keras has no fused kernel for that.
+            synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
+            name=f"{name}_normalisation",
         )(x)
         return keras.layers.ReLU(6.0, name=f"{name}_activation")(x) if activate else x
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.discriminator import Discriminator
-from mm_face_stylizer.training import losses
+from mm_face_stylizer.training import distribution, losses
 
 
 class Adversary:
@@ -58,7 +58,7 @@ class Adversary:
             tape.watch(fakes)
             generator = losses.generator_loss(self._discriminator(cropped(fakes)))
         gradient = tape.gradient(generator, fakes)
-        gradient *= tf.norm(other_gradient) / (tf.norm(gradient) + 1e-12)
+        gradient *= distribution.norm(other_gradient) / (distribution.norm(gradient) + 1e-12)
 
         variables = self._discriminator.trainable_variables
         with tf.GradientTape() as tape:
@@ -66,7 +66,7 @@ class Adversary:
                 self._discriminator(cropped(reals)),
                 self._discriminator(cropped(tf.stop_gradient(fakes))),
             )
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(discriminator, variables), variables, strict=True)
+        distribution.apply_gradients(
+            self.optimizer, tape.gradient(discriminator, variables), variables
         )
         return gradient, {"generator": generator, "discriminator": discriminator}

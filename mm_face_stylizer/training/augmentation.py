@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from mm_face_stylizer._keras import tf
+from mm_face_stylizer.training import distribution
 from mm_face_stylizer.training.draws import Draws
 
 _TRANSLATION = 0.125  # of the side, at most for whole pixels, standard deviation for parts of them
@@ -61,9 +62,10 @@ class AugmentationStrength:
 
     def update(self, real_logits: tf.Tensor) -> None:
         """Moves the probability by what a batch of portraits' logits, [batch, 1], says."""
-        mean = tf.reduce_mean(tf.sign(real_logits))
+        mean = distribution.mean(tf.reduce_mean(tf.sign(real_logits)))
         certainty = self.certainty.assign_add(0.1 * (mean - self.certainty))
-        step = tf.sign(certainty - self._target) * real_logits.shape[0] / self._images
+        count = real_logits.shape[0] * distribution.replica_count()
+        step = tf.sign(certainty - self._target) * count / self._images
         self.probability.assign(tf.clip_by_value(self.probability + step, 0.0, 1.0))
 
 
@@ -106,7 +108,7 @@ def _sampling_matrices(count, side, probability, draws):
     mirror = 1.0 - 2.0 * chosen(choice(2.0), 0.0)
     matrix = affine(mirror, zero, zero, zero, one, zero)
     matrix @= turn(chosen(choice(4.0), 0.0) * (np.pi / 2.0))
-    whole = draws.uniform((2, count), -_TRANSLATION, _TRANSLATION)
+    whole = draws.uniform((2, count), -_TRANSLATION, _TRANSLATION, batch_axis=1)
     matrix @= shift(tf.round(whole * side) / side)
     scale = octaves()
     matrix @= affine(scale, zero, zero, zero, scale, zero)
@@ -114,7 +116,7 @@ def _sampling_matrices(count, side, probability, draws):
     uneven = octaves()
     matrix @= affine(uneven, zero, zero, zero, 1.0 / uneven, zero)
     matrix @= any_turn()
-    return matrix @ shift(_TRANSLATION * draws.normal((2, count)))
+    return matrix @ shift(_TRANSLATION * draws.normal((2, count), batch_axis=1))
 
 
 def _sampled(images, matrices):

@@ -20,8 +20,9 @@ from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM, block_count, latent_rows
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.models.stylegan import MAPPING_LAYERS
+from mm_face_stylizer.models.stylegan_discriminator import DEVIATION_GROUP
 from mm_face_stylizer.networks import Networks, NetworksConfig, to_pixels
-from mm_face_stylizer.training import losses
+from mm_face_stylizer.training import distribution, losses
 from mm_face_stylizer.training.adversary import Adversary
 from mm_face_stylizer.training.draws import Draws
 from mm_face_stylizer.training.portraits import Portraits
@@ -124,7 +125,8 @@ class Distillation(TrainingRun):
           folder: Where checkpoints, sheets and logs go; made if it is missing.
 
         Raises:
-          ValueError: The teacher or the portraits are smaller than the student's pictures.
+          ValueError: The teacher or the portraits are smaller than the student's pictures, or the
+            batch cannot be shared among replicas.
         """
         sizes = {"teacher's pictures": teacher.config.image_size, "portraits": portraits.side}
         for name, size in sizes.items():
@@ -135,6 +137,9 @@ class Distillation(TrainingRun):
                 )
         super().__init__(folder, options.steps)
         self.options = options
+        # Only for reweighting is the teacher's discriminator asked.
+        group = DEVIATION_GROUP if options.reweighting else 1
+        self._share = self.distribution.share(options.batch_size, group)
         self._teacher = teacher
         self._portraits = portraits
         self._face_mesh = face_mesh
@@ -151,7 +156,7 @@ class Distillation(TrainingRun):
         self._adversary = Adversary(
             networks.discriminator, options.image_size, _DISCRIMINATOR_RATE * options.learning_rate
         )
-        self._train_step = tf.function(self._traced_step)
+        self._train_step = self.distribution.compiled(self._traced_step)
         self._restore(
             synthesis=networks.synthesis,
             discriminator=networks.discriminator,
@@ -189,7 +194,7 @@ class Distillation(TrainingRun):
         options, teacher = self.options, self._teacher
         draws = Draws(seed)
         first, second = (
-            teacher.latents(draws.normal((options.batch_size, LATENT_DIM)), options.truncation)
+            teacher.latents(draws.normal((self._share, LATENT_DIM)), options.truncation)
             for _ in range(2)
         )
         latents = mixed_rows(first, second, options.style_mixing, draws)
@@ -203,15 +208,14 @@ class Distillation(TrainingRun):
             loss, values = self._losses(outputs, target, weights)
         gradients = loss_tape.gradient(loss, outputs)
         if options.adversarial_share:
-            count = int(round(options.real_share * options.batch_size))
-            photos = tf.cast(images[:count], tf.float32) / 127.5 - 1.0
+            count = int(round(options.real_share * self._share))
+            photos = tf.cast(distribution.own_rows(images)[:count], tf.float32) / 127.5 - 1.0
             reals = tf.concat([_shrunken(photos, options.image_size), target[count:]], axis=0)
             gradient, extra = self._adversary.train(outputs[-1], reals, crop, gradients[-1])
             gradients[-1] += options.adversarial_share * gradient
             values |= extra
         updates = tape.gradient(outputs, self._variables, output_gradients=gradients)
-        clipped, _ = tf.clip_by_global_norm(updates, _CLIP_NORM)
-        self._optimizer.apply_gradients(zip(clipped, self._variables, strict=True))
+        distribution.apply_gradients(self._optimizer, updates, self._variables, _CLIP_NORM)
         return values
 
     def _losses(self, outputs, target, weights):
@@ -222,7 +226,7 @@ class Distillation(TrainingRun):
         values = {"l1": losses.pyramid_l1([each * x for x in outputs], [each * x for x in targets])}
         loss = values["l1"]
         if self.options.perceptual_weight:
-            count = self.options.perceptual_images
+            count = self.distribution.part(self.options.perceptual_images)
             terms = []
             for output, wanted in zip(outputs, targets, strict=True):
                 if output.shape[1] >= self.options.coarsest_perceptual:
@@ -259,10 +263,12 @@ def sample_weights(logits: tf.Tensor, strength: float) -> tf.Tensor:
       strength: See `DistillationOptions.reweighting`.
 
     Returns:
-      [batch], of mean 1.
+      [batch], of mean 1 over all replicas.
     """
-    weights = tf.nn.softmax(strength * logits[:, 0])
-    return tf.stop_gradient(weights * tf.cast(tf.shape(logits)[0], tf.float32))
+    logits = strength * logits[:, 0]
+    everyone = distribution.gathered(logits)
+    weights = tf.exp(logits - tf.reduce_logsumexp(everyone))
+    return tf.stop_gradient(weights * tf.cast(tf.shape(everyone)[0], tf.float32))
 
 
 def _shrunken(images: tf.Tensor, side: int) -> tf.Tensor:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mm_face_stylizer._keras import tf
+from mm_face_stylizer.training.distribution import own_rows, replica_count
 
 
 class Draws:
     """Draws numbers that follow from a seed, each time other ones.
 
     Stateless, so that a resumed run draws what the interrupted one would have drawn, and that XLA
-    compiles the step to the same numbers wherever it runs.
+    compiles the step to the same numbers wherever it runs. Replicas draw for the whole batch, and
+    each takes its own part.
     """
 
     def __init__(self, seed: tf.Tensor):
@@ -27,10 +29,22 @@ class Draws:
         self._count += 1
         return self._seed + tf.constant([0, self._count])
 
-    def normal(self, shape: Sequence[int]) -> tf.Tensor:
-        """Standard normal numbers, float32."""
-        return tf.random.stateless_normal(shape, self._next_seed())
+    def normal(self, shape: Sequence[int], batch_axis: int = 0) -> tf.Tensor:
+        """Standard normal numbers, float32; `shape` is that of this replica's part."""
+        whole = _whole(shape, batch_axis)
+        return own_rows(tf.random.stateless_normal(whole, self._next_seed()), batch_axis)
 
-    def uniform(self, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> tf.Tensor:
-        """Numbers evenly from [low, high), float32."""
-        return tf.random.stateless_uniform(shape, self._next_seed(), low, high)
+    def uniform(
+        self, shape: Sequence[int], low: float = 0.0, high: float = 1.0, batch_axis: int = 0
+    ) -> tf.Tensor:
+        """Numbers evenly from [low, high), float32; `shape` is that of this replica's part."""
+        whole = _whole(shape, batch_axis)
+        drawn = tf.random.stateless_uniform(whole, self._next_seed(), low, high)
+        return own_rows(drawn, batch_axis)
+
+
+def _whole(shape: Sequence[int], batch_axis: int) -> list[int]:
+    """The shape of all replicas' parts together."""
+    whole = list(shape)
+    whole[batch_axis] *= replica_count()
+    return whole

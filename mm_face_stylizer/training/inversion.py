@@ -18,7 +18,7 @@ from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM, block_count
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks
-from mm_face_stylizer.training import losses
+from mm_face_stylizer.training import distribution, losses
 from mm_face_stylizer.training.draws import Draws
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.reconstruction_sheet import reconstruction_sheet
@@ -117,7 +117,8 @@ class Inversion(TrainingRun):
           folder: Where checkpoints, sheets and logs go; made if it is missing.
 
         Raises:
-          ValueError: The portraits' side is not the networks'.
+          ValueError: The portraits' side is not the networks', or the batch cannot be shared among
+            replicas.
         """
         size = networks.config.image_size
         if portraits.side != size:
@@ -126,6 +127,7 @@ class Inversion(TrainingRun):
             )
         super().__init__(folder, sum(stage.steps for stage in options.stages))
         self.options = options
+        self._share = self.distribution.share(options.batch_size)
         self.networks = networks
         self._portraits = portraits
         self._face_mesh = face_mesh
@@ -160,12 +162,13 @@ class Inversion(TrainingRun):
         variables = list(networks.encoder.trainable_variables)
         if stage.trains_synthesis:
             variables += networks.synthesis.trainable_variables
-        drawn = int(round(stage.generated_share * self.options.batch_size))
+        drawn = int(round(stage.generated_share * self._share))
 
-        @tf.function
         def train_step(images, seed):
-            kept = self.options.batch_size - drawn
-            photos = tf.cast(images[:kept], tf.float32) / 127.5 - 1.0
+            kept = self._share - drawn
+            # The first of the batch: the pictures that are drawn take the last ones' place.
+            photos = distribution.own_rows(images)[:kept]
+            photos = tf.cast(photos, tf.float32) / 127.5 - 1.0
             noise = Draws(seed).normal((drawn, LATENT_DIM))
             known = networks.mapping([noise, tf.zeros((drawn, 0))])
             pictures = networks.synthesis({"inputs": known})["image"][-1]
@@ -182,18 +185,17 @@ class Inversion(TrainingRun):
                     [getattr(stage, f"{name}_weight") * value for name, value in values.items()]
                 )
             gradients = tape.gradient(loss, variables)
-            clipped, _ = tf.clip_by_global_norm(gradients, _CLIP_NORM)
-            self._optimizer.apply_gradients(zip(clipped, variables, strict=True))
+            distribution.apply_gradients(self._optimizer, gradients, variables, _CLIP_NORM)
             return values
 
-        return train_step
+        return self.distribution.compiled(train_step)
 
     def _losses(self, stage, photos, outputs):
         """Losses of the pictures, by the names that their weights have."""
         targets = losses.image_pyramid(photos, block_count(self.networks.config.image_size))
         values = {"l1": losses.pyramid_l1(outputs, targets)}
         if stage.content_weight or stage.style_weight or stage.landmark_weight:
-            count = stage.perceptual_images
+            count = self.distribution.part(stage.perceptual_images)
             wanted = self._face_mesh(photos[:count])
             seen = self._face_mesh(losses.with_colours_of(outputs[-1][:count], photos[:count]))
             values["content"] = losses.feature_distance(
@@ -222,5 +224,5 @@ def embedding_distance(found: tf.Tensor, known: tf.Tensor, w_avg: tf.Tensor) -> 
       Scalar: 0 for the same latents, 1 for an encoder that always finds the mean.
     """
     known = tf.stop_gradient(known)
-    spread = tf.reduce_mean(tf.square(known - w_avg)) + 1e-8
+    spread = distribution.mean(tf.reduce_mean(tf.square(known - w_avg))) + 1e-8
     return tf.reduce_mean(tf.square(found - known)) / spread

@@ -1,10 +1,14 @@
-"""Losses that pretraining and few-shot training share. All are means, so weights carry over."""
+"""Losses that pretraining and few-shot training share. All are means, so weights carry over.
+
+What a mean is divided by is one over the batches of all replicas.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from mm_face_stylizer._keras import tf
+from mm_face_stylizer.training import distribution
 
 _EPSILON = 1e-3
 _PLACE = 8
@@ -122,16 +126,14 @@ def detail_distance(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
       Scalar: the mean absolute difference of the root mean square of 8 px places, relative to the
       target's mean, over the two finest Laplacian levels. 1 for a picture without detail.
     """
-    terms = []
-    for ours, theirs in zip(
-        laplacian_bands(image, 3)[:-1], laplacian_bands(target, 3)[:-1], strict=True
-    ):
-        energies = [
+
+    def energies(picture):
+        return [
             tf.sqrt(tf.nn.avg_pool2d(tf.square(band), _PLACE, _PLACE, "VALID") + _EPSILON**2)
-            for band in (ours, tf.stop_gradient(theirs))
+            for band in laplacian_bands(picture, 3)[:-1]
         ]
-        terms.append(l1(*energies) / (tf.reduce_mean(energies[1]) + _EPSILON))
-    return tf.add_n(terms) / len(terms)
+
+    return _relative_l1(energies(image), energies(tf.stop_gradient(target)))
 
 
 def feature_distance(features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -146,10 +148,13 @@ def feature_distance(features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]
     Returns:
       Scalar, about 1 for unrelated pictures.
     """
-    terms = []
-    for a, b in zip(features, targets, strict=True):
-        b = tf.stop_gradient(b)
-        terms.append(l1(a, b) / (tf.reduce_mean(tf.abs(b)) + _EPSILON))
+    return _relative_l1(features, [tf.stop_gradient(b) for b in targets])
+
+
+def _relative_l1(values: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Mean over pairs of their L1, as a fraction of the target's mean magnitude."""
+    scales = distribution.mean([tf.reduce_mean(tf.abs(b)) for b in targets])
+    terms = [l1(a, b) / (s + _EPSILON) for a, b, s in zip(values, targets, scales, strict=True)]
     return tf.add_n(terms) / len(terms)
 
 
@@ -197,12 +202,8 @@ def gram_distance(features: Sequence[tf.Tensor], target_grams: Sequence[tf.Tenso
     Returns:
       Scalar.
     """
-    terms = []
-    for feature_map, target in zip(features, target_grams, strict=True):
-        target = tf.stop_gradient(target)
-        scale = tf.reduce_mean(tf.abs(target)) + _EPSILON
-        terms.append(l1(gram_matrix(feature_map), target) / scale)
-    return tf.add_n(terms) / len(terms)
+    grams = [gram_matrix(feature_map) for feature_map in features]
+    return _relative_l1(grams, [tf.stop_gradient(target) for target in target_grams])
 
 
 def patch_vectors(image: tf.Tensor, patch: int, stride: int, position_weight: float) -> tf.Tensor:

@@ -20,7 +20,7 @@ from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.models.blaze_stylegan import COARSE_SPATIAL_SIDES, block_count
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, NetworksConfig
-from mm_face_stylizer.training import losses
+from mm_face_stylizer.training import distribution, losses
 from mm_face_stylizer.training.adversary import Adversary
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.reconstruction_sheet import reconstruction_sheet
@@ -256,6 +256,7 @@ class Pretraining(TrainingRun):
           ValueError: The configuration of `start` is another one.
         """
         super().__init__(folder, options.total_steps)
+        self.distribution.share(options.batch_size)
         self.options = options
         self._portraits = portraits
         self._face_mesh = face_mesh
@@ -322,8 +323,8 @@ class Pretraining(TrainingRun):
         frozen = stage.frozen_statistics or bool(stage.trained_from)
         trained = self._trained_variables(stage)
 
-        @tf.function
         def train_step(images, colour, kept, crop, ramp):
+            images, colour = distribution.own_rows(images), distribution.own_rows(colour)
             photos = tf.cast(images, tf.float32) / 127.5 - 1.0
             photos = tf.einsum("bhwc,bdc->bhwd", photos, colour[:, :, :3])
             photos = tf.clip_by_value(photos + colour[:, tf.newaxis, tf.newaxis, :, 3], -1, 1)
@@ -335,7 +336,8 @@ class Pretraining(TrainingRun):
                 tape.watch(trained)
                 latents = self.networks.latents(photos, training=not frozen)
                 for name, keep in kept.items():
-                    latents[name] = latents[name] * tf.reshape(keep, (-1, 1, 1, 1))
+                    keep = tf.reshape(distribution.own_rows(keep), (-1, 1, 1, 1))
+                    latents[name] = latents[name] * keep
                 outputs = self.networks.synthesis(latents, finest=size)["image"]
             # Losses are differentiated down to the images first: that is where the adversarial
             # gradient can be weighed against all others without a second backward pass.
@@ -351,7 +353,7 @@ class Pretraining(TrainingRun):
                     values["detail"] = losses.detail_distance(outputs[-1], target)
                     loss += stage.detail_weight * values["detail"]
                 if stage.perceptual_weight:
-                    count = stage.perceptual_images
+                    count = self.distribution.part(stage.perceptual_images)
                     wanted = self._face_mesh(target[:count])
                     seen = self._face_mesh(
                         losses.with_colours_of(outputs[-1][:count], target[:count])
@@ -374,11 +376,10 @@ class Pretraining(TrainingRun):
                 for gradient, variable in zip(updates, trained, strict=True)
                 if gradient is not None
             ]
-            clipped, _ = tf.clip_by_global_norm([pair[0] for pair in pairs], _CLIP_NORM)
-            self._optimizer.apply_gradients(zip(clipped, [pair[1] for pair in pairs], strict=True))
+            distribution.apply_gradients(self._optimizer, *zip(*pairs, strict=True), _CLIP_NORM)
             return values
 
-        return train_step
+        return self.distribution.compiled(train_step)
 
     def _trained_variables(self, stage: Stage) -> list[tf.Variable]:
         if not stage.trained_from:

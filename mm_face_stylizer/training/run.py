@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.training.distribution import Distribution
 from mm_face_stylizer.training.training_log import TrainingLog
 
 _CHECKPOINT_SECONDS = 90.0
@@ -33,9 +34,13 @@ class TrainingRun(abc.ABC):
     and one step old. What a step does must follow from the tracked variables and the step's number
     alone; then a resumed run ends like one that was never interrupted.
 
+    Made in the scope of a `Distribution`, it trains on all its replicas. The chief alone writes,
+    and all workers resume from what it wrote.
+
     Attributes:
       folder: Where checkpoints, sheets, curves and logs go.
       total_steps: Steps of the whole training.
+      distribution: The replicas that each step runs on.
     """
 
     title = "Training"
@@ -50,6 +55,7 @@ class TrainingRun(abc.ABC):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.total_steps = total_steps
+        self.distribution = Distribution.current()
         self._checkpoint_seconds = _CHECKPOINT_SECONDS
         self._step = tf.Variable(0, dtype=tf.int64, name="step")
 
@@ -58,16 +64,24 @@ class TrainingRun(abc.ABC):
 
         Args:
           **tracked: Everything that training changes; the names are the checkpoint's.
+
+        Raises:
+          WorkerError: Not all workers see the same checkpoint.
         """
+        checkpoint = tf.train.Checkpoint(**tracked, step=self._step)
+        # Makes this counter, a variable, where all workers make it.
+        checkpoint.save_counter  # noqa: B018
         self._checkpoints = tf.train.CheckpointManager(
-            tf.train.Checkpoint(**tracked, step=self._step),
-            str(self.folder / "checkpoints"),
-            max_to_keep=2,
+            checkpoint, str(self.folder / "checkpoints"), max_to_keep=2
         )
         # TensorFlow names the checkpoint in its index only after both files are complete, so a run
         # killed while saving falls back to the one before.
         self._checkpoints.restore_or_initialize()
-        self._log = TrainingLog(self.folder, self.title, self.step)
+        self.distribution.check_same(
+            self.step, f"The workers' checkpoints in {self.folder} differ; they are of the steps"
+        )
+        if self.distribution.is_chief:
+            self._log = TrainingLog(self.folder, self.title, self.step)
 
     @abc.abstractmethod
     def _train(self, step: int) -> Mapping[str, tf.Tensor]:
@@ -83,7 +97,9 @@ class TrainingRun(abc.ABC):
         return int(self._step.numpy())
 
     def run(self, on_step: Callable[[int, dict[str, float]], None] | None = None) -> None:
-        """Trains to the end, saving a checkpoint every 90 seconds.
+        """Trains to the end; the chief saves a checkpoint every 90 seconds.
+
+        No variable has a value of its own on some replica, so saving needs no other worker.
 
         Args:
           on_step: Called after each step with its number, counted from 1, and its losses.
@@ -93,7 +109,14 @@ class TrainingRun(abc.ABC):
         """
         saved = time.monotonic()
         history: list[dict[str, float]] = []
-        with tqdm(total=self.total_steps, initial=self.step, desc=self.title, unit="step") as bar:
+        is_chief = self.distribution.is_chief
+        with tqdm(
+            total=self.total_steps,
+            initial=self.step,
+            desc=self.title,
+            unit="step",
+            disable=not is_chief,
+        ) as bar:
             while self.step < self.total_steps:
                 values = {name: float(value) for name, value in self._train(self.step).items()}
                 if not math.isfinite(sum(values.values())):
@@ -104,6 +127,8 @@ class TrainingRun(abc.ABC):
                 bar.update()
                 if on_step is not None:
                     on_step(step, values)
+                if not is_chief:
+                    continue
                 if step % _LOG_EVERY == 0 or last:
                     means = self._log.add(step, history)
                     bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()})

@@ -19,7 +19,7 @@ from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM
 from mm_face_stylizer.models.stylegan import teacher_sides
 from mm_face_stylizer.models.stylegan_discriminator import DEVIATION_GROUP
-from mm_face_stylizer.training import losses
+from mm_face_stylizer.training import distribution, losses
 from mm_face_stylizer.training.augmentation import AugmentationStrength, augmented
 from mm_face_stylizer.training.draws import Draws
 from mm_face_stylizer.training.portraits import Portraits
@@ -125,7 +125,8 @@ class TeacherTraining(TrainingRun):
           folder: Where checkpoints, sheets and logs go; made if it is missing.
 
         Raises:
-          ValueError: The portraits are smaller than the pictures.
+          ValueError: The portraits are smaller than the pictures, or the batch cannot be shared
+            among replicas.
         """
         if portraits.side % options.image_size:
             raise ValueError(
@@ -134,6 +135,7 @@ class TeacherTraining(TrainingRun):
             )
         super().__init__(folder, options.steps)
         self.options = options
+        self._share = self.distribution.share(options.batch_size, DEVIATION_GROUP)
         self._portraits = portraits
         keras.utils.set_random_seed(options.seed)
         config = TeacherConfig(options.image_size, options.width)
@@ -168,7 +170,7 @@ class TeacherTraining(TrainingRun):
         )
         self._discriminator_optimizer.build(live.discriminator.trainable_variables)
         # Once with each combination of regularisations, which are left out of the others' graphs.
-        self._train_step = tf.function(self._traced_step)
+        self._train_step = self.distribution.compiled(self._traced_step)
         self._restore(
             mapping=live.mapping,
             synthesis=live.synthesis,
@@ -203,7 +205,7 @@ class TeacherTraining(TrainingRun):
 
     def _traced_step(self, images, seed, averaging, with_r1, with_path):
         draws = Draws(seed)
-        reals = tf.cast(images, tf.float32) / 127.5 - 1.0
+        reals = tf.cast(distribution.own_rows(images), tf.float32) / 127.5 - 1.0
         reduction = self._portraits.side // self.options.image_size
         if reduction > 1:
             reals = tf.nn.avg_pool2d(reals, reduction, reduction, "VALID")
@@ -234,7 +236,7 @@ class TeacherTraining(TrainingRun):
 
     def _train_discriminator(self, reals, draws, with_r1):
         options, discriminator = self.options, self._live.discriminator
-        latents, _ = self._random_latents(options.batch_size, draws)
+        latents, _ = self._random_latents(self._share, draws)
         fakes = self._seen(tf.stop_gradient(self._synthesised(latents, draws)), draws)
         reals = self._seen(reals, draws)
         values = {}
@@ -248,8 +250,8 @@ class TeacherTraining(TrainingRun):
             values["discriminator"] = losses.discriminator_loss(real_logits, discriminator(fakes))
             loss = values["discriminator"] + weight * penalty
         variables = discriminator.trainable_variables
-        self._discriminator_optimizer.apply_gradients(
-            zip(tape.gradient(loss, variables), variables, strict=True)
+        distribution.apply_gradients(
+            self._discriminator_optimizer, tape.gradient(loss, variables), variables
         )
         if options.augmentation_target:
             self.augmentation.update(real_logits)
@@ -261,31 +263,29 @@ class TeacherTraining(TrainingRun):
         options = self.options
         values = {}
         with tf.GradientTape() as tape:
-            latents, w = self._random_latents(options.batch_size, draws)
+            latents, w = self._random_latents(self._share, draws)
             fakes = self._seen(self._synthesised(latents, draws), draws)
             values["generator"] = losses.generator_loss(self._live.discriminator(fakes))
             loss = values["generator"]
             if with_path:
                 values["path"] = self._path_penalty(draws)
                 loss += options.path_weight * options.path_interval * values["path"]
-        self._generator_optimizer.apply_gradients(
-            zip(
-                tape.gradient(loss, self._generator_variables),
-                self._generator_variables,
-                strict=True,
-            )
+        variables = self._generator_variables
+        distribution.apply_gradients(
+            self._generator_optimizer, tape.gradient(loss, variables), variables
         )
-        mean = tf.reduce_mean(w, axis=0)
+        mean = distribution.mean(tf.reduce_mean(w, axis=0))
         w_avg = self.teacher.w_avg
         w_avg.assign(mean + _W_AVG_DECAY * (w_avg - mean))
         return values
 
     def _path_penalty(self, draws):
         """How unlike path lengths are: the squared difference from their running mean."""
-        count = max(1, int(self.options.batch_size * self.options.path_share))
+        count = max(1, int(self._share * self.options.path_share))
         latents, _ = self._random_latents(count, draws)
         lengths = path_lengths(lambda rows: self._synthesised(rows, draws), latents, draws)
-        change = _PATH_DECAY * (tf.reduce_mean(tf.stop_gradient(lengths)) - self._path_mean)
+        length = distribution.mean(tf.reduce_mean(tf.stop_gradient(lengths)))
+        change = _PATH_DECAY * (length - self._path_mean)
         mean = self._path_mean.assign_add(change)
         return tf.reduce_mean(tf.square(lengths - mean))
 
