@@ -1,0 +1,294 @@
+"""Trainings on several devices or machines, by `tf.distribute`.
+
+Every replica does the same step with its share of the same batch. Whatever a step assigns to a
+variable was averaged over the replicas before, and what is a mean or a norm over the batch is one
+over the whole batch; so variables hold the same everywhere, and losses are those of one device with
+the whole batch. Source of the form: TensorFlow's guide "Custom training with tf.distribute".
+
+What a replica does asks this module's functions; outside of `tf.distribute` they change nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.hyperparameters import HParams
+
+MULTI_WORKER = "multi_worker_mirrored"
+_TF_CONFIG = "TF_CONFIG"
+_EXAMPLE = (
+    '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+
+
+class WorkerError(RuntimeError):
+    """The workers cannot go on together."""
+
+
+class Distribution:
+    """The replicas of a training, and this process among them.
+
+    Attributes:
+      replicas: Number of replicas of all workers together.
+      worker: Index of this process among the workers; 0, the chief, writes all files.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy):
+        """Wraps a strategy.
+
+        Args:
+          strategy: One in which replicas are in sync, or TensorFlow's default one.
+        """
+        self._strategy = strategy
+        self.replicas = strategy.num_replicas_in_sync
+        resolver = strategy.cluster_resolver
+        self._workers = 1 if resolver is None else resolver.cluster_spec().num_tasks("worker")
+        self.worker = resolver.task_id if self._workers > 1 else 0
+
+    @classmethod
+    def named(cls, name: str) -> Distribution:
+        """Makes the strategy that `HParams.distribution_strategy` names.
+
+        To be called before any operation of TensorFlow has run.
+
+        Args:
+          name: `off`; `mirrored`, a replica on each GPU of this machine; `multi_worker_mirrored`,
+            replicas on all machines of the environment variable TF_CONFIG.
+
+        Raises:
+          ValueError: The name is none of these, or TF_CONFIG is missing or wrong.
+        """
+        gpus = 0
+        if name == MULTI_WORKER:
+            _check_workers(os.environ.get(_TF_CONFIG))
+        elif name == "mirrored":
+            gpus = len(tf.config.list_physical_devices("GPU"))
+            if not gpus:
+                warnings.warn("mirrored: no GPU here, so one replica, on the CPU", stacklevel=2)
+        return cls(HParams(distribution_strategy=name, num_gpus=gpus).get_strategy())
+
+    @classmethod
+    def current(cls) -> Distribution:
+        """The one whose scope is active; one replica outside of any."""
+        return cls(tf.distribute.get_strategy())
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes checkpoints, logs, sheets and results."""
+        return self.worker == 0
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """What is built inside is the same on all replicas, weights and optimizers included."""
+        with self._strategy.scope(), tf.variable_creator_scope(_same_everywhere):
+            yield
+
+    def share(self, batch_size: int, group: int = 1) -> int:
+        """Pictures of a batch that each replica has.
+
+        Args:
+          batch_size: Pictures of all replicas.
+          group: Pictures that are compared with each other and so must be on the same replica.
+
+        Raises:
+          ValueError: The batch cannot be shared evenly.
+        """
+        if self.replicas > 1 and batch_size % (group * self.replicas):
+            raise ValueError(
+                f"batch_size is {batch_size}; on {self.replicas} replicas it must be a multiple of "
+                f"{group * self.replicas}"
+            )
+        return batch_size // self.replicas
+
+    def part(self, pictures: int) -> int:
+        """Pictures of each replica that make up so many of a batch, rounded up."""
+        return -(-pictures // self.replicas)
+
+    def compiled(self, step: Callable[..., Mapping[str, tf.Tensor]]) -> Callable[..., Any]:
+        """A training step as a graph of all replicas.
+
+        Args:
+          step: What each replica does. It is given the inputs of the whole batch, of which
+            `own_rows` takes its share, and returns its losses by name.
+
+        Returns:
+          A function of the same inputs, which returns the means of the losses. It raises
+          WorkerError if another worker is gone.
+        """
+
+        @tf.function
+        def all_replicas(*inputs):
+            values = self._strategy.run(step, args=inputs)
+            return {
+                name: self._strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+                for name, value in values.items()
+            }
+
+        return self._while_all_live(all_replicas)
+
+    @contextlib.contextmanager
+    def chief_first(self) -> Iterator[None]:
+        """The chief does what is inside before the other workers do, who may find it done.
+
+        Raises:
+          WorkerError: Another worker is gone.
+        """
+        if not self.is_chief:
+            self.check_same(0, "")
+        yield
+        if self.is_chief:
+            self.check_same(0, "")
+
+    def check_same(self, number: int, problem: str) -> None:
+        """Waits for all workers and compares what they give.
+
+        Args:
+          number: This worker's number.
+          problem: What it means if the numbers differ.
+
+        Raises:
+          WorkerError: They do, or another worker is gone.
+        """
+        if self._workers == 1:
+            return
+
+        @tf.function
+        def all_numbers(number):
+            return self._strategy.gather(self._strategy.run(tf.identity, args=(number,)), axis=0)
+
+        numbers = self._while_all_live(all_numbers)(tf.constant([number])).numpy()
+        if len(set(numbers)) > 1:
+            raise WorkerError(f"{problem} {' and '.join(map(str, numbers))}")
+
+    def _while_all_live(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Says in words that a worker is gone, which TensorFlow finds out in some ten seconds."""
+        if self._workers == 1:
+            return function
+
+        @functools.wraps(function)
+        def checked(*arguments):
+            try:
+                return function(*arguments)
+            except tf.errors.UnavailableError as error:
+                raise WorkerError(
+                    "Another worker has ended. Start all of them again to go on from the last "
+                    "checkpoint."
+                ) from error
+
+        return checked
+
+
+def own_rows(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
+    """This replica's share of a batch: of n replicas, the first has rows 0, n, 2n and so on.
+
+    Taken so, the first rows of all shares are the first rows of the batch, and the teacher's
+    discriminator compares in each share the same pictures as in the whole.
+
+    Args:
+      values: Of the whole batch; its size along `axis` is static, a multiple of the replicas.
+      axis: The batch's axis.
+    """
+    context = _several_replicas()
+    if context is None:
+        return values
+    count, replicas = values.shape[axis], context.num_replicas_in_sync
+    shape = [*values.shape[:axis], count // replicas, replicas, *values.shape[axis + 1 :]]
+    return tf.gather(tf.reshape(values, shape), context.replica_id_in_sync_group, axis=axis + 1)
+
+
+def replica_count() -> int:
+    """Number of replicas that do this step."""
+    context = _several_replicas()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def mean(values: Any) -> Any:
+    """Mean over replicas of a tensor or of each of several."""
+    context = _several_replicas()
+    return values if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+
+
+def norm(values: tf.Tensor) -> tf.Tensor:
+    """Euclidean norm of a tensor whose rows all replicas share."""
+    context = _several_replicas()
+    if context is None:
+        return tf.norm(values)
+    squares = tf.reduce_sum(tf.square(values))
+    return tf.sqrt(context.all_reduce(tf.distribute.ReduceOp.SUM, squares))
+
+
+def gathered(values: tf.Tensor) -> tf.Tensor:
+    """The rows of all replicas, in any order."""
+    context = _several_replicas()
+    return values if context is None else context.all_gather(values, axis=0)
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[tf.Variable],
+    clip_norm: float | None = None,
+) -> None:
+    """Updates variables by the mean of all replicas' gradients.
+
+    Args:
+      optimizer: What updates.
+      gradients: This replica's, of a loss that is a mean over its share of the batch.
+      variables: As many.
+      clip_norm: Most norm of all mean gradients together; None does not clip.
+    """
+    gradients = mean(list(gradients))
+    if clip_norm is not None:
+        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
+    # Keras would sum them.
+    optimizer.apply_gradients(
+        zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+    )
+
+
+def _several_replicas() -> tf.distribute.ReplicaContext | None:
+    """Where this replica stands; None if there is one only, or none is running."""
+    context = tf.distribute.get_replica_context()
+    return None if context is None or context.num_replicas_in_sync == 1 else context
+
+
+def _same_everywhere(create: Callable[..., tf.Variable], **options: Any) -> tf.Variable:
+    """Creates a variable that replicas may assign to, all the same.
+
+    Keras lets each replica have moving statistics of its own and averages them whenever they are
+    read, for which all workers would have to draw and save together with the chief.
+    """
+    return create(
+        **options
+        | {
+            "synchronization": tf.VariableSynchronization.AUTO,
+            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        }
+    )
+
+
+def _check_workers(config: str | None) -> None:
+    """Checks TF_CONFIG, which TensorFlow takes for one worker alone if it is missing.
+
+    Raises:
+      ValueError: It is missing or wrong.
+    """
+    right = f"it must be such as {_EXAMPLE}, with an index of its own for each worker"
+    if not config:
+        raise ValueError(f"{_TF_CONFIG} is not set; {right}")
+    try:
+        parsed = json.loads(config)
+        workers, task = parsed["cluster"]["worker"], parsed["task"]
+        is_right = task["type"] == "worker" and 0 <= task["index"] < len(workers)
+    except (ValueError, KeyError, TypeError):
+        is_right = False
+    if not is_right:
+        raise ValueError(f"{_TF_CONFIG} is {config!r}; {right}")
