@@ -18,7 +18,14 @@ from mm_face_stylizer.commit import running_commit
 from mm_face_stylizer.evaluate_command import add_evaluate
 from mm_face_stylizer.model_maker_command import add_model_maker
 from mm_face_stylizer.preset import Preset, PresetError
-from mm_face_stylizer.recipe_commands import add_landmarker, add_portraits, add_recipe
+from mm_face_stylizer.recipe_commands import (
+    add_landmarker,
+    add_portraits,
+    add_recipe,
+    finish,
+    portraits_of,
+    replicas,
+)
 from task_bundle.command import fail, message, run
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
 from task_bundle.stylize_command import add_stylize
@@ -267,22 +274,17 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _pretrain(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-    from mm_face_stylizer.training.portraits import Portraits
     from mm_face_stylizer.training.pretraining import Pretraining
     from mm_face_stylizer.training.release import Provenance, release
     from task_bundle.face_models import find_face_models
 
     start = Preset.find(arguments.start_from) if arguments.start_from else None
     face_models = find_face_models(arguments.face_landmarker)
-    networks, options = _pretraining_options(arguments, start)
-    portraits = Portraits(arguments.data, arguments.output / "cache", options.image_size)
-    pretraining = Pretraining(
-        options,
-        portraits,
-        FaceMeshFeatures(face_models.landmarks),
-        arguments.output,
-        networks,
-    )
+    with replicas(arguments):
+        networks, options = _pretraining_options(arguments, start)
+        portraits = portraits_of(arguments, options.image_size)
+        mesh = FaceMeshFeatures(face_models.landmarks)
+        pretraining = Pretraining(options, portraits, mesh, arguments.output, networks)
     # Before the training: hours later the checkout may be at another commit.
     provenance = Provenance(
         name=arguments.name or f"blaze_face_stylizer_{options.image_size}",
@@ -291,13 +293,12 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         data_list=arguments.data_list,
         start=start.card if start else None,
     )
-    pretraining.run()
     folder = arguments.output / provenance.name
+    results = (pretraining, portraits, provenance, folder, face_models)
     if options.encoder_is_kept:
-        release(pretraining, portraits, provenance, folder, face_models, 0, fit_prior=False)
+        finish(pretraining, folder, lambda: release(*results, 0, fit_prior=False))
     else:
-        release(pretraining, portraits, provenance, folder, face_models)
-    sys.stdout.write(f"{folder}\n")
+        finish(pretraining, folder, lambda: release(*results))
 
 
 def _pretraining_options(arguments: argparse.Namespace, start: Preset | None):

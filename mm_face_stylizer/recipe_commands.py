@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 import shlex
 import sys
+from collections.abc import Callable
 
 from mm_face_stylizer.commit import running_commit
 
@@ -97,7 +98,7 @@ def _add_invert(commands) -> None:
 
 
 def add_portraits(command: argparse.ArgumentParser) -> None:
-    """Adds what every training has: the portraits, where they are from, the run's folder."""
+    """Adds what every training has: portraits, the run's folder, the machines it runs on."""
     command.add_argument(
         "--data", required=True, type=pathlib.Path, metavar="DIR", help="aligned portraits"
     )
@@ -106,6 +107,13 @@ def add_portraits(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--output", required=True, type=pathlib.Path, metavar="DIR", help="folder of the run"
+    )
+    command.add_argument(
+        "--distribution",
+        choices=("off", "mirrored", "multi-worker-mirrored"),
+        default="off",
+        help="share each batch among the GPUs of this machine, or among the machines that the "
+        "environment variable TF_CONFIG lists, on each of which the same command runs (off)",
     )
 
 
@@ -173,13 +181,12 @@ def _pretrain_teacher(arguments: argparse.Namespace) -> None:
 
     # Before the portraits are decoded: a wrong number is found out at once.
     options = TeacherOptions(**_network_options(arguments))
-    portraits = _portraits(arguments, options.image_size)
     provenance = _provenance(arguments)
-    run = TeacherTraining(options, portraits, arguments.output)
-    run.run()
+    with replicas(arguments):
+        portraits = portraits_of(arguments, options.image_size)
+        run = TeacherTraining(options, portraits, arguments.output)
     folder = arguments.output / arguments.name
-    release_teacher(run, portraits, provenance, folder)
-    sys.stdout.write(f"{folder}\n")
+    finish(run, folder, lambda: release_teacher(run, portraits, provenance, folder))
 
 
 def _distill(arguments: argparse.Namespace) -> None:
@@ -193,15 +200,14 @@ def _distill(arguments: argparse.Namespace) -> None:
         truncation=arguments.truncation,
         reweighting=arguments.reweighting,
     )
-    teacher = Teacher.load(arguments.teacher)
-    mesh, _ = _face_mesh(arguments)
-    portraits = _portraits(arguments, options.image_size)
+    with replicas(arguments):
+        teacher = Teacher.load(arguments.teacher)
+        mesh, _ = _face_mesh(arguments)
+        portraits = portraits_of(arguments, options.image_size)
+        run = Distillation(options, teacher, portraits, mesh, arguments.output)
     provenance = _provenance(arguments, Preset.find(arguments.teacher).card)
-    run = Distillation(options, teacher, portraits, mesh, arguments.output)
-    run.run()
     folder = arguments.output / arguments.name
-    release_student(run, portraits, provenance, folder)
-    sys.stdout.write(f"{folder}\n")
+    finish(run, folder, lambda: release_student(run, portraits, provenance, folder))
 
 
 def _invert(arguments: argparse.Namespace) -> None:
@@ -225,17 +231,20 @@ def _invert(arguments: argparse.Namespace) -> None:
         stages, arguments.batch_size, arguments.learning_rate, arguments.seed
     )
     start = Preset.find(arguments.start_from)
-    networks = start.networks()
-    if arguments.spatial_sides is not None:
-        networks = networks.with_spatial_latents(arguments.spatial_sides)
-    mesh, face_models = _face_mesh(arguments)
-    portraits = _portraits(arguments, networks.config.image_size)
+    with replicas(arguments):
+        networks = start.networks()
+        if arguments.spatial_sides is not None:
+            networks = networks.with_spatial_latents(arguments.spatial_sides)
+        mesh, face_models = _face_mesh(arguments)
+        portraits = portraits_of(arguments, networks.config.image_size)
+        run = Inversion(options, networks, portraits, mesh, arguments.output)
     provenance = _provenance(arguments, start.card)
-    run = Inversion(options, networks, portraits, mesh, arguments.output)
-    run.run()
     folder = arguments.output / arguments.name
-    release(run, portraits, provenance, folder, face_models, mapping_rounds=0)
-    sys.stdout.write(f"{folder}\n")
+    finish(
+        run,
+        folder,
+        lambda: release(run, portraits, provenance, folder, face_models, mapping_rounds=0),
+    )
 
 
 def _network_options(arguments: argparse.Namespace) -> dict:
@@ -250,10 +259,38 @@ def _network_options(arguments: argparse.Namespace) -> dict:
     }
 
 
-def _portraits(arguments: argparse.Namespace, side: int):
+def replicas(arguments: argparse.Namespace):
+    """The scope of the replicas that were chosen, in which a training is to be built.
+
+    To be entered before TensorFlow does anything else.
+    """
+    from mm_face_stylizer.training.distribution import Distribution
+
+    return Distribution.named(arguments.distribution.replace("-", "_")).scope()
+
+
+def portraits_of(arguments: argparse.Namespace, side: int):
+    """The portraits, which other workers find decoded if the chief's folder is theirs too."""
+    from mm_face_stylizer.training.distribution import Distribution
     from mm_face_stylizer.training.portraits import Portraits
 
-    return Portraits(arguments.data, arguments.output / "cache", side)
+    with Distribution.current().chief_first():
+        return Portraits(arguments.data, arguments.output / "cache", side)
+
+
+def finish(run, folder: pathlib.Path, release: Callable[[], object]) -> None:
+    """Trains to the end.
+
+    Args:
+      run: A training.
+      folder: Folder of the result, which is printed.
+      release: Writes the result; of several workers, only the chief's is called.
+    """
+    run.run()
+    with run.distribution.chief_first():
+        if run.distribution.is_chief:
+            release()
+            sys.stdout.write(f"{folder}\n")
 
 
 def _face_mesh(arguments: argparse.Namespace):
