@@ -21,7 +21,7 @@ from typing import Any
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.hyperparameters import HParams
 
-MULTI_WORKER = "multi_worker_mirrored"
+_MULTI_WORKER = "multi_worker_mirrored"
 _TF_CONFIG = "TF_CONFIG"
 _EXAMPLE = (
     '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, '
@@ -29,7 +29,7 @@ _EXAMPLE = (
 )
 
 
-class WorkerError(RuntimeError):
+class WorkerError(ConnectionError):
     """The workers cannot go on together."""
 
 
@@ -67,7 +67,7 @@ class Distribution:
           ValueError: The name is none of these, or TF_CONFIG is missing or wrong.
         """
         gpus = 0
-        if name == MULTI_WORKER:
+        if name == _MULTI_WORKER:
             _check_workers(os.environ.get(_TF_CONFIG))
         elif name == "mirrored":
             gpus = len(tf.config.list_physical_devices("GPU"))
