@@ -17,7 +17,7 @@ from benchmarks.command import add_benchmark
 from mm_face_stylizer.commit import running_commit
 from mm_face_stylizer.evaluate_command import add_evaluate
 from mm_face_stylizer.model_maker_command import add_model_maker
-from mm_face_stylizer.preset import Preset, PresetError
+from mm_face_stylizer.preset import DEFAULT_PRESET, Preset, PresetError
 from mm_face_stylizer.recipe_commands import (
     add_landmarker,
     add_portraits,
@@ -107,6 +107,12 @@ def _add_create(commands) -> None:
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
     training = command.add_argument_group("training")
+    training.add_argument(
+        "--preset",
+        default=DEFAULT_PRESET,
+        metavar="NAME_OR_FOLDER",
+        help=f"what to fine-tune: of the package, or what pretrain wrote ({DEFAULT_PRESET})",
+    )
     training.add_argument("--steps", type=int, default=100, help="training steps (100)")
     training.add_argument("--batch-size", type=int, default=4, help="pictures a step (4)")
     training.add_argument("--learning-rate", type=float, default=8e-4, help="of Adam (8e-4)")
@@ -207,14 +213,20 @@ def _add_pretrain(commands) -> None:
 
 def _create(arguments: argparse.Namespace) -> None:
     _check_outputs(arguments.overwrite, arguments.output, arguments.plot)
-    hparams, model_options = _options(arguments)
+    options = _options(arguments)
     from mm_face_stylizer.dataset import Dataset
+    from mm_face_stylizer.face_stylizer import FaceStylizer
     from task_bundle.face_models import find_face_models
 
     face_models = find_face_models(arguments.face_landmarker)
     indices = [arguments.face] * len(arguments.styles)
-    data = Dataset.from_images(arguments.styles, indices, face_models=face_models)
-    stylizer = _trained(data, hparams, model_options, face_models)
+    data = Dataset.from_images(
+        arguments.styles,
+        indices,
+        size=options.model.input_image_shape[0],
+        face_models=face_models,
+    )
+    stylizer = FaceStylizer.create(data, options, face_models=face_models)
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     bundle.save(arguments.output, overwrite=arguments.overwrite)
     if arguments.plot is not None:
@@ -224,8 +236,10 @@ def _create(arguments: argparse.Namespace) -> None:
 
 def _options(arguments: argparse.Namespace):
     from mm_face_stylizer.export import check_precision
+    from mm_face_stylizer.face_stylizer_options import FaceStylizerOptions
     from mm_face_stylizer.hyperparameters import HParams
     from mm_face_stylizer.model_options import FaceStylizerModelOptions
+    from mm_face_stylizer.model_spec import ModelSpec
 
     hparams = HParams(
         learning_rate=arguments.learning_rate,
@@ -235,16 +249,7 @@ def _options(arguments: argparse.Namespace):
     )
     model_options = FaceStylizerModelOptions(arguments.swap_layers, arguments.alpha)
     check_precision(arguments.precision, arguments.strength)
-    return hparams, model_options
-
-
-def _trained(data, hparams, model_options, face_models):
-    from mm_face_stylizer.face_stylizer import FaceStylizer
-    from mm_face_stylizer.face_stylizer_options import FaceStylizerOptions
-    from mm_face_stylizer.model_spec import SupportedModels
-
-    options = FaceStylizerOptions(SupportedModels.BLAZE_FACE_STYLIZER_256, model_options, hparams)
-    return FaceStylizer.create(data, options, face_models=face_models)
+    return FaceStylizerOptions(ModelSpec.of_preset(arguments.preset), model_options, hparams)
 
 
 def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
@@ -255,16 +260,18 @@ def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    hparams, model_options = _options(arguments)
+    options = _options(arguments)
     from mm_face_stylizer.demo import Demo
+    from mm_face_stylizer.face_stylizer import FaceStylizer
     from task_bundle.face_models import find_face_models
 
     demo = Demo(arguments.output, arguments.style)
     _make_folder(arguments.output)
     _check_outputs(arguments.overwrite, *demo.paths)
     face_models = find_face_models(arguments.face_landmarker)
-    data = demo.style_data(face_models, arguments.seed, arguments.overwrite)
-    stylizer = _trained(data, hparams, model_options, face_models)
+    side = options.model.input_image_shape[0]
+    data = demo.style_data(face_models, side, arguments.seed, arguments.overwrite)
+    stylizer = FaceStylizer.create(data, options, face_models=face_models)
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     bundle.save(demo.bundle, overwrite=arguments.overwrite)
     _plot(stylizer.history, demo.training, arguments.overwrite)

@@ -55,11 +55,12 @@ class Demo:
         )
         return *styles, self.bundle, self.training, self.before_after
 
-    def style_data(self, face_models: FaceModels, seed: int, overwrite: bool) -> Dataset:
+    def style_data(self, face_models: FaceModels, side: int, seed: int, overwrite: bool) -> Dataset:
         """Draws the style pictures into the folder and reads them back as a user's would be.
 
         Args:
           face_models: What finds the faces in them.
+          side: Side in pixels of the aligned pictures.
           seed: Seed of the drawings.
           overwrite: Whether existing files may be replaced.
 
@@ -69,7 +70,7 @@ class Demo:
         files = self.paths[:_STYLE_PICTURES]
         for index, path in enumerate(files):
             save_png(path, draw_style(self.style, seed=seed + index), overwrite=overwrite)
-        return Dataset.from_images(files, face_models=face_models)
+        return Dataset.from_images(files, size=side, face_models=face_models)
 
     def compare(self, data: Dataset, bundle: TaskBundle, overwrite: bool) -> None:
         """Stylizes a portrait with the bundle and draws it beside photo and style.

@@ -105,7 +105,7 @@ class FaceStylizer:
         Raises:
           TypeError: `options.model` is not supported.
           ValueError: The data are empty, or an option does not fit the model.
-          PresetError: The preset is damaged.
+          PresetError: There is no such preset, or it is damaged.
           FaceModelsError: No face models were found.
           FloatingPointError: The training diverged.
         """

@@ -4,7 +4,7 @@ import dataclasses
 
 from mm_face_stylizer.hyperparameters import HParams
 from mm_face_stylizer.model_options import FaceStylizerModelOptions
-from mm_face_stylizer.model_spec import SupportedModels
+from mm_face_stylizer.model_spec import ModelSpec, SupportedModels
 
 
 @dataclasses.dataclass
@@ -14,7 +14,7 @@ class FaceStylizerOptions:
     Model Maker's own objects serve as well as this package's: only their attributes count.
 
     Attributes:
-      model: the stylizer to train.
+      model: the stylizer to train, or `ModelSpec.of_preset(folder)` for a preset of one's own.
       model_options: options of the stylizer and its losses; the defaults if None.
       hparams: hyperparameters of training; the defaults if None.
 
@@ -22,7 +22,7 @@ class FaceStylizerOptions:
       TypeError: `model` is not a supported stylizer.
     """
 
-    model: SupportedModels
+    model: SupportedModels | ModelSpec
     model_options: FaceStylizerModelOptions | None = None
     hparams: HParams | None = None
 

@@ -63,6 +63,20 @@ class Preset:
             raise PresetError(f"{card_path} is not a preset's card: {error}") from None
         return cls(folder, card)
 
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the pictures that the preset is for.
+
+        Raises:
+          PresetError: The card does not say.
+        """
+        try:
+            return int(self.card["config"]["image_size"])
+        except (KeyError, TypeError, ValueError):
+            raise PresetError(
+                f"{self.folder / _CARD} does not say config.image_size, a whole number of pixels."
+            ) from None
+
     def networks(self):
         """Builds the networks and fills them with the checked weights.
 

@@ -68,10 +68,10 @@ class PresetSubject:
 
     def pictures(self, photos: Pictures) -> Pictures:
         """See `Subject.pictures`."""
-        batches = range(0, len(photos), _BATCH)
+        batches = _batches(len(photos))
         made = [
-            self._networks.reconstruct(photos[start : start + _BATCH])
-            for start in tqdm(batches, "Reconstructing", unit="batch", leave=False)
+            self._networks.reconstruct(photos[rows])
+            for rows in tqdm(batches, "Reconstructing", unit="batch", leave=False)
         ]
         return _of_side(np.concatenate(made), self.side)
 
@@ -89,18 +89,20 @@ class PresetSubject:
         Returns:
           uint8 [count, side, side, 3].
         """
-        from mm_face_stylizer.networks import to_pixels
+        from mm_face_stylizer.networks import rows_of, to_pixels
 
         networks = self._networks
         if truncation is None:
-            return _of_side(to_pixels(networks.generated_faces(count, seed)), self.side)
-        noise = networks.random_latents(count, seed)
-        latents = networks.w_avg + truncation * (noise - networks.w_avg)
+            latents = networks.generated_latents(count, seed)
+        else:
+            noise = networks.random_latents(count, seed)
+            latents = {"inputs": networks.w_avg + truncation * (noise - networks.w_avg)}
+        # As pixels at once: a thousand faces of 512 px would be gigabytes of float32.
         faces = [
-            networks.synthesis({"inputs": latents[start : start + _BATCH]})["image"][-1].numpy()
-            for start in tqdm(range(0, count, _BATCH), "Generating", unit="batch", leave=False)
+            to_pixels(networks.synthesis(rows_of(latents, rows))["image"][-1].numpy())
+            for rows in tqdm(_batches(count), "Generating", unit="batch", leave=False)
         ]
-        return _of_side(to_pixels(np.concatenate(faces)), self.side)
+        return _of_side(np.concatenate(faces), self.side)
 
 
 class BundleSubject:
@@ -158,6 +160,10 @@ def find_subject(name: str | os.PathLike[str]) -> PresetSubject | BundleSubject:
     if path.suffix.lower() == ".task" or path.is_file():
         return BundleSubject(path)
     return PresetSubject(Preset.find(path))
+
+
+def _batches(count: int) -> list[slice]:
+    return [slice(start, start + _BATCH) for start in range(0, count, _BATCH)]
 
 
 def _of_side(pictures: Pictures, side: int) -> Pictures:

@@ -26,7 +26,8 @@ COARSE_SPATIAL_SIDES = (8, 16)
 # Channels by the side of a block's feature map: a quarter of StyleGAN2's.
 _CHANNELS = {4: 128, 8: 128, 16: 128, 32: 128, 64: 64, 128: 32, 256: 16, 512: 8}
 _RGB_FOLD = 2
-_NOISY_BLOCKS = 2
+# Grain is as coarse, against the face, at every resolution.
+_NOISY_BLOCKS, _NOISY_SIDE = 2, 64
 
 
 def block_count(image_size: int) -> int:
@@ -62,9 +63,9 @@ class Synthesis(keras.Model):
       image_size: Side of the finest image in pixels.
       heads: `all` (a pyramid, for training) or `last` (the finest image alone, for inference).
       width: Factor on the channels of every block; 1.0 is the published network.
-      noise: Whether the two finest blocks add noise, the same for every picture, each channel as
-        much of it as it learned to (none at first): convolutions alone can place grain and hatching
-        only where a photo has an edge.
+      noise: Whether the two finest blocks, and all from 64 px on, add noise, the same for every
+        picture, each channel as much of it as it learned to (none at first): convolutions alone can
+        place grain and hatching only where a photo has an edge.
     """
 
     def __init__(
@@ -86,8 +87,11 @@ class Synthesis(keras.Model):
         self._sides = [4 * 2**block for block in range(block_count(image_size))]
         self._constant_shape = (1, 4, 4, block_channels(4, width))
         self._first, self._second, self._rgb = [], [], {}
-        noisy_sides = self._sides[-_NOISY_BLOCKS:] if noise else []
-        self._noise = {str(side): FixedNoise(name=f"block{side}_noise") for side in noisy_sides}
+        finest = self._sides[-_NOISY_BLOCKS:]
+        noisy_sides = [side for side in self._sides if side >= min(_NOISY_SIDE, finest[0])]
+        self._noise = {
+            str(side): FixedNoise(name=f"block{side}_noise") for side in noisy_sides if noise
+        }
         for index, side in enumerate(self._sides):
             channels = block_channels(side, width)
             self._first.append(

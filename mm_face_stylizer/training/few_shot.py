@@ -25,7 +25,10 @@ from mm_face_stylizer.training.face_bank import FaceBank
 from mm_face_stylizer.training.shifts import shifted
 from mm_face_stylizer.training.style_bank import DEEP, SHALLOW, StyleBank, mean_features
 
-_PATCH, _PATCH_STRIDE, _BANDS, _PROJECTIONS = 5, 3, 3, 48
+_PATCH, _PROJECTIONS = 5, 48
+# Of pictures of up to 256 px: strokes are looked for at full and at half size. Larger ones have
+# finer bands on top, in which as many patches are looked at.
+_BANDS, _PATCH_STRIDE, _BAND_SIDE = 3, 3, 256
 # A style without any detail in a band is not to have its noise copied.
 _LEAST_SPREAD = 0.02
 # Share of the side, at each edge, that no statistic may change: a dark frame would be the cheapest
@@ -336,15 +339,17 @@ def _patch_distance(images, pictures, trust, projections, position_weight):
     trust = tf.image.resize(trust, images.shape[1:3])
     own = (1.0 - trust) * tf.stop_gradient(images)
     images, pictures = trust * images + own, trust * pictures + own
+    finer = max(0, int(math.log2(images.shape[1] / _BAND_SIDE)))
     terms = []
     for ours, theirs in zip(
-        losses.laplacian_bands(images, _BANDS)[:-1],
-        losses.laplacian_bands(pictures, _BANDS)[:-1],
+        losses.laplacian_bands(images, _BANDS + finer)[:-1],
+        losses.laplacian_bands(pictures, _BANDS + finer)[:-1],
         strict=True,
     ):
+        stride = _PATCH_STRIDE * max(1, ours.shape[1] // _BAND_SIDE)
         spread = tf.stop_gradient(tf.math.reduce_std(theirs)) + _LEAST_SPREAD
         vectors = [
-            losses.patch_vectors(band / spread, _PATCH, _PATCH_STRIDE, position_weight)
+            losses.patch_vectors(band / spread, _PATCH, stride, position_weight)
             for band in (ours, theirs)
         ]
         terms.append(losses.sliced_wasserstein(*vectors, projections))

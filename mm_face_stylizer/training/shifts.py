@@ -1,7 +1,8 @@
 """Small shifts of pictures before the face mesh sees them.
 
 At one place only, a generator finds stripes that the mesh takes for an eye; they seldom work a
-pixel further. Each picture keeps its own shift, so that what must stay is computed once.
+pixel further. Each picture keeps its own shift, so that what must stay is computed once. A shift is
+in pixels of pictures of 256 px and, since the mesh shrinks larger ones, in more of theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import tf
 
-_MOST = 4
+_MOST, _SIDE = 4, 256
 
 
 def random_shifts(random: np.random.Generator, count: int) -> np.ndarray:
@@ -26,9 +27,10 @@ def shifted(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
       shifts: Row and column of the bordered picture's pixel that becomes the first, [batch, 2].
     """
     count, side = images.shape[0], images.shape[1]
-    bordered = tf.pad(images, ((0, 0), (_MOST, _MOST), (_MOST, _MOST), (0, 0)), "SYMMETRIC")
+    border = 2 * (_MOST * _unit(side),)
+    bordered = tf.pad(images, ((0, 0), border, border, (0, 0)), "SYMMETRIC")
     cut = [
-        tf.slice(image, tf.concat([shift, [0]], axis=0), (side, side, 3))
+        tf.slice(image, tf.concat([_unit(side) * shift, [0]], axis=0), (side, side, 3))
         for image, shift in zip(tf.unstack(bordered, count), tf.unstack(shifts, count), strict=True)
     ]
     return tf.stack(cut)
@@ -45,5 +47,9 @@ def unshifted(landmarks: np.ndarray, shifts: np.ndarray, side: int) -> np.ndarra
     Returns:
       [count, points, 2].
     """
-    moved = (_MOST - shifts[:, np.newaxis, ::-1]) / side
+    moved = _unit(side) * (_MOST - shifts[:, np.newaxis, ::-1]) / side
     return landmarks[..., :2] - moved
+
+
+def _unit(side: int) -> int:
+    return max(1, side // _SIDE)

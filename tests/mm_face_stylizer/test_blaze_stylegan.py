@@ -117,6 +117,16 @@ def test_noise_is_silent_until_it_is_learned_and_the_same_for_every_picture(nois
         strength.assign(tf.zeros_like(strength))
 
 
+@pytest.mark.parametrize(
+    ("image_size", "sides"), [(32, {8, 16}), (256, {64, 128}), (512, {64, 128, 256})]
+)
+def test_noise_is_as_coarse_against_the_face_at_every_side(image_size, sides):
+    synthesis = Synthesis(image_size, width=0.125, noise=True)
+    assert {layer.name for layer in synthesis.submodules if "noise" in layer.name} == {
+        f"block{side}_noise" for side in sides
+    }
+
+
 def test_noise_is_drawn_alike_in_every_process(noisy):
     keras.utils.set_random_seed(7)
     again = copied(copied(noisy, noise=False), noise=True)

@@ -8,10 +8,13 @@ import pytest
 from interrupts import heed_interrupts
 from native import native
 from PIL import Image
+from tiny import tiny_networks
 
 from mm_face_stylizer.cli import main
+from mm_face_stylizer.preset import save_preset
 from task_bundle import TaskBundle
 from task_bundle.images import load_image
+from task_bundle.model import describe
 
 pytestmark = pytest.mark.usefixtures("face_models")
 
@@ -55,6 +58,25 @@ def test_stylize_goes_on_after_a_photo_without_a_face(made, grace_hopper_file, t
     assert main(["stylize", str(made / "x.task"), *photos, "-o", str(tmp_path / "out")]) == 1
     assert "no face was found" in _error(capsys)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["grace_hopper.png"]
+
+
+def test_create_from_a_preset_of_another_side(grace_hopper_file, tmp_path, capsys):
+    save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
+    command = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task"), "--steps", "1"]
+    command += ["--preset", str(tmp_path / "tiny")]
+    assert main(command) == 1
+    assert "the latent has rows 0 to 7, and no 10, 11" in _error(capsys)
+    assert main([*command, "--swap-layers", "4", "5"]) == 0
+    stylizer = describe(TaskBundle.open(tmp_path / "x.task").stylizer)
+    assert [tensor.shape for tensor in (*stylizer.inputs, *stylizer.outputs)] == 2 * [
+        (1, 64, 64, 3)
+    ]
+
+
+def test_create_from_an_unknown_preset(grace_hopper_file, tmp_path, capsys):
+    command = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task")]
+    assert main([*command, "--preset", "blaze_face_stylizer_9"]) == 1
+    assert "no preset 'blaze_face_stylizer_9'" in _error(capsys)
 
 
 def _style_files(folder, grace_hopper):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tiny import tiny_networks
 
+from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import named_weights
 from mm_face_stylizer.training import style_bank
@@ -135,6 +136,20 @@ def test_patches_count_only_where_paintings_are_trusted():
 
     assert distance(0.0) < 1e-6
     assert distance(1.0) > 0.1
+
+
+def test_strokes_count_at_every_side():
+    random = np.random.default_rng(0)
+    strokes = random.uniform(-1, 1, (1, 128, 128, 3)).astype(np.float32)
+    projections = _unit_columns(random, 77, 8)
+
+    def distance(side):
+        drawn = tf.image.resize(strokes, (side, side), "bicubic")
+        trust = tf.ones((1, 64, 64, 1))
+        return float(_patch_distance(drawn, tf.zeros_like(drawn), trust, projections, 12.0))
+
+    # As broad against the face, though twice as broad in pixels.
+    assert distance(512) > 0.6 * distance(256)
 
 
 def test_what_is_masked_does_not_become_style(red):

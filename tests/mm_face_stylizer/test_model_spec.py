@@ -8,6 +8,7 @@ import types
 import pytest
 
 from mm_face_stylizer.model_spec import ModelSpec, SupportedModels
+from mm_face_stylizer.preset import PresetError
 
 
 def test_blaze_face_stylizer_256():
@@ -21,8 +22,27 @@ def test_blaze_face_stylizer_256():
     )
 
 
-def test_names_are_model_makers():
-    assert [model.name for model in SupportedModels] == ["BLAZE_FACE_STYLIZER_256"]
+def test_names_are_model_makers_and_one_more():
+    names = [model.name for model in SupportedModels]
+    assert names == ["BLAZE_FACE_STYLIZER_256", "BLAZE_FACE_STYLIZER_512"]
+
+
+def test_blaze_face_stylizer_512():
+    spec = SupportedModels.get(SupportedModels.BLAZE_FACE_STYLIZER_512)
+    assert spec == ModelSpec(14, [512, 512], "blaze_face_stylizer_512")
+
+
+def test_the_spec_of_a_preset_is_its_cards(tmp_path):
+    assert ModelSpec.of_preset("blaze_face_stylizer_256") == SupportedModels.get(
+        SupportedModels.BLAZE_FACE_STYLIZER_256
+    )
+    (tmp_path / "card.json").write_text('{"config": {"image_size": 128}}')
+    spec = ModelSpec.of_preset(tmp_path)
+    assert spec == ModelSpec(10, [128, 128], str(tmp_path))
+    given = SupportedModels.get(spec)
+    assert given == spec and given.input_image_shape is not spec.input_image_shape
+    with pytest.raises(PresetError, match="blaze_face_stylizer_9.*Known presets"):
+        ModelSpec.of_preset("blaze_face_stylizer_9")
 
 
 def test_name_is_optional():

@@ -56,6 +56,14 @@ def test_moving_the_face_moves_the_landmarks(mesh, aligned):
     assert np.median(shift) == pytest.approx(16 / 256, abs=0.02)
 
 
+def test_of_larger_pictures_it_sees_the_mean_of_pixels(mesh, aligned):
+    larger = aligned.repeat(2, axis=1).repeat(2, axis=2)
+    noise = np.tile([[0.3, -0.3], [-0.3, 0.3]], (256, 256))[..., np.newaxis]
+    np.testing.assert_allclose(
+        mesh(larger + noise.astype(np.float32)).landmarks, mesh(aligned).landmarks, atol=1e-5
+    )
+
+
 def test_a_model_that_is_no_face_mesh():
     with pytest.raises(ValueError, match="468"):
         FaceMeshFeatures(find_face_models().detector)

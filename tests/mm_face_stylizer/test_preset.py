@@ -48,6 +48,14 @@ def test_a_card_that_is_no_json(tmp_path):
         Preset.find(tmp_path)
 
 
+def test_a_card_that_does_not_say_the_side(tmp_path):
+    for config in ("{}", "null", '{"image_size": "large"}'):
+        (tmp_path / "card.json").write_text(f'{{"config": {config}}}')
+        with pytest.raises(PresetError, match=r"card.json.*config\.image_size"):
+            _ = Preset.find(tmp_path).image_size
+    assert Preset.find().image_size == 256
+
+
 def test_missing_weights(tmp_path):
     preset = save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
     (preset.folder / "weights.npz").unlink()

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from mm_face_stylizer.training.shifts import random_shifts, shifted, unshifted
 
@@ -12,10 +13,12 @@ def test_shifting_moves_each_picture_by_its_own():
     assert shifts.min() == 0 and shifts.max() == 8
 
 
-def test_landmarks_go_back_to_where_they_were():
-    image = np.zeros((1, 16, 16, 3), np.float32)
-    image[0, 7, 5] = 1.0
+@pytest.mark.parametrize(("side", "moved"), [(16, [-2, 3]), (256, [-2, 3]), (512, [-4, 6])])
+def test_landmarks_go_back_to_where_they_were(side, moved):
+    image = np.zeros((1, side, side, 3), np.float32)
+    image[0, 9, 10] = 1.0
     shifts = np.array([[6, 1]], np.int32)
     row, column = np.argwhere(shifted(image, shifts).numpy()[0, ..., 0])[0]
-    seen = np.array([[[column, row, 0.0]]]) / 16
-    np.testing.assert_allclose(16 * unshifted(seen, shifts, 16), [[[5, 7]]])
+    assert [row - 9, column - 10] == moved
+    seen = np.array([[[column, row, 0.0]]]) / side
+    np.testing.assert_allclose(side * unshifted(seen, shifts, side), [[[10, 9]]])
