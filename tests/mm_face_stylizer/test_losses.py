@@ -38,6 +38,12 @@ def test_detail_distance_asks_how_much_there_is_and_not_where():
     assert losses.detail_distance(other, grain).numpy() < 0.15
     # Coarse differences are not its business, and half the energy elsewhere is.
     assert losses.detail_distance(grain + 0.5, grain).numpy() == pytest.approx(0.0, abs=1e-4)
+    # As much energy as dots of one pixel is another kind of detail.
+    dots = np.indices((64, 64)).sum(axis=0)[np.newaxis, ..., np.newaxis] % 2 * 0.4 - 0.2
+    waves = 0.28 * np.sin(np.arange(64) / 2.0)[np.newaxis, np.newaxis, :, np.newaxis]
+    waves = tf.constant(waves + np.zeros((1, 64, 64, 3)), tf.float32)
+    dotted = tf.constant(dots + np.zeros((1, 64, 64, 3)), tf.float32)
+    assert losses.detail_distance(dotted, waves).numpy() > 5.0
     left = tf.concat([grain[:, :, :32], smooth[:, :, 32:]], axis=2)
     assert losses.detail_distance(left, grain).numpy() == pytest.approx(0.5, abs=0.05)
 
