@@ -19,6 +19,7 @@ from mm_face_stylizer.evaluate_command import add_evaluate
 from mm_face_stylizer.model_maker_command import add_model_maker
 from mm_face_stylizer.preset import DEFAULT_PRESET, Preset, PresetError
 from mm_face_stylizer.recipe_commands import (
+    add_distribution,
     add_landmarker,
     add_portraits,
     add_recipe,
@@ -173,6 +174,7 @@ def _add_pretrain(commands) -> None:
         "folder of aligned portraits. Run it again to resume after an interruption.",
     )
     add_portraits(pretrain)
+    add_distribution(pretrain)
     pretrain.add_argument(
         "--name", metavar="PRESET", help="name of the preset (blaze_face_stylizer_SIDE)"
     )

@@ -15,7 +15,7 @@ from mm_face_stylizer.models.encoder import doubled_stem
 from mm_face_stylizer.models.layers import LEAKY_RELU_SLOPE
 
 # Dense layers whose outputs are rows of the latent, one a block.
-_ROW_LAYERS = ("encoder/latent", "mapping/latent", "prior/inputs")
+_ROW_LAYERS = ("encoder/latent", "mapping/latent")
 
 
 def grown_weights(

@@ -18,7 +18,7 @@ from mm_face_stylizer.models.blaze_stylegan import (
     latent_rows,
 )
 from mm_face_stylizer.models.discriminator import Discriminator
-from mm_face_stylizer.models.encoder import EncoderConfig, build_encoder
+from mm_face_stylizer.models.encoder import EncoderConfig, build_encoder, latent_of_code
 from mm_face_stylizer.models.face_prior import NOISE_DIM, FacePrior
 
 _W_AVG = "w_avg"
@@ -26,6 +26,8 @@ _PARTS = ("encoder", "synthesis", "mapping", "prior", "discriminator")
 # Drawn closer to the mean than portraits lie: further out along several axes at once are faces of
 # colours that no light makes.
 _PRIOR_SCALE, _PRIOR_LIMIT = 0.75, 2.0
+# Truncated likewise: in full, what the generator adds breaks as many mouths as it draws strands.
+_PRIOR_DETAIL = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Networks:
       encoder: Photo [batch, side, side, 3] in [-1, 1] to latents without `w_avg`.
       synthesis: Latents to a pyramid of images in about [-1, 1].
       mapping: Noise to w+ latents.
-      prior: Noise to w+ and spatial latents.
+      prior: Noise to the encoder's code and spatial latents.
       discriminator: Image to logits.
       w_avg: Mean latent, float32 [1, rows, 512]; a variable while it is trained.
     """
@@ -95,7 +97,7 @@ class Networks:
         # Without the finer ones, which would be most of the weights: faces that are drawn are
         # encoded once more, and have all of them then.
         drawn = [side for side in config.spatial_sides if side in COARSE_SPATIAL_SIDES]
-        prior = FacePrior(config.image_size, drawn, config.width)
+        prior = FacePrior(drawn, config.width)
         discriminator = Discriminator(config.width)
         for network in (synthesis, mapping, prior, discriminator):
             network.build()
@@ -134,11 +136,17 @@ class Networks:
         noise = (_PRIOR_SCALE * np.clip(noise, -_PRIOR_LIMIT, _PRIOR_LIMIT)).astype(np.float32)
         parts = []
         for start in range(0, count, 16):
-            faces = self.synthesis(self.prior(noise[start : start + 16]))["image"][-1]
+            faces = self.synthesis(self._drawn(noise[start : start + 16]))["image"][-1]
             # Encoded once more: then they are such as those of photos.
             latents = self.latents(tf.clip_by_value(faces, -1.0, 1.0))
             parts.append({name: value.numpy() for name, value in latents.items()})
         return joined(parts)
+
+    def _drawn(self, noise: np.ndarray) -> dict[str, tf.Tensor]:
+        """What the prior draws, as `synthesis` takes it."""
+        drawn = self.prior(noise, detail=_PRIOR_DETAIL)
+        w_plus = latent_of_code(self.encoder, drawn.pop("code")) + self.w_avg
+        return drawn | {"inputs": w_plus}
 
     def generated_faces(self, count: int, seed: int) -> np.ndarray:
         """Draws faces that do not exist.

@@ -1,4 +1,4 @@
-"""The published recipe as commands: `pretrain-teacher`, `distill`, `invert`."""
+"""Long trainings as commands: the published recipe, and that of the face prior."""
 
 from __future__ import annotations
 
@@ -10,15 +10,35 @@ import sys
 from collections.abc import Callable
 
 from mm_face_stylizer.commit import running_commit
+from mm_face_stylizer.preset import DEFAULT_PRESET
 
 _PROGRAM = "mm-face-stylizer"
 
 
 def add_recipe(commands) -> None:
-    """Adds the three commands to a parser's sub-commands."""
+    """Adds the commands to a parser's sub-commands."""
+    _add_prior(commands)
     _add_teacher(commands)
     _add_distill(commands)
     _add_invert(commands)
+
+
+def _add_prior(commands) -> None:
+    prior = commands.add_parser(
+        "pretrain-prior",
+        help="train what draws the faces that few-shot training practises on",
+        description="Trains the face prior of a preset on its encoder's latents of a folder of "
+        "aligned portraits, and writes the preset with it. Run it again to resume after an "
+        "interruption.",
+    )
+    prior.add_argument(
+        "--start-from",
+        default=DEFAULT_PRESET,
+        metavar="PRESET",
+        help=f"the preset, a name or a folder ({DEFAULT_PRESET})",
+    )
+    _add_run(prior, DEFAULT_PRESET, steps=4000, rate=2e-3, batch=32)
+    prior.set_defaults(run=_pretrain_prior)
 
 
 def _add_teacher(commands) -> None:
@@ -30,6 +50,7 @@ def _add_teacher(commands) -> None:
         "after an interruption.",
     )
     _add_run(teacher, "teacher", steps=50_000, rate=2e-3)
+    add_distribution(teacher)
     _add_networks(teacher)
     teacher.set_defaults(run=_pretrain_teacher)
 
@@ -49,6 +70,7 @@ def _add_distill(commands) -> None:
         help="what pretrain-teacher wrote",
     )
     _add_run(distill, "student", steps=20_000, rate=1.5e-3)
+    add_distribution(distill)
     _add_networks(distill)
     distill.add_argument(
         "--truncation",
@@ -82,6 +104,7 @@ def _add_invert(commands) -> None:
         help="what distill wrote, or any preset: a folder or a name",
     )
     _add_run(invert, "blaze_face_stylizer", steps=None, rate=1.5e-3)
+    add_distribution(invert)
     invert.add_argument(
         "--refine", action="store_true", help="train the synthesis network too, in a last stage"
     )
@@ -98,7 +121,7 @@ def _add_invert(commands) -> None:
 
 
 def add_portraits(command: argparse.ArgumentParser) -> None:
-    """Adds what every training has: portraits, the run's folder, the machines it runs on."""
+    """Adds what every training has: the portraits, where they are from, the run's folder."""
     command.add_argument(
         "--data", required=True, type=pathlib.Path, metavar="DIR", help="aligned portraits"
     )
@@ -108,6 +131,10 @@ def add_portraits(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--output", required=True, type=pathlib.Path, metavar="DIR", help="folder of the run"
     )
+
+
+def add_distribution(command: argparse.ArgumentParser) -> None:
+    """Adds the choice of the devices and machines that a training runs on."""
     command.add_argument(
         "--distribution",
         choices=("off", "mirrored", "multi-worker-mirrored"),
@@ -117,8 +144,10 @@ def add_portraits(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run(command: argparse.ArgumentParser, name: str, steps: int | None, rate: float) -> None:
-    """Options that every stage of the recipe has."""
+def _add_run(
+    command: argparse.ArgumentParser, name: str, steps: int | None, rate: float, batch: int = 16
+) -> None:
+    """Options that every long training has."""
     add_portraits(command)
     command.add_argument("--name", default=name, help=f"name of the result ({name})")
     command.add_argument(
@@ -129,7 +158,11 @@ def _add_run(command: argparse.ArgumentParser, name: str, steps: int | None, rat
         help=f"training steps ({'those of the stages' if steps is None else steps})",
     )
     command.add_argument(
-        "--batch-size", type=_positive, default=16, metavar="N", help="pictures a step (16)"
+        "--batch-size",
+        type=_positive,
+        default=batch,
+        metavar="N",
+        help=f"pictures a step ({batch})",
     )
     command.add_argument(
         "--learning-rate", type=float, default=rate, metavar="X", help=f"of Adam ({rate})"
@@ -173,6 +206,26 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return number
+
+
+def _pretrain_prior(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.preset import Preset
+    from mm_face_stylizer.training.prior_training import PriorOptions, PriorStage, PriorTraining
+    from mm_face_stylizer.training.release import release_prior
+
+    options = PriorOptions(
+        PriorStage(arguments.steps),
+        arguments.batch_size,
+        arguments.learning_rate,
+        arguments.seed,
+    )
+    start = Preset.find(arguments.start_from)
+    networks = start.networks()
+    portraits = portraits_of(arguments, networks.config.image_size)
+    provenance = _provenance(arguments)
+    run = PriorTraining(options, networks, portraits, arguments.output)
+    folder = arguments.output / arguments.name
+    finish(run, folder, lambda: release_prior(run, start, portraits, provenance, folder))
 
 
 def _pretrain_teacher(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ the usual stem, and the maps of 8 to 64 px that the spatial latents need are its
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from mm_face_stylizer.models.layers import LEAKY_RELU_SLOPE
 _BACKBONE_SIDE = 64
 # Expansion, channels, repeats, stride of the first: MobileNetV2, table 2, rows 2 to 6.
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
-_CODE_CHANNELS = 17
+CODE_SIDE, CODE_CHANNELS = 4, 17
 # Keras's default of 0.99 and MobileNetV2's 0.999 lag behind weights that still move fast: after 800
 # steps at 0.99 reconstructions in inference mode had twice the contrast of those in training mode.
 _BATCH_NORM_MOMENTUM = 0.9
@@ -137,7 +138,7 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
     x = keras.layers.DepthwiseConv2D(3, 2, padding="same", name="code_depthwise")(deep)
     x = keras.layers.Conv2D(deep.shape[-1], 1, name="code_mix")(x)
     x = keras.layers.LeakyReLU(LEAKY_RELU_SLOPE, name="code_activation")(x)
-    x = keras.layers.Conv2D(_CODE_CHANNELS, 1, name="code")(x)
+    x = keras.layers.Conv2D(CODE_CHANNELS, 1, name="code")(x)
     x = keras.layers.Flatten(name="code_flat")(x)
     x = keras.layers.Dense(rows // 2 * LATENT_DIM, name="latent")(x)
     x = keras.layers.Reshape((rows // 2, LATENT_DIM), name="latent_rows")(x)
@@ -185,3 +186,27 @@ def doubled_stem(kernel: np.ndarray, input_size: int) -> np.ndarray:
 
 def _stem_kernel_size(stride: int) -> int:
     return max(3, 2 * stride - 1)
+
+
+def coarse_encoder(encoder: keras.Model, spatial_sides: Sequence[int]) -> keras.Model:
+    """The encoder as the face prior learns from it, which draws what this gives.
+
+    Args:
+      encoder: What `build_encoder` built; its layers are shared.
+      spatial_sides: Sides of the spatial latents to give.
+
+    Returns:
+      A model: photo to `code` [batch, 4, 4, 17] and the spatial latents, by name.
+    """
+    names = [f"spatial_{side}" for side in spatial_sides]
+    outputs = {"code": encoder.get_layer("code").output} | {
+        name: encoder.get_layer(name).output for name in names
+    }
+    return keras.Model(encoder.input, outputs)
+
+
+def latent_of_code(encoder: keras.Model, code: tf.Tensor) -> tf.Tensor:
+    """What the encoder makes of its code [batch, 4, 4, 17]: w+ [batch, rows, 512], no `w_avg`."""
+    for name in ("code_flat", "latent", "latent_rows", "latent_repeat"):
+        code = encoder.get_layer(name)(code)
+    return code

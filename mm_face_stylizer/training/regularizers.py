@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from mm_face_stylizer._keras import tf
 from mm_face_stylizer.training.draws import Draws
 
 
 def gradient_penalty(
-    discriminator: Callable[[tf.Tensor], tf.Tensor], reals: tf.Tensor
+    discriminator: Callable[[Any], tf.Tensor], reals: Any
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """R1: the squared gradient of the discriminator at real pictures.
+    """R1: the squared gradient of the discriminator at what is real.
 
     Source: Mescheder et al., "Which Training Methods for GANs do actually Converge?" (2018).
 
     Args:
-      discriminator: Pictures to logits.
-      reals: [batch, side, side, 3].
+      discriminator: Pictures, or maps by side, to logits.
+      reals: [batch, side, side, 3], or a dictionary of maps with as many axes.
 
     Returns:
       The logits, and the penalty, a mean over the batch.
@@ -26,8 +27,9 @@ def gradient_penalty(
         tape.watch(reals)
         logits = discriminator(reals)
         total = tf.reduce_sum(logits)
-    gradient = tape.gradient(total, reals)
-    return logits, tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)))
+    gradients = tf.nest.flatten(tape.gradient(total, reals))
+    squared = [tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)) for gradient in gradients]
+    return logits, tf.reduce_mean(tf.add_n(squared))
 
 
 def path_lengths(

@@ -18,13 +18,14 @@ import numpy as np
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.evaluation import evaluate_reconstructions
 from mm_face_stylizer.export import export_stylizer
-from mm_face_stylizer.networks import Networks, from_pixels, joined, named_weights
+from mm_face_stylizer.networks import Networks, from_pixels, named_weights
 from mm_face_stylizer.preset import Preset, save_preset
 from mm_face_stylizer.training.distillation import Distillation
 from mm_face_stylizer.training.inversion import Inversion
 from mm_face_stylizer.training.latent_prior import fit_mapping
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.pretraining import Pretraining
+from mm_face_stylizer.training.prior_training import PriorTraining, coarse_latents
 from mm_face_stylizer.training.reconstruction_sheet import reconstruction_sheet
 from mm_face_stylizer.training.run import TrainingRun
 from mm_face_stylizer.training.teacher import TeacherTraining
@@ -33,7 +34,6 @@ from task_bundle.files import atomic_write
 from task_bundle.model import describe
 
 _SHEET_SIZE = 32
-_PRIOR_PORTRAITS = 2000
 _ANCESTOR_FIELDS = (
     "name", "released", "command", "commit", "start", "seed", "steps", "stages", "history",
     "sha256",
@@ -91,7 +91,7 @@ def release(
         latents = np.concatenate([latents, _w_plus(networks, portraits.training(), True)])
         fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
     if fit_prior:
-        networks.prior.fit_latents(_latents(networks, portraits.training()))
+        networks.prior.fit_latents(coarse_latents(networks, portraits.training()))
     folder.mkdir(parents=True, exist_ok=True)
     preset = save_preset(folder, networks, {"name": provenance.name}, overwrite=True)
     # Measured on the weights as they are on disk, float16 and all.
@@ -160,20 +160,6 @@ def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarra
     )
 
 
-def _latents(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarray]:
-    """What the face prior draws, of portraits spread evenly, every other one mirrored."""
-    chosen = np.linspace(0, len(photos) - 1, min(_PRIOR_PORTRAITS, len(photos))).astype(int)
-    names = ["inputs", *(f"spatial_{side}" for side in networks.prior.spatial_sides)]
-    encode = tf.function(networks.latents, reduce_retracing=True)
-    parts = []
-    for start in range(0, len(chosen), 32):
-        batch = photos[chosen[start : start + 32]]
-        batch[::2] = batch[::2, :, ::-1]
-        latents = encode(from_pixels(batch))
-        parts.append({name: latents[name].numpy() for name in names})
-    return joined(parts)
-
-
 def data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:
     """Writes `data.csv`, which file was used how, into a preset's folder; returns its summary."""
     sources: dict[str, dict[str, str]] = {}
@@ -240,6 +226,35 @@ def release_student(
       The preset, for `Inversion`.
     """
     return _unmeasured(run, run.networks, portraits, provenance, folder)
+
+
+def release_prior(
+    run: PriorTraining,
+    start: Preset,
+    portraits: Portraits,
+    provenance: Provenance,
+    folder: pathlib.Path,
+) -> Preset:
+    """Finishes a training of the face prior: the preset that it started from, with another prior.
+
+    Args:
+      run: A run that is over.
+      start: The preset.
+      portraits: The run's portraits.
+      provenance: What the card says about the run.
+      folder: Folder of the new preset; an earlier one is replaced.
+
+    Returns:
+      The preset. Its card is that of `start`, and says under `prior` what trained the prior.
+    """
+    networks = run.released()
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet = reconstruction_sheet(networks, portraits.held_out(_SHEET_SIZE), generated=True)
+    sheet.save(folder.with_name(f"{provenance.name}_sheet.png"), overwrite=True)
+    prior = run_card(run, provenance) | {"data": data_card(portraits, provenance, folder)}
+    own = ("released", "command", "commit", "seed", "steps", "stages", "machine", "data")
+    card = start.card | {"name": provenance.name, "prior": {name: prior[name] for name in own}}
+    return save_preset(folder, networks, card, overwrite=True)
 
 
 def _unmeasured(run, networks, portraits, provenance, folder) -> Preset:

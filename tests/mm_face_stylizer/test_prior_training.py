@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+from tiny import assert_resumes, run_as_if_killed, tiny_networks, write_pictures
+
+from mm_face_stylizer.cli import main
+from mm_face_stylizer.preset import Preset, save_preset
+from mm_face_stylizer.training.portraits import Portraits
+from mm_face_stylizer.training.prior_training import (
+    PriorOptions,
+    PriorStage,
+    PriorTraining,
+    coarse_latents,
+)
+
+_OPTIONS = PriorOptions(PriorStage(40, penalty_every=4, average=0.8), batch_size=8)
+_SAVED = 31
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return tiny_networks()
+
+
+@pytest.fixture(scope="module")
+def portraits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("portraits")
+    return Portraits(write_pictures(folder / "faces"), folder / "cache", side=64)
+
+
+@pytest.fixture(scope="module")
+def finished(networks, portraits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prior")
+    run = PriorTraining(_OPTIONS, networks, portraits, folder / "run")
+    return run, run_as_if_killed(run, _SAVED, folder / "killed")
+
+
+def test_latents_are_those_of_photos_and_their_mirror_images(networks, portraits):
+    photos = portraits.training()[:3]
+    latents = coarse_latents(networks, photos)
+    assert latents["code"].shape == (6, 4, 4, 17)
+    mirrored = coarse_latents(networks, photos[:, :, ::-1])
+    np.testing.assert_allclose(latents["code"][3:], mirrored["code"][:3], atol=1e-5)
+    from_code = networks.latents(photos / np.float32(127.5) - 1.0)
+    np.testing.assert_allclose(latents["spatial_16"][:3], from_code["spatial_16"], atol=1e-5)
+
+
+def test_the_generator_learns_and_the_networks_do_not_change(finished, networks, portraits):
+    run, history = finished
+    assert {"generator", "discriminator", "certain"} == set(history[0])
+    assert np.mean([step["generator"] for step in history[-5:]]) < history[0]["generator"] + 1.0
+    released = run.released()
+    noise = np.random.default_rng(0).standard_normal((4, 64)).astype(np.float32)
+    linear = PriorTraining(_OPTIONS, networks, portraits, run.folder.with_name("fresh")).released()
+    for side, drawn in released.prior.draw(noise).items():
+        assert np.abs(drawn - linear.prior.draw(noise)[side]).max() > 1e-3, side
+    before, after = networks.weights(), released.weights()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed and all(name.startswith("prior/") for name in changed)
+
+
+def test_resumes_where_it_was_killed(finished, networks, portraits):
+    run, history = finished
+    resumed = PriorTraining(_OPTIONS, networks, portraits, run.folder.with_name("killed"))
+    assert_resumes(resumed, _SAVED, history)
+
+
+def test_the_command_writes_the_preset_with_another_prior(networks, tmp_path, capsys):
+    start = save_preset(tmp_path / "start", networks, {"name": "start", "seed": 7})
+    write_pictures(tmp_path / "faces")
+    arguments = ["pretrain-prior", "--data", str(tmp_path / "faces"), "--output"]
+    arguments += [str(tmp_path / "run"), "--start-from", str(tmp_path / "start")]
+    assert main([*arguments, "--steps", "3", "--batch-size", "4", "--name", "drawn"]) == 0
+    folder = tmp_path / "run" / "drawn"
+    assert capsys.readouterr().out == f"{folder}\n"
+    card = json.loads((folder / "card.json").read_text())
+    # The card is still that of the networks; what is new is said apart.
+    assert card["name"] == "drawn" and card["seed"] == 7
+    assert card["prior"]["steps"] == 3 and card["prior"]["stages"][0]["steps"] == 3
+    assert card["prior"]["data"]["train"] == 22
+    before, after = start.networks().weights(), Preset.find(folder).networks().weights()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed and all(name.startswith("prior/") for name in changed)
