@@ -87,7 +87,7 @@ class FacePrior(keras.Model):
             fixed = {
                 "mean": ((side, side, channels), "zeros"),
                 "axes": ((shape[-1], channels), keras.initializers.Identity()),
-                "linear": ((NOISE_DIM, count), "zeros"),
+                "linear": ((NOISE_DIM, count), "random_normal"),
             }
             for attribute, (name, (size, initializer)) in zip(
                 (self._means, self._axes, self._linear), fixed.items(), strict=True
