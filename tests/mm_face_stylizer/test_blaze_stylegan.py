@@ -85,6 +85,7 @@ def test_missing_spatial_latents_count_as_zero():
 
 
 def test_every_row_of_the_latent_matters():
+    keras.utils.set_random_seed(0)
     synthesis = Synthesis(32, width=0.1)
     synthesis.build()
     latents = _latents(32)
