@@ -19,6 +19,8 @@ from android_client import (
     wait_until,
 )
 
+from android_harness.phone_run import PhoneRun
+
 MakePhone = Callable[..., AdbDevice]
 Command = Callable[..., int]
 
@@ -225,9 +227,21 @@ def test_a_restart_in_a_run_is_no_end(
 
 
 def test_throttled_rounds_are_marked_and_the_next_waits(
-    command: Command, make_phone: MakePhone, capsys: pytest.CaptureFixture[str], output: Path
+    command: Command,
+    phone: AdbDevice,
+    capsys: pytest.CaptureFixture[str],
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    phone = make_phone(clock_speed=20.0)
+    # A minute of the phone's passes at each look, so that it cools while it is waited for and, on
+    # however slow a machine, not before.
+    pause = PhoneRun._pause
+
+    def long_pause(run: PhoneRun) -> None:
+        phone.clock.advance(60.0)
+        pause(run)
+
+    monkeypatch.setattr(PhoneRun, "_pause", long_pause)
     phone.faults.thermal_throttling(degrees_per_run=12.0, cooling_per_second=0.05)
     assert command("--cases", "cpu-1", "--rounds", "2") == 0
     (row,) = rows_of(output)
