@@ -174,7 +174,10 @@ _GROWTH = Stage(
     spatial_dropout=0.0,
     trained_from=128,
 )
-GROWTH_STAGES = (_GROWTH, dataclasses.replace(_GROWTH, steps=400, adversarial_share=0.4))
+GROWTH_STAGES = (
+    _GROWTH,
+    dataclasses.replace(_GROWTH, steps=600, adversarial_share=0.3, detail_weight=1.0),
+)
 
 
 def stages_for(stages: Sequence[Stage], image_size: int) -> tuple[Stage, ...]:
