@@ -10,6 +10,7 @@ import numpy as np
 from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.dataset import Dataset
 from mm_face_stylizer.style_pictures import draw_style
+from task_bundle.alignment import FaceFinder
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import NoFaceError
 from task_bundle.face_models import FaceModels
@@ -103,3 +104,17 @@ def portrait() -> np.ndarray:
       uint8 [height, width, 3].
     """
     return load_image(sample_photo())
+
+
+def aligned_portrait(side: int) -> np.ndarray:
+    """The same portrait, cropped as the runtime crops faces.
+
+    Args:
+      side: Side in pixels.
+
+    Returns:
+      uint8 [side, side, 3].
+    """
+    photo = portrait()
+    with FaceFinder() as finder:
+        return finder.find(photo)[0].crop.crop(photo, side)

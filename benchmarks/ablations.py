@@ -1,0 +1,140 @@
+"""What each part of the preset's recipe buys: short runs from nothing, each without one of them.
+
+    python -m benchmarks.ablations FOLDER --faces DIR [--face-list LIST.csv] [--steps 900]
+
+All runs have the same seed, pictures, steps and size (128 px), and are judged as `mm-face-stylizer
+evaluate` judges presets, on the portraits held out. A run of the whole recipe takes days; these
+take minutes, so that ranks count and not levels. Writes ablations.json, and prints the table. Runs
+that were interrupted go on, and those that are done are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import shutil
+import sys
+
+from mm_face_stylizer.evaluation.evaluator import EvaluationOptions, evaluate
+from mm_face_stylizer.evaluation.portrait_set import PortraitSet
+from mm_face_stylizer.evaluation.report import Evaluation
+from mm_face_stylizer.evaluation.subject import PresetSubject
+from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+from mm_face_stylizer.preset import save_preset
+from mm_face_stylizer.training.portraits import Portraits
+from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
+from task_bundle.face_models import FaceModels, find_face_models
+from task_bundle.files import atomic_write
+
+_SIDE = 128
+_MEASURES = (
+    "psnr",
+    "ms_ssim",
+    "feature_distance",
+    "sharpness",
+    "face_found",
+    "landmark_error",
+    "rank1_identity",
+)
+
+
+def _recipe(steps: int) -> PretrainingOptions:
+    """The parts of the recipe in their order, small pictures first and fine detail last."""
+    rough = Stage(64, steps // 3)
+    faces = Stage(
+        _SIDE,
+        steps // 3,
+        finest_weight=1.0,
+        colour_weight=2.0,
+        perceptual_weight=0.15,
+        perceptual_images=4,
+        spatial_dropout=0.2,
+    )
+    detail = dataclasses.replace(
+        faces, adversarial_share=0.3, detail_weight=1.0, frozen_statistics=True
+    )
+    return PretrainingOptions((rough, faces, detail), _SIDE, (8, 16, 32))
+
+
+def _variants(steps: int) -> dict[str, PretrainingOptions]:
+    whole = _recipe(steps)
+
+    def without(**changes: float) -> PretrainingOptions:
+        stages = (dataclasses.replace(stage, **changes) for stage in whole.stages)
+        return dataclasses.replace(whole, stages=tuple(stages))
+
+    large = (dataclasses.replace(stage, image_size=_SIDE) for stage in whole.stages)
+    return {
+        "whole recipe": whole,
+        "no face-mesh features, no landmarks": without(perceptual_weight=0.0),
+        "no landmarks": without(landmark_weight=0.0),
+        "no finest L1, no colour error": without(finest_weight=0.0, colour_weight=0.0),
+        "no discriminator": without(adversarial_share=0.0),
+        "no detail distance": without(detail_weight=0.0),
+        "neither of the two": without(adversarial_share=0.0, detail_weight=0.0),
+        "no spatial dropout": without(spatial_dropout=0.0),
+        "not from small to large": dataclasses.replace(whole, stages=tuple(large)),
+        "spatial latents of 8 and 16 px only": dataclasses.replace(whole, spatial_sides=(8, 16)),
+        "no spatial latents (published)": dataclasses.replace(whole, spatial_sides=()),
+    }
+
+
+def main() -> None:
+    """Does what the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--faces", type=pathlib.Path, required=True, help="aligned portraits")
+    parser.add_argument("--face-list", type=pathlib.Path)
+    parser.add_argument("--steps", type=int, default=900, help="of each run (900)")
+    arguments = parser.parse_args()
+
+    folder, models = arguments.folder, find_face_models()
+    portraits = Portraits(arguments.faces, folder / "cache", _SIDE)
+    judges = PortraitSet.load(arguments.faces, _SIDE, arguments.face_list)
+    mesh = FaceMeshFeatures(models.landmarks)
+    results: dict[str, Evaluation] = {}
+    for name, options in _variants(arguments.steps).items():
+        place = folder / name.replace(" ", "_")
+        done = place / "evaluation.json"
+        if done.exists():
+            results[name] = Evaluation.load(done)
+        else:
+            run = Pretraining(options, portraits, mesh, place / "run")
+            run.run()
+            results[name] = _evaluated(run, judges, models, place)
+            results[name].save(done)
+            # A checkpoint has hundreds of megabytes.
+            shutil.rmtree(place / "run" / "checkpoints")
+    table = {name: _row(evaluation) for name, evaluation in results.items()}
+    content = {"steps": arguments.steps, "side": _SIDE, "runs": table}
+    atomic_write(
+        folder / "ablations.json", json.dumps(content, indent=1).encode() + b"\n", overwrite=True
+    )
+    sys.stdout.write(_markdown(table))
+
+
+def _evaluated(
+    run: Pretraining, judges: PortraitSet, models: FaceModels, folder: pathlib.Path
+) -> Evaluation:
+    preset = save_preset(folder / "preset", run.networks, {"name": folder.name}, overwrite=True)
+    # What the networks make up is not asked here: neither prior nor mapping network is trained.
+    options = EvaluationOptions(samples=2)
+    return evaluate(PresetSubject(preset), judges, options=options, face_models=models).evaluation
+
+
+def _row(evaluation: Evaluation) -> dict[str, float]:
+    return {name: round(evaluation.measure(name).mean, 4) for name in _MEASURES}
+
+
+def _markdown(table: dict[str, dict[str, float]]) -> str:
+    lines = [f"| | {' | '.join(_MEASURES)} |", "|---" * (len(_MEASURES) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(map(str, row.values()))} |" for name, row in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
