@@ -22,7 +22,7 @@ _OPTIONS = DistillationOptions(
     adversarial_share=0.2,
     reweighting=0.5,
 )
-_SAVED = 115
+_SAVED = 117
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from mm_face_stylizer.training.prior_training import (
 )
 
 _OPTIONS = PriorOptions(PriorStage(40, penalty_every=4, average=0.8), batch_size=8)
-_SAVED = 31
+_SAVED = 37
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ _OPTIONS = TeacherOptions(
     augmentation_images=400,
     augmentation_target=0.3,
 )
-_SAVED = 31
+_SAVED = 37
 
 
 @pytest.fixture(scope="module")
