@@ -69,7 +69,7 @@ def _add_run(kinds: Any) -> None:
     run.add_argument("--no-plain", action="store_true", help="leave out runs without XNNPACK")
     run.add_argument("--no-profile", action="store_true", help="leave out operators' times")
     _add_measuring(run)
-    run.set_defaults(run=lambda arguments: checked(_run, arguments))
+    run.set_defaults(run=_run)
 
 
 def _add_scale(kinds: Any) -> None:
@@ -88,7 +88,7 @@ def _add_scale(kinds: Any) -> None:
         help="what to vary (all)",
     )
     _add_measuring(scale)
-    scale.set_defaults(run=lambda arguments: checked(_scale, arguments))
+    scale.set_defaults(run=_scale)
 
 
 def _add_measuring(command: argparse.ArgumentParser) -> None:
@@ -111,7 +111,7 @@ def _add_render(kinds: Any) -> None:
     render.add_argument("--csv", type=Path, metavar="X.csv")
     render.add_argument("--plots", metavar="STEM", help="writes STEM-stages.png and so on")
     render.add_argument("--overwrite", action="store_true", help="replace existing files")
-    render.set_defaults(run=lambda arguments: checked(_render, arguments))
+    render.set_defaults(run=_render)
 
 
 def _add_compare(kinds: Any) -> None:
@@ -125,32 +125,7 @@ def _add_compare(kinds: Any) -> None:
     compare.add_argument(
         "--tolerance", type=float, default=0.03, help="smallest change of interest (0.03)"
     )
-    compare.set_defaults(run=lambda arguments: checked(_compare, arguments))
-
-
-def checked(work: Any, arguments: argparse.Namespace) -> int:
-    """Runs a command, and says what to install where an extra is missing.
-
-    Args:
-      work: the command, a function of its arguments.
-      arguments: handed to it.
-
-    Returns:
-      The exit status.
-
-    Raises:
-      ImportError: a package is not installed that an extra has.
-    """
-    try:
-        return int(work(arguments) or 0)
-    except ModuleNotFoundError as error:
-        extra = {"pydantic": "benchmark", "scipy": "benchmark", "tensorflow": "train"}
-        package = (error.name or "").partition(".")[0]
-        if package not in extra:
-            raise
-        raise ImportError(
-            f"{package} is not installed; pip install 'mm-face-stylizer[{extra[package]}]'"
-        ) from error
+    compare.set_defaults(run=_compare)
 
 
 def _run(arguments: argparse.Namespace) -> None:

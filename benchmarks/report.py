@@ -1,46 +1,29 @@
 """Results of a benchmark: what was measured, on what, how, and every number.
 
-One format for desktops and phones. These dataclasses are the schema: `json_schema()` derives the
-JSON schema from them, and what is built in Python or read from a file is checked alike.
+One format for desktops and phones.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 from pydantic.dataclasses import dataclass
-from pydantic_core import PydanticSerializationError
 
-from task_bundle.files import atomic_write
+from task_bundle.result import CONFIG, Count, Instant, Result, Sha256, Text
 
 FORMAT: Final = "mm-face-stylizer-benchmark"
 VERSION: Final = 1
 
 Milliseconds = Annotated[float, Field(ge=0.0)]
 Bytes = Annotated[int, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Text = Annotated[str, Field(min_length=1)]
 # What is measured: a word such as 'end_to_end', 'stylizer', 'detector', 'landmarks', 'crop'.
 Stage = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
-# As `date -u +%Y-%m-%dT%H:%M:%SZ` prints it.
-Instant = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
-
-_CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class ReportError(ValueError):
-    """A result that cannot be read, or breaks the format; the message is one line."""
-
-
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Conditions:
     """State of a device at one moment; what it does not tell is None.
 
@@ -61,7 +44,7 @@ class Conditions:
     screen_on: bool | None = None
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Device:
     """The computer or phone that was measured.
 
@@ -96,7 +79,7 @@ class Device:
     after: Conditions | None = None
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Model:
     """One TFLite model of a subject.
 
@@ -123,7 +106,7 @@ class Model:
     operators: dict[str, Count]
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Subject:
     """A file that was measured: a bundle, or a single model.
 
@@ -142,7 +125,7 @@ class Subject:
     models: tuple[Model, ...]
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Settings:
     """How a row was run; None where a setting does not apply or the runtime decides.
 
@@ -165,7 +148,7 @@ class Settings:
     photo: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Aggregate:
     """What a tool says of its calls where it does not list them; milliseconds.
 
@@ -186,7 +169,7 @@ class Aggregate:
     p50: Milliseconds | None = None
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Round:
     """Counted calls made one after the other, usually in a process of their own.
 
@@ -221,7 +204,7 @@ class Round:
             raise ValueError("a round has samples_ms or an aggregate, and not both")
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Memory:
     """Memory of a process that did nothing but run one row, without timing it.
 
@@ -238,7 +221,7 @@ class Memory:
     calls: Count
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Parity:
     """How far a row's result is from what it should be.
 
@@ -259,7 +242,7 @@ class Parity:
     passed: bool
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Coverage:
     """How much of a model its delegate takes.
 
@@ -274,7 +257,7 @@ class Coverage:
     partitions: Count
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class OperatorTime:
     """Time that one operator takes in a run of a model.
 
@@ -291,7 +274,7 @@ class OperatorTime:
     calls: Count = 1
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Row:
     """One case: a stage of a subject, run in one way on one device.
 
@@ -346,8 +329,8 @@ class Row:
         return self.device, self.subject, self.stage, self.runtime, self.settings
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class Report:
+@dataclass(frozen=True, config=CONFIG)
+class Report(Result):
     """All results of one run of a benchmark.
 
     Attributes:
@@ -361,6 +344,8 @@ class Report:
       format: `FORMAT`.
       version: `VERSION`, which grows when old readers would misunderstand.
     """
+
+    kind: ClassVar[str] = "a benchmark result"
 
     began: Instant
     seconds: Annotated[float, Field(ge=0.0)]
@@ -390,105 +375,10 @@ class Report:
                 raise ValueError(f"two rows are the same case: {row.key()}")
             seen.add(row.key())
 
-    def to_json(self) -> str:
-        """Returns the report as JSON, lists of numbers on one line each.
-
-        Raises:
-          ReportError: a value does not fit the format.
-        """
-        try:
-            values = _ADAPTER.dump_python(self, mode="json", exclude_none=True, warnings="error")
-            text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
-            # What a caller put into a dictionary after it was checked is seen here.
-            _ADAPTER.validate_json(text)
-        except ValidationError as error:
-            raise ReportError(f"the result breaks its format: {_first(error)}") from error
-        except (PydanticSerializationError, ValueError) as error:
-            raise ReportError(f"the result breaks its format: {error}") from error
-        return _NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes, name: str = "the result") -> Self:
-        """Reads a report.
-
-        Args:
-          text: JSON, as `to_json` gives it.
-          name: what to call it in messages.
-
-        Returns:
-          The report.
-
-        Raises:
-          ReportError: not JSON, another format or version, or a value that breaks the format.
-        """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise ReportError(f"{name} is not JSON: {error}") from error
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise ReportError(f"{name} is no benchmark result: its 'format' is not {FORMAT!r}")
-        if values.get("version") != VERSION:
-            raise ReportError(
-                f"{name} has version {values.get('version')!r} of the format; this program reads"
-                f" version {VERSION}"
-            )
-        try:
-            report: Self = _ADAPTER.validate_json(text)
-        except ValidationError as error:
-            raise ReportError(f"{name} breaks the format of results: {_first(error)}") from error
-        return report
-
-    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """Writes the report as JSON, whole or not at all.
-
-        Args:
-          path: the file, customarily named `*.json`. Its folder must exist.
-          overwrite: whether a file already there may be replaced.
-
-        Raises:
-          FileExistsError: the file exists and `overwrite` is false.
-          ReportError: a value does not fit the format.
-          OSError: the file cannot be written.
-        """
-        atomic_write(path, self.to_json().encode(), overwrite)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Reads a report from a file.
-
-        Args:
-          path: the file.
-
-        Returns:
-          The report.
-
-        Raises:
-          ReportError: as for `from_json`.
-          OSError: the file cannot be read.
-        """
-        return cls.from_json(Path(path).read_bytes(), os.fspath(path))
-
-
-# A list of numbers over several lines; there is no line feed inside a string.
-_NUMBERS = re.compile(r"\[\n([\d\s.,eE+-]*)\]")
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(Report)
-
-
-def json_schema() -> dict[str, Any]:
-    """Returns the JSON schema of a report."""
-    return _ADAPTER.json_schema()
-
 
 def sha256(content: bytes) -> str:
     """Returns a SHA-256 in hexadecimal digits, as the reports have it."""
     return hashlib.sha256(content).hexdigest()
-
-
-def _first(error: ValidationError) -> str:
-    """Says where the first of the errors is, and what, in one line."""
-    details = error.errors(include_url=False)[0]
-    where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in details["loc"])
-    return f"{where.lstrip('.') or 'top level'}: {' '.join(str(details['msg']).split())}"
 
 
 def _unique(what: str, names: Sequence[str]) -> set[str]:

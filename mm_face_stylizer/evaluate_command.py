@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.command import checked
 from task_bundle.command import printable
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def add_evaluate(commands: Any) -> None:
         help="take face detector and landmark model from this bundle",
     )
     command.add_argument("--overwrite", action="store_true", help="replace existing files")
-    command.set_defaults(run=lambda arguments: checked(_evaluate, arguments))
+    command.set_defaults(run=_evaluate)
 
 
 class _Once(argparse.Action):

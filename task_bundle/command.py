@@ -3,6 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Final
+
+# Packages that commands need and that an extra brings.
+_EXTRAS: Final = {"pydantic": "benchmark", "scipy": "benchmark", "tensorflow": "train"}
 
 
 def run(
@@ -15,7 +19,8 @@ def run(
     Args:
       parser: the parser; its name is the program's.
       argv: the arguments; those of the process if None.
-      errors: exceptions whose message is for users. OSError is always one.
+      errors: exceptions whose message is for users. OSError is always one, and so is the lack of a
+        package that an extra brings.
 
     Returns:
       The exit status: 0 done, 1 failed with one line on stderr, 130 interrupted.
@@ -29,6 +34,14 @@ def run(
     except KeyboardInterrupt:
         sys.stderr.write(f"\n{parser.prog}: interrupted; nothing half-written was left behind\n")
         return 130
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in _EXTRAS:
+            extra = f"pip install 'mm-face-stylizer[{_EXTRAS[package]}]'"
+            return fail(parser.prog, f"{package} is not installed; {extra}")
+        if isinstance(error, errors):
+            return fail(parser.prog, message(error))
+        raise
     except FileExistsError as error:
         hint = "; pass --overwrite to replace it" if hasattr(arguments, "overwrite") else ""
         return fail(parser.prog, message(error) + hint)

@@ -1,35 +1,24 @@
-"""Results of an evaluation: the format of `evaluation.json`.
-
-These dataclasses are the schema, as in `benchmarks.report`: `json_schema()` derives the JSON schema
-from them, and what is built in Python or read from a file is checked alike.
-"""
+"""Results of an evaluation: the format of `evaluation.json`."""
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from benchmarks.report import Instant, ReportError, Sha256, Text
-from task_bundle.files import atomic_write
+from task_bundle.result import CONFIG, Count, Instant, Result, Sha256, Text
 
 FORMAT: Final = "mm-face-stylizer-evaluation"
 VERSION: Final = 1
 
-Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Interval = tuple[float, float]
 # A file's name without folders: where a picture lies is nobody's business.
 FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 
-_CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class SubjectFacts:
     """What was evaluated.
 
@@ -46,7 +35,7 @@ class SubjectFacts:
     side: Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class FaceModelFacts:
     """What faces and landmarks were found with.
 
@@ -61,7 +50,7 @@ class FaceModelFacts:
     landmarks_sha256: Sha256
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class FacesFacts:
     """The people.
 
@@ -80,7 +69,7 @@ class FacesFacts:
     without_face: tuple[FileName, ...] = ()
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class IdentityFacts:
     """How identity was judged.
 
@@ -103,7 +92,7 @@ class IdentityFacts:
     sources_left_out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Measure:
     """One number for all people.
 
@@ -120,7 +109,7 @@ class Measure:
     count: Count
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class GroupMean:
     """People with a label in common.
 
@@ -135,7 +124,7 @@ class GroupMean:
     mean: float
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class FairnessGap:
     """A line of the fairness table: one measure, by one kind of group.
 
@@ -146,11 +135,11 @@ class FairnessGap:
       low: the group with the least mean, among those compared.
       high: the group with the greatest.
       gap: difference of their means.
-      relative_gap: the gap by the mean of all people; None where that is zero.
       interval: 95% bootstrap interval of the gap of these two groups.
       by_chance: mean largest gap with labels shuffled among the people: groups of these sizes would
         differ by so much anyway.
       p_value: share of shuffles with a gap at least as large.
+      relative_gap: the gap by the mean of all people; None where that is zero.
     """
 
     measure: Text
@@ -159,13 +148,13 @@ class FairnessGap:
     low: Text
     high: Text
     gap: Annotated[float, Field(ge=0.0)]
-    relative_gap: float | None
     interval: Interval
     by_chance: Annotated[float, Field(ge=0.0)]
     p_value: Share
+    relative_gap: float | None = None
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class StyleFacts:
     """The style pictures.
 
@@ -182,50 +171,50 @@ class StyleFacts:
     between_styles: Annotated[float, Field(ge=0.0)] | None = None
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class GeneratedFaces:
     """Faces that a preset makes up.
 
     Attributes:
       drawn_by: 'mapping', w+ latents of the mapping network; or 'prior', all latents, as few-shot
         training draws them.
-      truncation: of the mapping network's latents; None for the prior, which has its own.
       count: how many.
       face_found: share in which a face is found.
       face_found_interval: its 95% interval (Wilson).
       frechet_distance: to the portraits, in the space of identities.
       portraits: how many portraits they were compared with.
+      truncation: of the mapping network's latents; None for the prior, which has its own.
     """
 
     drawn_by: Literal["mapping", "prior"]
-    truncation: Share | None
     count: Count
     face_found: Share
     face_found_interval: Interval
     frechet_distance: Annotated[float, Field(ge=0.0)]
     portraits: Count
+    truncation: Share | None = None
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Person:
     """One portrait.
 
     Attributes:
       file: its name.
       labels: what the list says, and the measured skin tone.
+      values: by a measure's name; measures without a value are left out.
       typology_angle: individual typology angle of the cheeks, degrees; None where it could not be
         measured.
-      values: by a measure's name; measures without a value are left out.
     """
 
     file: FileName
     labels: dict[str, str]
-    typology_angle: float | None
     values: dict[str, float]
+    typology_angle: float | None = None
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class Evaluation:
+@dataclass(frozen=True, config=CONFIG)
+class Evaluation(Result):
     """All results.
 
     Attributes:
@@ -245,6 +234,8 @@ class Evaluation:
       format: `FORMAT`.
       version: `VERSION`, which grows when old readers would misunderstand.
     """
+
+    kind: ClassVar[str] = "an evaluation"
 
     began: Instant
     seconds: Annotated[float, Field(ge=0.0)]
@@ -290,60 +281,6 @@ class Evaluation:
                 return measure
         raise KeyError(name)
 
-    def to_json(self) -> str:
-        """Returns the evaluation as JSON."""
-        text: bytes = _ADAPTER.dump_json(self, indent=1)
-        return text.decode() + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes, name: str = "the evaluation") -> Self:
-        """Reads an evaluation.
-
-        Args:
-          text: JSON, as `to_json` gives it.
-          name: what to call it in messages.
-
-        Raises:
-          ReportError: not JSON, another format or version, or a value that breaks the format.
-        """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise ReportError(f"{name} is not JSON: {error}") from error
-        found = (values.get("format"), values.get("version")) if isinstance(values, dict) else ()
-        if found != (FORMAT, VERSION):
-            raise ReportError(f"{name} is no evaluation of version {VERSION} ({FORMAT!r})")
-        try:
-            evaluation: Self = _ADAPTER.validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"])) or "top level"
-            raise ReportError(f"{name} breaks its format: {where}: {first['msg']}") from error
-        return evaluation
-
-    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """Writes the evaluation as JSON, whole or not at all.
-
-        Args:
-          path: the file. Its folder must exist.
-          overwrite: whether a file already there may be replaced.
-
-        Raises:
-          FileExistsError: the file exists and `overwrite` is false.
-          OSError: the file cannot be written.
-        """
-        atomic_write(path, self.to_json().encode(), overwrite)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Reads an evaluation from a file.
-
-        Raises:
-          ReportError: as for `from_json`.
-          OSError: the file cannot be read.
-        """
-        return cls.from_json(Path(path).read_bytes(), os.fspath(path))
-
 
 # Every measure, its unit, and what it means; faces are looked for in the output alone where one is
 # found in the photo.
@@ -360,10 +297,3 @@ MEASURES: Final = {
     "style_patches": ("1", "sliced Wasserstein distance of patches, of the photo's"),
     "style_colour": ("1", "sliced Wasserstein distance of colours, of the photo's"),
 }
-
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(Evaluation)
-
-
-def json_schema() -> dict[str, Any]:
-    """Returns the JSON schema of an evaluation."""
-    return _ADAPTER.json_schema()

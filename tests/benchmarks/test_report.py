@@ -11,11 +11,10 @@ from benchmarks.report import (
     Conditions,
     Parity,
     Report,
-    ReportError,
     Round,
     Row,
-    json_schema,
 )
+from task_bundle.result import ResultError
 
 
 @pytest.fixture
@@ -66,25 +65,25 @@ def test_values_that_break_the_format_are_named(result, path, value, complaint):
     if complaint is None:
         Report.from_json(json.dumps(values))
         return
-    with pytest.raises(ReportError, match=complaint):
+    with pytest.raises(ResultError, match=complaint):
         Report.from_json(json.dumps(values), "x.json")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other"}', "\xff"])
 def test_other_files_are_no_results(text):
-    with pytest.raises(ReportError, match=r"x\.json"):
+    with pytest.raises(ResultError, match=r"x\.json"):
         Report.from_json(text, "x.json")
 
 
 def test_another_version_is_refused(result):
     text = result.to_json().replace(f'"version": {VERSION}', '"version": 99')
-    with pytest.raises(ReportError, match=r"version 99 .* version 1"):
+    with pytest.raises(ResultError, match=r"version 99 .* version 1"):
         Report.from_json(text)
 
 
 def test_what_is_no_json_is_not_saved(result, tmp_path):
     result.options["photo"] = object()
-    with pytest.raises(ReportError):
+    with pytest.raises(ResultError):
         result.save(tmp_path / "result.json")
     assert not list(tmp_path.iterdir())
 
@@ -123,7 +122,7 @@ def test_phones_fit_the_same_format():
 
 
 def test_the_schema_names_every_field():
-    schema = json_schema()
+    schema = Report.json_schema()
     assert set(schema["required"]) >= {"began", "devices", "subjects", "rows"}
     assert "samples_ms" in schema["$defs"]["Round"]["properties"]
     assert schema["additionalProperties"] is False
