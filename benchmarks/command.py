@@ -50,8 +50,8 @@ def _add_run(kinds: Any) -> None:
         nargs="+",
         choices=VARIANTS,
         default=[],
-        help="export the preset in these precisions and measure that too; 512 is an untrained "
-        "network of 512 px (needs TensorFlow)",
+        help="export the preset in these precisions and measure that too; 512 is the preset of "
+        "512 px (needs TensorFlow)",
     )
     run.add_argument(
         "--float32",
@@ -136,14 +136,12 @@ def _run(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
     subjects = [LoadedSubject.load(path) for path in arguments.subjects]
     siblings: dict[str, str] = {}
-    # Untrained networks are others with each version of TensorFlow.
-    unstored: set[str] = set()
     if arguments.float32 is not None:
         sibling = LoadedSubject.load(arguments.float32)
         siblings = {s.description.name: sibling.description.name for s in subjects}
         subjects.append(sibling)
     if arguments.variants:
-        from benchmarks.variants import UNTRAINED, export_variants
+        from benchmarks.variants import export_variants
 
         _progress(f"exporting {', '.join(arguments.variants)}")
         exported = export_variants(arguments.variants)
@@ -151,8 +149,6 @@ def _run(arguments: argparse.Namespace) -> None:
             name = exported["float32"].description.name
             others = [s for v, s in exported.items() if v in ("float16", "int8")]
             siblings |= {s.description.name: name for s in others}
-        if UNTRAINED in exported:
-            unstored.add(exported[UNTRAINED].description.name)
         subjects += exported.values()
     if not subjects:
         raise ValueError("nothing to measure: name bundles, or --variants of the preset")
@@ -172,7 +168,6 @@ def _run(arguments: argparse.Namespace) -> None:
     report = _measure(targets, [photo], options, arguments)
     if arguments.pictures is not None:
         new = [target.subject for target in targets if target.stored is None]
-        new = [subject for subject in new if subject.description.name not in unstored]
         _store(arguments.pictures, new, photo)
     _show(report)
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.subject import LoadedSubject
 from task_bundle import TaskBundle, find_face_models
 
-UNTRAINED = "512"
+LARGE = "512"
 
 
 def export_variants(names: Sequence[str]) -> dict[str, LoadedSubject]:
-    """Exports the released preset.
+    """Exports released presets.
 
     Args:
-      names: precisions of the weights, 'float32', 'float16', 'int8'; or '512', untrained networks
-        for 512 px with float16 weights, which are as fast as trained ones.
+      names: precisions of the weights, 'float32', 'float16', 'int8', of the preset of 256 px; or
+        '512', the preset of 512 px with float16 weights.
 
     Returns:
       Bundles by name.
@@ -24,21 +25,22 @@ def export_variants(names: Sequence[str]) -> dict[str, LoadedSubject]:
     Raises:
       FaceModelsError: there are no face models to pack into the bundles.
       ImportError: TensorFlow is not installed.
-      PresetError: the preset is damaged.
+      PresetError: a preset is damaged.
     """
     from mm_face_stylizer.export import export_stylizer
     from mm_face_stylizer.preset import Preset
 
-    preset: Any = Preset.find()
-    trained: Any = preset.networks() if set(names) - {UNTRAINED} else None
+    @functools.cache
+    def trained(side: int) -> Any:
+        preset: Any = Preset.find(f"blaze_face_stylizer_{side}")
+        return preset.networks()
+
     face_models = find_face_models()
     exported = {}
     for name in names:
-        if name == UNTRAINED:
-            stylizer, title = export_stylizer(_untrained(512)), "untrained-512-float16"
-        else:
-            stylizer, title = export_stylizer(trained, name), f"preset-256-{name}"
-        bundle = TaskBundle.build(stylizer, face_models)
+        side, precision = (512, "float16") if name == LARGE else (256, name)
+        title = f"preset-{side}-{precision}"
+        bundle = TaskBundle.build(export_stylizer(trained(side), precision), face_models)
         exported[name] = LoadedSubject.of(bundle.to_bytes(), f"{title}.task", title)
     return exported
 

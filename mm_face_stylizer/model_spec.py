@@ -76,8 +76,8 @@ class SupportedModels(enum.Enum):
 
     Attributes:
       BLAZE_FACE_STYLIZER_256: BlazeStyleGAN with 256 x 256 pixels in and out, 12 latent rows.
-      BLAZE_FACE_STYLIZER_512: the same with 512 x 512 pixels, 14 latent rows. No preset of
-        that name is released yet; `ModelSpec.of_preset` takes one of your own.
+      BLAZE_FACE_STYLIZER_512: the same with 512 x 512 pixels, 14 latent rows; tuning takes
+        about twice as long.
     """
 
     # `member`, because newer Pythons take a bare partial for a method.

@@ -33,9 +33,10 @@ def test_blaze_face_stylizer_512():
 
 
 def test_the_spec_of_a_preset_is_its_cards(tmp_path):
-    assert ModelSpec.of_preset("blaze_face_stylizer_256") == SupportedModels.get(
-        SupportedModels.BLAZE_FACE_STYLIZER_256
-    )
+    # Every model that can be named is released.
+    for model in SupportedModels:
+        spec = SupportedModels.get(model)
+        assert ModelSpec.of_preset(spec.name) == spec
     (tmp_path / "card.json").write_text('{"config": {"image_size": 128}}')
     spec = ModelSpec.of_preset(tmp_path)
     assert spec == ModelSpec(10, [128, 128], str(tmp_path))
