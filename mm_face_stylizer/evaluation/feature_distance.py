@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mm_face_stylizer._keras import tf
+from mm_face_stylizer._keras import graph_function
 from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import from_pixels
@@ -29,7 +29,7 @@ def feature_distances(photos: Pictures, pictures: Pictures, landmarks_model: byt
     """
     face_mesh = FaceMeshFeatures(landmarks_model)
 
-    look = tf.function(lambda batch: face_mesh(batch).features, reduce_retracing=True)
+    look = graph_function(lambda batch: face_mesh(batch).features, reduce_retracing=True)
 
     distances = []
     for start in range(0, len(photos), _BATCH):

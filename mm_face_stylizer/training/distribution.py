@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.hyperparameters import HParams
 
 _MULTI_WORKER = "multi_worker_mirrored"
@@ -124,7 +124,7 @@ class Distribution:
           WorkerError if another worker is gone.
         """
 
-        @tf.function
+        @graph_function
         def all_replicas(*inputs):
             values = self._strategy.run(step, args=inputs)
             return {
@@ -160,7 +160,7 @@ class Distribution:
         if self._workers == 1:
             return
 
-        @tf.function
+        @graph_function
         def all_numbers(number):
             return self._strategy.gather(self._strategy.run(tf.identity, args=(number,)), axis=0)
 

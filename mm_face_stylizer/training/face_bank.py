@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mm_face_stylizer._keras import tf
+from mm_face_stylizer._keras import graph_function, tf
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, joined, rows_of
 from mm_face_stylizer.training import losses
@@ -79,7 +79,7 @@ class FaceBank:
         drawn = _lit(networks.generated_faces(count, seed), random)
         shifts = random_shifts(random, count)
 
-        @tf.function
+        @graph_function
         def look(faces, shifts):
             latents = networks.latents(faces)
             images = networks.synthesis(latents)["image"][-1]

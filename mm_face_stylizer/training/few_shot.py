@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.models.blaze_stylegan import Synthesis
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, copied, named_weights
@@ -230,7 +230,7 @@ class FewShotTrainer:
 
         inside = _inside(synthesis.image_size)
 
-        @tf.function
+        @graph_function
         def train_step(styles, faces, projections, rate):
             optimizer.learning_rate.assign(rate)
             count, like = styles["pictures"].shape[0], faces["like"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM, MappingNetwork
 
 _COMPONENTS = 64
@@ -51,11 +51,11 @@ def fit_mapping(
         rows = mapping([noise, tf.zeros((tf.shape(noise)[0], 0))])[:, ::2]
         return tf.reshape(rows, (tf.shape(noise)[0], distinct.shape[1]))
 
-    @tf.function
+    @graph_function
     def place(noise):
         return tf.matmul(mapped(noise) - mean, axes)
 
-    @tf.function
+    @graph_function
     def train_step(noise, wanted, rate):
         optimizer.learning_rate.assign(rate)
         with tf.GradientTape() as tape:

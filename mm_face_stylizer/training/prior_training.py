@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.models.encoder import coarse_encoder
 from mm_face_stylizer.models.face_prior import NOISE_DIM, FacePrior
@@ -143,7 +143,7 @@ class PriorTraining(TrainingRun):
         stage, count = self.options.stage, self.options.batch_size
         generator_optimizer, discriminator_optimizer = self._optimizers
 
-        @tf.function
+        @graph_function
         def train_step(reals, seed):
             noise = Draws(seed).normal((count, NOISE_DIM))
             variables = self._prior.trainable_variables
@@ -195,7 +195,7 @@ def coarse_latents(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarr
       `code` and the prior's spatial latents, float32 [2 * count, side, side, channels].
     """
     encoder = coarse_encoder(networks.encoder, networks.prior.spatial_sides)
-    encode = tf.function(encoder, reduce_retracing=True)
+    encode = graph_function(encoder, reduce_retracing=True)
     parts = []
     for step in (1, -1):
         for start in range(0, len(photos), _BATCH):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.evaluation import evaluate_reconstructions
 from mm_face_stylizer.export import export_stylizer
 from mm_face_stylizer.networks import Networks, from_pixels, named_weights
@@ -150,7 +150,7 @@ def _centred(networks: Networks, portraits: Portraits) -> tuple[Networks, np.nda
 
 
 def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarray:
-    encode = tf.function(lambda batch: networks.latents(batch)["inputs"], reduce_retracing=True)
+    encode = graph_function(lambda batch: networks.latents(batch)["inputs"], reduce_retracing=True)
     step = -1 if mirrored else 1
     return np.concatenate(
         [

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny import write_portraits
+from tiny import TinyMesh, write_portraits
 
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.preset import Preset
@@ -21,7 +21,6 @@ from mm_face_stylizer.training.pretraining import (
     _kept_latents,
 )
 from mm_face_stylizer.training.release import Provenance, release
-from task_bundle.face_models import find_face_models
 
 pytestmark = pytest.mark.usefixtures("face_models")
 
@@ -34,7 +33,7 @@ _OPTIONS = PretrainingOptions(_STAGES, image_size=64, batch_size=4, width=0.125)
 
 @pytest.fixture(scope="module")
 def mesh():
-    return FaceMeshFeatures(find_face_models().landmarks)
+    return TinyMesh()
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +80,15 @@ def test_the_same_seed_gives_the_same_weights(finished, portraits, mesh, tmp_pat
     again = _run(_OPTIONS, portraits, mesh, tmp_path)
     for a, b in zip(_parameters(finished[0]), _parameters(again), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_googles_face_mesh_judges(portraits, face_models, tmp_path):
+    stage = Stage(64, 1, perceptual_weight=0.1, perceptual_images=2, frozen_statistics=True)
+    options = dataclasses.replace(_OPTIONS, stages=(stage,))
+    run = Pretraining(options, portraits, FaceMeshFeatures(face_models.landmarks), tmp_path)
+    history = []
+    run.run(lambda step, values: history.append(values))
+    assert 0.0 < history[0]["features"] < 3.0 and 0.0 < history[0]["landmarks"] < 0.5
 
 
 def test_finer_spatial_latents_are_left_out_more_often():
