@@ -19,8 +19,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from mm_face_stylizer.evaluation.fairness import PersonalValues, largest_gap
-from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
+from mm_face_stylizer.evaluation.evaluator import faces_values
+from mm_face_stylizer.evaluation.fairness import largest_gap
+from mm_face_stylizer.evaluation.landmarks import find_faces
 from mm_face_stylizer.evaluation.portrait_set import PortraitSet
 from mm_face_stylizer.evaluation.skin_tone import tone, typology_angle
 from task_bundle.face_models import find_face_models
@@ -49,7 +50,7 @@ def _jpeg(photo: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 _CHANGES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "noise of 8 grey levels": _noise,
-    "3/8 of the pixels": _fewer_pixels,
+    "3/8 of the side": _fewer_pixels,
     "JPEG of quality 20": _jpeg,
 }
 
@@ -75,14 +76,7 @@ def main() -> None:
     for name, change in _CHANGES.items():
         random = np.random.default_rng(arguments.seed)
         changed = np.stack([change(photo, random) for photo in photos])
-        errors = PersonalValues.equal(
-            np.array(
-                [
-                    100.0 * landmark_error(wanted, found) if wanted and found else np.nan
-                    for wanted, found in zip(faces, find_faces(changed, models), strict=True)
-                ]
-            )
-        )
+        errors = faces_values(faces, find_faces(changed, models))["landmark_error"]
         gap = largest_gap(errors, tones, random, _ROUNDS, _SMALLEST_GROUP)
         if gap is None:
             raise SystemExit("there are not enough faces of two skin tones to compare them")

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.subject import LoadedSubject
 from task_bundle import TaskBundle, find_face_models
 
-LARGE = "512"
+_LARGE = "512"
 
 
 def export_variants(names: Sequence[str]) -> dict[str, LoadedSubject]:
@@ -38,7 +38,7 @@ def export_variants(names: Sequence[str]) -> dict[str, LoadedSubject]:
     face_models = find_face_models()
     exported = {}
     for name in names:
-        side, precision = (512, "float16") if name == LARGE else (256, name)
+        side, precision = (512, "float16") if name == _LARGE else (256, name)
         title = f"preset-{side}-{precision}"
         bundle = TaskBundle.build(export_stylizer(trained(side), precision), face_models)
         exported[name] = LoadedSubject.of(bundle.to_bytes(), f"{title}.task", title)

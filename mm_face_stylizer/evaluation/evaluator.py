@@ -170,7 +170,7 @@ def evaluate(
     picture_faces = find_faces(pictures, face_models)
     space = IdentitySpace.load()
     embedded = space.embed(portraits.photos)
-    values = _faces_values(photo_faces, picture_faces)
+    values = faces_values(photo_faces, picture_faces)
     in_gallery = np.array([source not in options.sources_left_out for source in portraits.sources])
     gallery = int(in_gallery.sum())
     if gallery > 1:
@@ -238,10 +238,19 @@ def evaluate(
     return EvaluationResult(evaluation, dict(zip(names, shown, strict=True)))
 
 
-def _faces_values(
+def faces_values(
     photo_faces: Sequence[Face | None], picture_faces: Sequence[Face | None]
 ) -> dict[str, PersonalValues]:
-    """Whether a face is found, and how far its landmarks are off; NaN without one in the photo."""
+    """Whether a face is found, and how far its landmarks are off.
+
+    Args:
+      photo_faces: What is in each photo.
+      picture_faces: What is in what was made of it.
+
+    Returns:
+      `face_found` and `landmark_error`, in % of the inter-ocular distance; NaN where the photo has
+      no face.
+    """
     count = len(photo_faces)
     found, errors = np.full(count, np.nan), np.full(count, np.nan)
     for index, (wanted, seen) in enumerate(zip(photo_faces, picture_faces, strict=True)):
