@@ -127,12 +127,15 @@ def _evaluated(
 
 
 def _row(evaluation: Evaluation) -> dict[str, float]:
-    return {name: round(evaluation.measure(name).mean, 4) for name in _MEASURES}
+    # A run that draws no faces has no landmarks.
+    means = {measure.name: round(measure.mean, 4) for measure in evaluation.measures}
+    return {name: means[name] for name in _MEASURES if name in means}
 
 
 def _markdown(table: dict[str, dict[str, float]]) -> str:
     lines = [f"| | {' | '.join(_MEASURES)} |", "|---" * (len(_MEASURES) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(map(str, row.values()))} |" for name, row in table.items()]
+    for name, row in table.items():
+        lines.append(f"| {name} | {' | '.join(str(row.get(key, '')) for key in _MEASURES)} |")
     return "\n".join(lines) + "\n"
 
 
