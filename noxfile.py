@@ -5,13 +5,15 @@
     nox -- --brief                  only what can differ between stacks, as .ci/run does it, and
                                     not on this Python, on which `make test` runs everything
 
-Environments are made anew in .nox; `--reuse-existing-virtualenvs` keeps them. A stack whose Python
-is missing is skipped with a line that says so, unless `--error-on-missing-interpreters` is given.
+Environments are made anew in .nox, more than 3 GB each; `--reuse-existing-virtualenvs` keeps them,
+and --brief deletes each once its tests have passed. A stack whose Python is missing is skipped with
+a line that says so, unless `--error-on-missing-interpreters` is given.
 """
 
 import os
 import pathlib
 import platform
+import shutil
 
 import nox
 
@@ -83,3 +85,5 @@ def _test(session: nox.Session, requirement: str, is_default: bool = False) -> N
         *arguments,
         env={"PYTHONPATH": None},
     )
+    if "--brief" in session.posargs:
+        shutil.rmtree(session.virtualenv.location)
