@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from native import native
-from tiny import LARGER, TinyMesh, tiny_networks, write_pictures
+from tiny import LARGER, TinyMesh, eager_steps, tiny_networks, write_pictures
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.cli import main
@@ -93,7 +93,8 @@ def test_only_the_finer_blocks_are_trained(tmp_path):
     options = PretrainingOptions((stage,), image_size=64, batch_size=2, width=0.125)
     run = Pretraining(options, portraits, TinyMesh(), tmp_path / "run")
     before = run.networks.weights()
-    run.run()
+    with eager_steps():
+        run.run()
     after = run.networks.weights()
     changed = {name for name, value in before.items() if not np.array_equal(value, after[name])}
     blocks = {
@@ -130,7 +131,8 @@ def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, monkeypatch,
     stage = dataclasses.replace(pretraining.GROWTH_STAGES[0], steps=1)
     monkeypatch.setattr(pretraining, "GROWTH_STAGES", (stage,))
     monkeypatch.setattr(perceptual, "FaceMeshFeatures", lambda model: TinyMesh())
-    assert main(_arguments(tmp_path, start, 256)) == 0
+    with eager_steps():
+        assert main(_arguments(tmp_path, start, 256)) == 0
     folder = tmp_path / "run" / "blaze_face_stylizer_256"
     assert capsys.readouterr().out == f"{folder}\n"
     card = json.loads((folder / "card.json").read_text())
@@ -151,7 +153,8 @@ def test_sharpening_keeps_the_latents(start, tmp_path, monkeypatch, capsys):
     stages = [dataclasses.replace(stage, steps=1) for stage in pretraining.SHARPENING_STAGES]
     monkeypatch.setattr(pretraining, "SHARPENING_STAGES", tuple(stages))
     monkeypatch.setattr(perceptual, "FaceMeshFeatures", lambda model: TinyMesh())
-    assert main([*_arguments(tmp_path, start, 128), "--sharpen"]) == 0
+    with eager_steps():
+        assert main([*_arguments(tmp_path, start, 128), "--sharpen"]) == 0
     wanted = Preset.find(start).networks().weights()
     found = Preset.find(tmp_path / "run" / "blaze_face_stylizer_128").networks().weights()
     parts = {name.partition("/")[0] for name in wanted if (wanted[name] != found[name]).any()}

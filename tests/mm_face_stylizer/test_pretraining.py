@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny import TinyMesh, write_portraits
+from tiny import TinyMesh, eager_steps, write_portraits
 
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.preset import Preset
@@ -87,7 +87,8 @@ def test_googles_face_mesh_judges(portraits, face_models, tmp_path):
     options = dataclasses.replace(_OPTIONS, stages=(stage,))
     run = Pretraining(options, portraits, FaceMeshFeatures(face_models.landmarks), tmp_path)
     history = []
-    run.run(lambda step, values: history.append(values))
+    with eager_steps():
+        run.run(lambda step, values: history.append(values))
     assert 0.0 < history[0]["features"] < 3.0 and 0.0 < history[0]["landmarks"] < 0.5
 
 

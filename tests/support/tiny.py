@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -88,17 +90,21 @@ def run_as_if_killed(run: TrainingRun, saved: int, folder: pathlib.Path) -> list
     return history
 
 
-def assert_resumes(resumed: TrainingRun, saved: int, history: list[dict[str, float]]) -> None:
-    """Ends a killed run and compares its losses with those of the one that was not killed.
-
-    Its last steps are taken eagerly: to trace the graph once more takes longer than a few of them.
-    """
-    assert resumed.step == saved
-    again = []
+@contextlib.contextmanager
+def eager_steps() -> Iterator[None]:
+    """Steps are taken without graphs: to trace one takes longer than a few of them."""
     tf.config.run_functions_eagerly(True)
     try:
-        resumed.run(lambda step, values: again.append(values))
+        yield
     finally:
         tf.config.run_functions_eagerly(False)
+
+
+def assert_resumes(resumed: TrainingRun, saved: int, history: list[dict[str, float]]) -> None:
+    """Ends a killed run and compares its losses with those of the one that was not killed."""
+    assert resumed.step == saved
+    again = []
+    with eager_steps():
+        resumed.run(lambda step, values: again.append(values))
     for index, (wanted, found) in enumerate(zip(history[saved:], again, strict=True)):
         assert found == pytest.approx(wanted, rel=1e-3), saved + index
