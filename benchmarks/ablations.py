@@ -1,6 +1,6 @@
 """What each part of the preset's recipe buys: short runs from nothing, each without one of them.
 
-    python -m benchmarks.ablations FOLDER --faces DIR [--face-list LIST.csv] [--steps 900]
+    python -m benchmarks.ablations FOLDER --faces DIR [--face-list LIST.csv] [--steps 600]
 
 All runs have the same seed, pictures, steps and size (128 px), and are judged as `mm-face-stylizer
 evaluate` judges presets, on the portraits held out. A run of the whole recipe takes days; these
@@ -55,7 +55,8 @@ def _recipe(steps: int) -> PretrainingOptions:
     detail = dataclasses.replace(
         faces, adversarial_share=0.3, detail_weight=1.0, frozen_statistics=True
     )
-    return PretrainingOptions((rough, faces, detail), _SIDE, (8, 16, 32))
+    # As the released presets were trained.
+    return PretrainingOptions((rough, faces, detail), _SIDE, (8, 16, 32), conv_dtype="bfloat16")
 
 
 def _variants(steps: int) -> dict[str, PretrainingOptions]:
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--faces", type=pathlib.Path, required=True, help="aligned portraits")
     parser.add_argument("--face-list", type=pathlib.Path)
-    parser.add_argument("--steps", type=int, default=900, help="of each run (900)")
+    parser.add_argument("--steps", type=int, default=600, help="of each run (600)")
     arguments = parser.parse_args()
 
     folder, models = arguments.folder, find_face_models()
