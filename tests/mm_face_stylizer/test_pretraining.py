@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny import TinyMesh, eager_steps, write_portraits
+from tiny import TinyMesh, assert_resumes, eager_steps, run_as_if_killed, write_portraits
 
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.preset import Preset
@@ -28,6 +28,8 @@ _STAGES = (
     Stage(32, 4),
     Stage(64, 4, 0.1, perceptual_images=2, adversarial_share=0.3, frozen_statistics=True),
 )
+# The killed run's last checkpoint, in the second stage.
+_SAVED = 5
 _OPTIONS = PretrainingOptions(_STAGES, image_size=64, batch_size=4, width=0.125)
 
 
@@ -56,8 +58,9 @@ def _parameters(run):
 
 @pytest.fixture(scope="module")
 def finished(portraits, mesh, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    return _run(_OPTIONS, portraits, mesh, folder), folder
+    folder = tmp_path_factory.mktemp("finished")
+    run = Pretraining(_OPTIONS, portraits, mesh, folder / "run")
+    return run, run_as_if_killed(run, _SAVED, folder / "killed")
 
 
 def test_every_network_learns(finished, portraits, mesh, tmp_path):
@@ -104,23 +107,10 @@ def test_finer_spatial_latents_are_left_out_more_often():
     np.testing.assert_array_equal(kept["spatial_32"], kept["spatial_64"])
 
 
-def test_an_interrupted_run_ends_like_an_uninterrupted_one(finished, portraits, mesh, tmp_path):
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(step, values):
-        if step == 6:
-            raise Interrupted
-
-    run = Pretraining(_OPTIONS, portraits, mesh, tmp_path)
-    run._checkpoint_seconds = 0.0
-    with pytest.raises(Interrupted):
-        run.run(interrupt)
-    resumed = Pretraining(_OPTIONS, portraits, mesh, tmp_path)
-    assert resumed.step == 5
-    resumed.run()
-    for a, b in zip(_parameters(finished[0]), _parameters(resumed), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+def test_resumes_where_it_was_killed(finished, portraits, mesh):
+    run, history = finished
+    killed = run.folder.with_name("killed")
+    assert_resumes(Pretraining(_OPTIONS, portraits, mesh, killed), _SAVED, history)
 
 
 def test_a_run_can_start_from_a_preset(finished, portraits, mesh, tmp_path):
@@ -170,7 +160,7 @@ def test_a_killed_run_resumes(portraits, tmp_path):
 
 
 def test_sheets_and_curves_are_drawn(finished):
-    _, folder = finished
+    folder = finished[0].folder
     from task_bundle.images import load_image
 
     assert load_image(folder / "samples_000008.png").shape[1] > 64
