@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import pathlib
-import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,19 +12,10 @@ from collections.abc import Sequence
 from android_harness.command import add_android_benchmark
 from android_harness.errors import AndroidError
 from benchmarks.command import add_benchmark
-from mm_face_stylizer.commit import running_commit
 from mm_face_stylizer.evaluate_command import add_evaluate
 from mm_face_stylizer.model_maker_command import add_model_maker
-from mm_face_stylizer.preset import DEFAULT_PRESET, Preset, PresetError
-from mm_face_stylizer.recipe_commands import (
-    add_distribution,
-    add_landmarker,
-    add_portraits,
-    add_recipe,
-    finish,
-    portraits_of,
-    replicas,
-)
+from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
+from mm_face_stylizer.recipe_commands import add_recipe
 from task_bundle.command import fail, message, run
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
 from task_bundle.stylize_command import add_stylize
@@ -77,7 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     # The same as task-bundle's, for those who have just made a bundle here.
     add_stylize(commands, lambda error: fail(_PROGRAM, message(error)))
     _add_demo(commands)
-    _add_pretrain(commands)
     add_recipe(commands)
     add_model_maker(commands)
     add_evaluate(commands)
@@ -166,53 +154,6 @@ def _add_demo(commands) -> None:
     demo.set_defaults(run=_demo)
 
 
-def _add_pretrain(commands) -> None:
-    pretrain = commands.add_parser(
-        "pretrain",
-        help="train a preset from portraits",
-        description="Trains encoder, synthesis network, discriminator and mapping network from a "
-        "folder of aligned portraits. Run it again to resume after an interruption.",
-    )
-    add_portraits(pretrain)
-    add_distribution(pretrain)
-    pretrain.add_argument(
-        "--name", metavar="PRESET", help="name of the preset (blaze_face_stylizer_SIDE)"
-    )
-    pretrain.add_argument(
-        "--start-from",
-        metavar="PRESET",
-        help="go on from this preset, a name or a folder, with the shorter refining schedule",
-    )
-    pretrain.add_argument(
-        "--image-size",
-        type=int,
-        metavar="SIDE",
-        help="in pixels (that of PRESET, or 256); twice that of PRESET: its encoder and coarser "
-        "blocks are kept, and what draws the finer pixels is trained",
-    )
-    pretrain.add_argument(
-        "--sharpen",
-        action="store_true",
-        help="keep PRESET's encoder and coarser blocks, and train the finer ones for fine detail",
-    )
-    add_landmarker(pretrain)
-    pretrain.add_argument(
-        "--spatial-sides",
-        type=int,
-        nargs="*",
-        metavar="SIDE",
-        help="sides of the spatial latents (those of PRESET, or 8 16); none: the published "
-        "configuration, all of a face goes through the w+ latent",
-    )
-    pretrain.add_argument("--seed", type=int, default=0)
-    pretrain.add_argument(
-        "--bfloat16",
-        action="store_true",
-        help="convolve in bfloat16: faster where the processor can (AVX512-BF16, AMX)",
-    )
-    pretrain.set_defaults(run=_pretrain)
-
-
 def _create(arguments: argparse.Namespace) -> None:
     _check_outputs(arguments.overwrite, arguments.output, arguments.plot)
     options = _options(arguments)
@@ -279,92 +220,6 @@ def _demo(arguments: argparse.Namespace) -> None:
     _plot(stylizer.history, demo.training, arguments.overwrite)
     demo.compare(data, bundle, arguments.overwrite)
     sys.stdout.write("".join(f"{path}\n" for path in demo.paths))
-
-
-def _pretrain(arguments: argparse.Namespace) -> None:
-    from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-    from mm_face_stylizer.training.pretraining import Pretraining
-    from mm_face_stylizer.training.release import Provenance, release
-    from task_bundle.face_models import find_face_models
-
-    start = Preset.find(arguments.start_from) if arguments.start_from else None
-    face_models = find_face_models(arguments.face_landmarker)
-    with replicas(arguments):
-        networks, options = _pretraining_options(arguments, start)
-        portraits = portraits_of(arguments, options.image_size)
-        mesh = FaceMeshFeatures(face_models.landmarks)
-        pretraining = Pretraining(options, portraits, mesh, arguments.output, networks)
-    # Before the training: hours later the checkout may be at another commit.
-    provenance = Provenance(
-        name=arguments.name or f"blaze_face_stylizer_{options.image_size}",
-        command=shlex.join([_PROGRAM, *sys.argv[1:]]),
-        commit=running_commit(),
-        data_list=arguments.data_list,
-        start=start.card if start else None,
-    )
-    folder = arguments.output / provenance.name
-    results = (pretraining, portraits, provenance, folder, face_models)
-    if options.encoder_is_kept:
-        finish(pretraining, folder, lambda: release(*results, 0, fit_prior=False))
-    else:
-        finish(pretraining, folder, lambda: release(*results))
-
-
-def _pretraining_options(arguments: argparse.Namespace, start: Preset | None):
-    """Networks to start from, None if from nothing, and what the run depends on."""
-    from mm_face_stylizer.networks import NetworksConfig
-    from mm_face_stylizer.training import pretraining
-
-    networks = start.networks() if start else None
-    config = networks.config if networks else NetworksConfig()
-    own = config.image_size
-    size = own if arguments.image_size is None else arguments.image_size
-    sides = config.spatial_sides
-    if arguments.spatial_sides is not None:
-        sides = tuple(arguments.spatial_sides)
-    options = pretraining.PretrainingOptions(
-        image_size=size,
-        spatial_sides=sides,
-        width=config.width,
-        seed=arguments.seed,
-        conv_dtype="bfloat16" if arguments.bfloat16 else "float32",
-    )
-    if arguments.sharpen and (networks is None or (size, sides) != (own, config.spatial_sides)):
-        raise ValueError(
-            "--sharpen needs --start-from, and changes neither its --image-size nor its "
-            "--spatial-sides"
-        )
-    if networks is None:
-        if size != own:
-            raise ValueError(
-                f"--image-size {size} needs --start-from, a preset of {size // 2} px; training "
-                f"from nothing is at {own} px"
-            )
-        return None, options
-    if arguments.sharpen:
-        stages, rate = pretraining.SHARPENING_STAGES, pretraining.SHARPENING_RATE
-    elif size == own:
-        stages, rate = pretraining.REFINEMENT_STAGES, pretraining.REFINEMENT_RATE
-        if set(config.spatial_sides) - set(sides):
-            stages, rate = pretraining.FEWER_SPATIAL_STAGES, pretraining.FEWER_SPATIAL_RATE
-        networks = networks.with_spatial_latents(sides)
-    else:
-        if size != 2 * own:
-            raise ValueError(
-                f"--image-size is {size}, but {arguments.start_from} is a preset of {own} px; "
-                f"from it, {own} and {2 * own} can be trained"
-            )
-        if set(sides) != set(config.spatial_sides):
-            raise ValueError(
-                f"--spatial-sides {' '.join(map(str, sides))} and --image-size {size} change the "
-                "preset at once; its spatial latents are "
-                f"{' '.join(map(str, config.spatial_sides)) or 'none'}: change them first"
-            )
-        networks = networks.with_image_size(size)
-        stages, rate = pretraining.GROWTH_STAGES, pretraining.GROWTH_RATE
-        options = dataclasses.replace(options, batch_size=pretraining.GROWTH_BATCH)
-    stages = pretraining.stages_for(stages, size)
-    return networks, dataclasses.replace(options, stages=stages, learning_rate=rate)
 
 
 def _make_folder(folder: pathlib.Path) -> None:

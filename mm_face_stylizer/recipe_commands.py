@@ -1,4 +1,4 @@
-"""Long trainings as commands: the published recipe, and that of the face prior."""
+"""Long trainings as commands: this project's recipe for presets, and the published one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,58 @@ import sys
 from collections.abc import Callable
 
 from mm_face_stylizer.commit import running_commit
-from mm_face_stylizer.preset import DEFAULT_PRESET
+from mm_face_stylizer.preset import DEFAULT_PRESET, Preset
 
 _PROGRAM = "mm-face-stylizer"
 
 
 def add_recipe(commands) -> None:
     """Adds the commands to a parser's sub-commands."""
+    _add_pretrain(commands)
     _add_prior(commands)
     _add_teacher(commands)
     _add_distill(commands)
     _add_invert(commands)
+
+
+def _add_pretrain(commands) -> None:
+    pretrain = commands.add_parser(
+        "pretrain",
+        help="train a preset from portraits",
+        description="Trains encoder, synthesis network, discriminator and mapping network from a "
+        "folder of aligned portraits. Run it again to resume after an interruption.",
+    )
+    pretrain.add_argument(
+        "--start-from",
+        metavar="PRESET",
+        help="go on from this preset, a name or a folder, with the shorter refining schedule",
+    )
+    pretrain.add_argument(
+        "--image-size",
+        type=int,
+        metavar="SIDE",
+        help="in pixels (that of PRESET, or 256); twice that of PRESET: its encoder and coarser "
+        "blocks are kept, and what draws the finer pixels is trained",
+    )
+    pretrain.add_argument(
+        "--sharpen",
+        action="store_true",
+        help="keep PRESET's encoder and coarser blocks, and train the finer ones for fine detail",
+    )
+    pretrain.add_argument(
+        "--spatial-sides",
+        type=int,
+        nargs="*",
+        metavar="SIDE",
+        help="sides of the spatial latents (those of PRESET, or 8 16); none: the published "
+        "configuration, all of a face goes through the w+ latent",
+    )
+    schedule = "that of the schedule"
+    _add_run(pretrain, "blaze_face_stylizer_SIDE", "those of the schedule", schedule, schedule)
+    _add_distribution(pretrain)
+    _add_landmarker(pretrain)
+    _add_precision(pretrain)
+    pretrain.set_defaults(run=_pretrain, name=None)
 
 
 def _add_prior(commands) -> None:
@@ -50,7 +91,7 @@ def _add_teacher(commands) -> None:
         "after an interruption.",
     )
     _add_run(teacher, "teacher", steps=50_000, rate=2e-3)
-    add_distribution(teacher)
+    _add_distribution(teacher)
     _add_networks(teacher)
     teacher.set_defaults(run=_pretrain_teacher)
 
@@ -70,7 +111,7 @@ def _add_distill(commands) -> None:
         help="what pretrain-teacher wrote",
     )
     _add_run(distill, "student", steps=20_000, rate=1.5e-3)
-    add_distribution(distill)
+    _add_distribution(distill)
     _add_networks(distill)
     distill.add_argument(
         "--truncation",
@@ -86,7 +127,7 @@ def _add_distill(commands) -> None:
         help="the teacher's good pictures count more than its bad ones: by exp(X * logit) of its "
         "discriminator (0)",
     )
-    add_landmarker(distill)
+    _add_landmarker(distill)
     distill.set_defaults(run=_distill)
 
 
@@ -103,8 +144,8 @@ def _add_invert(commands) -> None:
         metavar="PRESET",
         help="what distill wrote, or any preset: a folder or a name",
     )
-    _add_run(invert, "blaze_face_stylizer", steps=None, rate=1.5e-3)
-    add_distribution(invert)
+    _add_run(invert, "blaze_face_stylizer", steps="those of the stages", rate=1.5e-3)
+    _add_distribution(invert)
     invert.add_argument(
         "--refine", action="store_true", help="train the synthesis network too, in a last stage"
     )
@@ -116,25 +157,11 @@ def _add_invert(commands) -> None:
         metavar="SIDE",
         help="sides of spatial latents, which the published network has not (those of PRESET)",
     )
-    add_landmarker(invert)
+    _add_landmarker(invert)
     invert.set_defaults(run=_invert)
 
 
-def add_portraits(command: argparse.ArgumentParser) -> None:
-    """Adds what every training has: the portraits, where they are from, the run's folder."""
-    command.add_argument(
-        "--data", required=True, type=pathlib.Path, metavar="DIR", help="aligned portraits"
-    )
-    command.add_argument(
-        "--data-list", type=pathlib.Path, metavar="CSV", help="columns file, source, licence"
-    )
-    command.add_argument(
-        "--output", required=True, type=pathlib.Path, metavar="DIR", help="folder of the run"
-    )
-
-
-def add_distribution(command: argparse.ArgumentParser) -> None:
-    """Adds the choice of the devices and machines that a training runs on."""
+def _add_distribution(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--distribution",
         choices=("off", "mirrored", "multi-worker-mirrored"),
@@ -145,28 +172,36 @@ def add_distribution(command: argparse.ArgumentParser) -> None:
 
 
 def _add_run(
-    command: argparse.ArgumentParser, name: str, steps: int | None, rate: float, batch: int = 16
+    command: argparse.ArgumentParser,
+    name: str,
+    steps: int | str,
+    rate: float | str,
+    batch: int | str = 16,
 ) -> None:
-    """Options that every long training has."""
-    add_portraits(command)
+    """Adds what every long training has; defaults that depend on others are told in words."""
+    command.add_argument(
+        "--data", required=True, type=pathlib.Path, metavar="DIR", help="aligned portraits"
+    )
+    command.add_argument(
+        "--data-list", type=pathlib.Path, metavar="CSV", help="columns file, source, licence"
+    )
+    command.add_argument(
+        "--output", required=True, type=pathlib.Path, metavar="DIR", help="folder of the run"
+    )
     command.add_argument("--name", default=name, help=f"name of the result ({name})")
-    command.add_argument(
-        "--steps",
-        type=_positive,
-        default=steps,
-        metavar="N",
-        help=f"training steps ({'those of the stages' if steps is None else steps})",
+    numbers = (
+        ("--steps", _positive, "N", "training steps", steps),
+        ("--batch-size", _positive, "N", "pictures a step", batch),
+        ("--learning-rate", _rate, "X", "of Adam", rate),
     )
-    command.add_argument(
-        "--batch-size",
-        type=_positive,
-        default=batch,
-        metavar="N",
-        help=f"pictures a step ({batch})",
-    )
-    command.add_argument(
-        "--learning-rate", type=float, default=rate, metavar="X", help=f"of Adam ({rate})"
-    )
+    for option, kind, metavar, meaning, default in numbers:
+        command.add_argument(
+            option,
+            type=kind,
+            default=None if isinstance(default, str) else default,
+            metavar=metavar,
+            help=f"{meaning} ({default})",
+        )
     command.add_argument("--seed", type=int, default=0)
 
 
@@ -181,6 +216,10 @@ def _add_networks(command: argparse.ArgumentParser) -> None:
         metavar="X",
         help="factor on the channels; 1 is the published network (1)",
     )
+    _add_precision(command)
+
+
+def _add_precision(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--bfloat16",
         action="store_true",
@@ -188,8 +227,7 @@ def _add_networks(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_landmarker(command: argparse.ArgumentParser) -> None:
-    """Adds the choice of the perceptual loss's face mesh."""
+def _add_landmarker(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--face-landmarker",
         type=pathlib.Path,
@@ -208,8 +246,109 @@ def _positive(text: str) -> int:
     return number
 
 
+def _rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def _pretrain(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.training.pretraining import Pretraining
+    from mm_face_stylizer.training.release import release
+
+    start = Preset.find(arguments.start_from) if arguments.start_from else None
+    with _replicas(arguments):
+        networks, options = _pretraining_options(arguments, start)
+        mesh, face_models = _face_mesh(arguments)
+        portraits = _portraits_of(arguments, options.image_size)
+        run = Pretraining(options, portraits, mesh, arguments.output, networks)
+    arguments.name = arguments.name or f"blaze_face_stylizer_{options.image_size}"
+    provenance = _provenance(arguments, start.card if start else None)
+    folder = arguments.output / arguments.name
+    results = (run, portraits, provenance, folder, face_models)
+    if options.encoder_is_kept:
+        _finish(run, folder, lambda: release(*results, mapping_rounds=0, fit_prior=False))
+    else:
+        _finish(run, folder, lambda: release(*results))
+
+
+def _pretraining_options(arguments: argparse.Namespace, start: Preset | None):
+    """Networks to start from, None if from nothing, and what the run depends on."""
+    from mm_face_stylizer.networks import NetworksConfig
+    from mm_face_stylizer.training import pretraining
+
+    networks = start.networks() if start else None
+    config = networks.config if networks else NetworksConfig()
+    own = config.image_size
+    size = _chosen(arguments.image_size, own)
+    sides = tuple(_chosen(arguments.spatial_sides, config.spatial_sides))
+    batch = pretraining.PretrainingOptions.batch_size
+    if arguments.sharpen and (networks is None or (size, sides) != (own, config.spatial_sides)):
+        raise ValueError(
+            "--sharpen needs --start-from, and changes neither its --image-size nor its "
+            "--spatial-sides"
+        )
+    if networks is None:
+        if size != own:
+            raise ValueError(
+                f"--image-size {size} needs --start-from, a preset of {size // 2} px; training "
+                f"from nothing is at {own} px"
+            )
+        stages, rate = pretraining.DEFAULT_STAGES, pretraining.PretrainingOptions.learning_rate
+    elif arguments.sharpen:
+        stages, rate = pretraining.SHARPENING_STAGES, pretraining.SHARPENING_RATE
+    elif size == own:
+        stages, rate = pretraining.REFINEMENT_STAGES, pretraining.REFINEMENT_RATE
+        if set(config.spatial_sides) - set(sides):
+            stages, rate = pretraining.FEWER_SPATIAL_STAGES, pretraining.FEWER_SPATIAL_RATE
+        networks = networks.with_spatial_latents(sides)
+    else:
+        if size != 2 * own:
+            raise ValueError(
+                f"--image-size is {size}, but {arguments.start_from} is a preset of {own} px; "
+                f"from it, {own} and {2 * own} can be trained"
+            )
+        if set(sides) != set(config.spatial_sides):
+            raise ValueError(
+                f"--spatial-sides {' '.join(map(str, sides))} and --image-size {size} change the "
+                "preset at once; its spatial latents are "
+                f"{' '.join(map(str, config.spatial_sides)) or 'none'}: change them first"
+            )
+        networks = networks.with_image_size(size)
+        stages, rate = pretraining.GROWTH_STAGES, pretraining.GROWTH_RATE
+        batch = pretraining.GROWTH_BATCH
+    return networks, pretraining.PretrainingOptions(
+        _shortened(pretraining.stages_for(stages, size), arguments.steps),
+        size,
+        sides,
+        _chosen(arguments.batch_size, batch),
+        _chosen(arguments.learning_rate, rate),
+        arguments.seed,
+        _conv_dtype(arguments),
+        config.width,
+    )
+
+
+def _chosen(value, default):
+    """What the command line says, or the default that it leaves in force."""
+    return default if value is None else value
+
+
+def _shortened(stages, steps: int | None):
+    """The stages with their shares of a number of steps, or with their own for None."""
+    if steps is None:
+        return stages
+    total = sum(stage.steps for stage in stages)
+    return tuple(
+        dataclasses.replace(stage, steps=max(1, stage.steps * steps // total)) for stage in stages
+    )
+
+
 def _pretrain_prior(arguments: argparse.Namespace) -> None:
-    from mm_face_stylizer.preset import Preset
     from mm_face_stylizer.training.prior_training import PriorOptions, PriorStage, PriorTraining
     from mm_face_stylizer.training.release import release_prior
 
@@ -221,11 +360,11 @@ def _pretrain_prior(arguments: argparse.Namespace) -> None:
     )
     start = Preset.find(arguments.start_from)
     networks = start.networks()
-    portraits = portraits_of(arguments, networks.config.image_size)
+    portraits = _portraits_of(arguments, networks.config.image_size)
     provenance = _provenance(arguments)
     run = PriorTraining(options, networks, portraits, arguments.output)
     folder = arguments.output / arguments.name
-    finish(run, folder, lambda: release_prior(run, start, portraits, provenance, folder))
+    _finish(run, folder, lambda: release_prior(run, start, portraits, provenance, folder))
 
 
 def _pretrain_teacher(arguments: argparse.Namespace) -> None:
@@ -235,15 +374,14 @@ def _pretrain_teacher(arguments: argparse.Namespace) -> None:
     # Before the portraits are decoded: a wrong number is found out at once.
     options = TeacherOptions(**_network_options(arguments))
     provenance = _provenance(arguments)
-    with replicas(arguments):
-        portraits = portraits_of(arguments, options.image_size)
+    with _replicas(arguments):
+        portraits = _portraits_of(arguments, options.image_size)
         run = TeacherTraining(options, portraits, arguments.output)
     folder = arguments.output / arguments.name
-    finish(run, folder, lambda: release_teacher(run, portraits, provenance, folder))
+    _finish(run, folder, lambda: release_teacher(run, portraits, provenance, folder))
 
 
 def _distill(arguments: argparse.Namespace) -> None:
-    from mm_face_stylizer.preset import Preset
     from mm_face_stylizer.training.distillation import Distillation, DistillationOptions
     from mm_face_stylizer.training.release import release_student
     from mm_face_stylizer.training.teacher_networks import Teacher
@@ -253,18 +391,17 @@ def _distill(arguments: argparse.Namespace) -> None:
         truncation=arguments.truncation,
         reweighting=arguments.reweighting,
     )
-    with replicas(arguments):
+    with _replicas(arguments):
         teacher = Teacher.load(arguments.teacher)
         mesh, _ = _face_mesh(arguments)
-        portraits = portraits_of(arguments, options.image_size)
+        portraits = _portraits_of(arguments, options.image_size)
         run = Distillation(options, teacher, portraits, mesh, arguments.output)
     provenance = _provenance(arguments, Preset.find(arguments.teacher).card)
     folder = arguments.output / arguments.name
-    finish(run, folder, lambda: release_student(run, portraits, provenance, folder))
+    _finish(run, folder, lambda: release_student(run, portraits, provenance, folder))
 
 
 def _invert(arguments: argparse.Namespace) -> None:
-    from mm_face_stylizer.preset import Preset
     from mm_face_stylizer.training.inversion import (
         FROZEN_STAGES,
         JOINT_STAGES,
@@ -273,27 +410,21 @@ def _invert(arguments: argparse.Namespace) -> None:
     )
     from mm_face_stylizer.training.release import release
 
-    stages = JOINT_STAGES if arguments.refine else FROZEN_STAGES
-    if arguments.steps is not None:
-        total = sum(stage.steps for stage in stages)
-        stages = tuple(
-            dataclasses.replace(stage, steps=max(1, stage.steps * arguments.steps // total))
-            for stage in stages
-        )
+    stages = _shortened(JOINT_STAGES if arguments.refine else FROZEN_STAGES, arguments.steps)
     options = InversionOptions(
         stages, arguments.batch_size, arguments.learning_rate, arguments.seed
     )
     start = Preset.find(arguments.start_from)
-    with replicas(arguments):
+    with _replicas(arguments):
         networks = start.networks()
         if arguments.spatial_sides is not None:
             networks = networks.with_spatial_latents(arguments.spatial_sides)
         mesh, face_models = _face_mesh(arguments)
-        portraits = portraits_of(arguments, networks.config.image_size)
+        portraits = _portraits_of(arguments, networks.config.image_size)
         run = Inversion(options, networks, portraits, mesh, arguments.output)
     provenance = _provenance(arguments, start.card)
     folder = arguments.output / arguments.name
-    finish(
+    _finish(
         run,
         folder,
         lambda: release(run, portraits, provenance, folder, face_models, mapping_rounds=0),
@@ -308,11 +439,15 @@ def _network_options(arguments: argparse.Namespace) -> dict:
         "steps": arguments.steps,
         "learning_rate": arguments.learning_rate,
         "seed": arguments.seed,
-        "conv_dtype": "bfloat16" if arguments.bfloat16 else "float32",
+        "conv_dtype": _conv_dtype(arguments),
     }
 
 
-def replicas(arguments: argparse.Namespace):
+def _conv_dtype(arguments: argparse.Namespace) -> str:
+    return "bfloat16" if arguments.bfloat16 else "float32"
+
+
+def _replicas(arguments: argparse.Namespace):
     """The scope of the replicas that were chosen, in which a training is to be built.
 
     To be entered before TensorFlow does anything else.
@@ -322,7 +457,7 @@ def replicas(arguments: argparse.Namespace):
     return Distribution.named(arguments.distribution.replace("-", "_")).scope()
 
 
-def portraits_of(arguments: argparse.Namespace, side: int):
+def _portraits_of(arguments: argparse.Namespace, side: int):
     """The portraits, which other workers find decoded if the chief's folder is theirs too."""
     from mm_face_stylizer.training.distribution import Distribution
     from mm_face_stylizer.training.portraits import Portraits
@@ -331,7 +466,7 @@ def portraits_of(arguments: argparse.Namespace, side: int):
         return Portraits(arguments.data, arguments.output / "cache", side)
 
 
-def finish(run, folder: pathlib.Path, release: Callable[[], object]) -> None:
+def _finish(run, folder: pathlib.Path, release: Callable[[], object]) -> None:
     """Trains to the end.
 
     Args:

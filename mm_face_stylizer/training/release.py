@@ -114,7 +114,7 @@ def run_card(run: TrainingRun, provenance: Provenance) -> dict[str, Any]:
     """What the card of every kind of training has: the run, the code, the machine.
 
     Args:
-      run: A run whose options have a seed and stages.
+      run: A run whose options have stages, a seed, a batch size and a learning rate.
       provenance: What else the card says about it.
     """
     return {
@@ -125,6 +125,8 @@ def run_card(run: TrainingRun, provenance: Provenance) -> dict[str, Any]:
         "commit": provenance.commit,
         "start": provenance.start and _ancestor(provenance.start),
         "seed": run.options.seed,
+        "batch_size": run.options.batch_size,
+        "learning_rate": run.options.learning_rate,
         "steps": run.step,
         "stages": [dataclasses.asdict(stage) for stage in run.options.stages],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}",

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import re
 
@@ -120,6 +119,9 @@ def start(small, tmp_path_factory):
     return save_preset(tmp_path_factory.mktemp("start") / "small", small, {"name": "small"}).folder
 
 
+_SHORT = ["--steps", "2", "--batch-size", "4"]
+
+
 def _arguments(folder, start, side):
     arguments = ["pretrain", "--data", str(folder / "faces"), "--output", str(folder / "run")]
     return [*arguments, "--start-from", str(start), "--image-size", str(side)]
@@ -128,16 +130,16 @@ def _arguments(folder, start, side):
 @pytest.mark.usefixtures("face_models")
 def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, monkeypatch, capsys):
     write_pictures(tmp_path / "faces", side=128, count=12)
-    stage = dataclasses.replace(pretraining.GROWTH_STAGES[0], steps=1)
-    monkeypatch.setattr(pretraining, "GROWTH_STAGES", (stage,))
     monkeypatch.setattr(perceptual, "FaceMeshFeatures", lambda model: TinyMesh())
     with eager_steps():
-        assert main(_arguments(tmp_path, start, 256)) == 0
+        assert main([*_arguments(tmp_path, start, 256), *_SHORT]) == 0
     folder = tmp_path / "run" / "blaze_face_stylizer_256"
     assert capsys.readouterr().out == f"{folder}\n"
     card = json.loads((folder / "card.json").read_text())
     assert card["config"]["image_size"] == 256 and card["start"]["name"] == "small"
-    assert [stage["trained_from"] for stage in card["stages"]] == [64]
+    assert [stage["trained_from"] for stage in card["stages"]] == [64, 64]
+    assert [stage["steps"] for stage in card["stages"]] == [1, 1]
+    assert card["batch_size"] == 4 and card["learning_rate"] == pretraining.GROWTH_RATE
     # Latents stay what they were, and with them whatever draws them.
     wanted = Preset.find(start).networks().with_image_size(256).weights()
     found = Preset.find(folder).networks().weights()
@@ -150,11 +152,9 @@ def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, monkeypatch,
 @pytest.mark.usefixtures("face_models")
 def test_sharpening_keeps_the_latents(start, tmp_path, monkeypatch, capsys):
     write_pictures(tmp_path / "faces", side=128, count=12)
-    stages = [dataclasses.replace(stage, steps=1) for stage in pretraining.SHARPENING_STAGES]
-    monkeypatch.setattr(pretraining, "SHARPENING_STAGES", tuple(stages))
     monkeypatch.setattr(perceptual, "FaceMeshFeatures", lambda model: TinyMesh())
     with eager_steps():
-        assert main([*_arguments(tmp_path, start, 128), "--sharpen"]) == 0
+        assert main([*_arguments(tmp_path, start, 128), *_SHORT, "--sharpen"]) == 0
     wanted = Preset.find(start).networks().weights()
     found = Preset.find(tmp_path / "run" / "blaze_face_stylizer_128").networks().weights()
     parts = {name.partition("/")[0] for name in wanted if (wanted[name] != found[name]).any()}

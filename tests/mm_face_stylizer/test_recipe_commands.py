@@ -73,7 +73,17 @@ def test_what_is_wrong_is_said_in_one_line(arguments, reason, tmp_path, capsys):
     assert line.startswith("mm-face-stylizer: error: ") and reason in line
 
 
-def test_steps_must_be_positive(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--steps", "0", "'0' is not a whole number of at least 1"),
+        ("--batch-size", "1.5", "'1.5' is not a whole number of at least 1"),
+        ("--learning-rate", "-1e-3", "'-1e-3' is not a number above 0"),
+        ("--learning-rate", "nan", "'nan' is not a number above 0"),
+    ],
+)
+@pytest.mark.parametrize("command", ["pretrain", "pretrain-prior", "pretrain-teacher"])
+def test_numbers_must_be_positive(command, option, value, reason, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(["pretrain-teacher", "--data", "x", "--output", "y", "--steps", "0"])
-    assert "at least 1" in capsys.readouterr().err
+        main([command, "--data", "x", "--output", "y", f"{option}={value}"])
+    assert f"argument {option}: {reason}" in capsys.readouterr().err
