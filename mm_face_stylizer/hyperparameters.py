@@ -41,7 +41,8 @@ class HParams:
       export_dir: folder of the exported files, made when something is exported. By default a new
         one for each instance, in the system's folder for temporary files.
       distribution_strategy: 'off', 'one_device', 'mirrored' or 'multi_worker_mirrored', in upper or
-        lower case.
+        lower case. Trainings of presets follow it; few-shot training, a minute of one device, does
+        not, as in Model Maker.
       num_gpus: GPUs of each worker for 'one_device' (at most 1) and 'mirrored'; 0 means the CPU.
       tpu: not used: TPUs are not supported.
       beta_1: Adam's decay of the mean gradient, in [0, 1).
