@@ -41,8 +41,8 @@ class HParams:
       export_dir: folder of the exported files, made when something is exported. By default a new
         one for each instance, in the system's folder for temporary files.
       distribution_strategy: 'off', 'one_device', 'mirrored' or 'multi_worker_mirrored', in upper or
-        lower case. Trainings of presets follow it; few-shot training, a minute of one device, does
-        not, as in Model Maker.
+        lower case. Not used by few-shot training, which is a minute's work of one device, as in
+        Model Maker; the trainings of presets have `--distribution`.
       num_gpus: GPUs of each worker for 'one_device' (at most 1) and 'mirrored'; 0 means the CPU.
       tpu: not used: TPUs are not supported.
       beta_1: Adam's decay of the mean gradient, in [0, 1).

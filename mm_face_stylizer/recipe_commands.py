@@ -78,8 +78,8 @@ def _add_prior(commands) -> None:
         metavar="PRESET",
         help=f"the preset, a name or a folder ({DEFAULT_PRESET})",
     )
-    _add_run(prior, DEFAULT_PRESET, steps=4000, rate=2e-3, batch=32)
-    prior.set_defaults(run=_pretrain_prior)
+    _add_run(prior, "that of PRESET", steps=4000, rate=2e-3, batch=32)
+    prior.set_defaults(run=_pretrain_prior, name=None)
 
 
 def _add_teacher(commands) -> None:
@@ -361,6 +361,7 @@ def _pretrain_prior(arguments: argparse.Namespace) -> None:
     start = Preset.find(arguments.start_from)
     networks = start.networks()
     portraits = _portraits_of(arguments, networks.config.image_size)
+    arguments.name = arguments.name or start.card["name"]
     provenance = _provenance(arguments)
     run = PriorTraining(options, networks, portraits, arguments.output)
     folder = arguments.output / arguments.name

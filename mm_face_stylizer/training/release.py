@@ -34,10 +34,13 @@ from task_bundle.files import atomic_write
 from task_bundle.model import describe
 
 _SHEET_SIZE = 32
+_UNKNOWN = "unknown"
 _ANCESTOR_FIELDS = (
-    "name", "released", "command", "commit", "start", "seed", "steps", "stages", "history",
-    "sha256",
+    "name", "released", "command", "commit", "start", "seed", "batch_size", "learning_rate",
+    "steps", "stages", "machine", "prior", "history", "sha256",
 )  # fmt: skip
+
+_OF_THE_PRESET = ("name", "licence", "start")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,10 @@ class Provenance:
       commit: Commit of the code.
       data_list: CSV with the columns file, source, licence; None if there is none.
       start: Card of the preset that the run started from; None if it started from noise.
+
+    Raises:
+      OSError: The list cannot be read.
+      ValueError: The list is no CSV file in UTF-8 with a column `file`.
     """
 
     name: str
@@ -57,6 +64,29 @@ class Provenance:
     commit: str
     data_list: pathlib.Path | None = None
     start: dict[str, Any] | None = None
+
+    def __post_init__(self):
+        """Reads the list: after the training, hours later, would be too late to find it wrong."""
+        self.sources()
+
+    def sources(self) -> dict[str, tuple[str, str]]:
+        """Source and licence of the files of the list, `unknown` where it does not say."""
+        if self.data_list is None:
+            return {}
+        try:
+            with self.data_list.open(newline="", encoding="utf-8-sig") as listing:
+                reader = csv.DictReader(listing)
+                if "file" not in (reader.fieldnames or ()):
+                    raise ValueError(
+                        f"{self.data_list} has no column 'file'; its first line must name the "
+                        "columns: file, and any of source, licence"
+                    )
+                return {
+                    row["file"]: (row.get("source") or _UNKNOWN, row.get("licence") or _UNKNOWN)
+                    for row in reader
+                }
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{self.data_list} is not a CSV file in UTF-8: {error}") from error
 
 
 def release(
@@ -164,10 +194,7 @@ def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarra
 
 def data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:
     """Writes `data.csv`, which file was used how, into a preset's folder; returns its summary."""
-    sources: dict[str, dict[str, str]] = {}
-    if provenance.data_list is not None:
-        with provenance.data_list.open(newline="", encoding="utf-8") as listing:
-            sources = {row["file"]: row for row in csv.DictReader(listing)}
+    sources = provenance.sources()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "source", "split"])
@@ -177,10 +204,10 @@ def data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path
         ("held_out", portraits.held_out_names),
     ):
         for name in names:
-            row = sources.get(name, {"source": "unknown", "licence": "unknown"})
-            writer.writerow([name, row["source"], split])
+            source, licence = sources.get(name, (_UNKNOWN, _UNKNOWN))
+            writer.writerow([name, source, split])
             if split == "train":
-                summary[row["source"], row["licence"]] += 1
+                summary[source, licence] += 1
     content = text.getvalue().encode()
     atomic_write(folder / "data.csv", content, overwrite=True)
     return {
@@ -247,15 +274,19 @@ def release_prior(
       folder: Folder of the new preset; an earlier one is replaced.
 
     Returns:
-      The preset. Its card is that of `start`, and says under `prior` what trained the prior.
+      The preset. Its card is that of `start`, less what was measured of faces that its prior drew
+      or was tuned with, and says under `prior` what trained the prior.
     """
     networks = run.released()
     folder.mkdir(parents=True, exist_ok=True)
     sheet = reconstruction_sheet(networks, portraits.held_out(_SHEET_SIZE), generated=True)
     sheet.save(folder.with_name(f"{provenance.name}_sheet.png"), overwrite=True)
     prior = run_card(run, provenance) | {"data": data_card(portraits, provenance, folder)}
-    own = ("released", "command", "commit", "seed", "steps", "stages", "machine", "data")
-    card = start.card | {"name": provenance.name, "prior": {name: prior[name] for name in own}}
+    # What is the run's own, and not the preset's.
+    prior = {name: value for name, value in prior.items() if name not in _OF_THE_PRESET}
+    metrics = start.card.get("metrics", {})
+    kept = {name: metrics[name] for name in ("held_out_reconstruction",) if name in metrics}
+    card = start.card | {"name": provenance.name, "prior": prior, "metrics": kept}
     return save_preset(folder, networks, card, overwrite=True)
 
 

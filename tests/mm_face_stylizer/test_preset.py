@@ -83,9 +83,9 @@ def test_the_released_preset_meets_its_requirements():
     size = sum(path.stat().st_size for path in preset.folder.iterdir())
     assert size <= 25e6
     metrics = preset.card["metrics"]["held_out_reconstruction"]
-    assert metrics["psnr"] >= 22
-    assert metrics["face_found"] >= 0.98
-    assert metrics["landmark_error"] <= 0.035
+    assert metrics["psnr"] >= 25
+    assert metrics["face_found"] >= 0.995
+    assert metrics["landmark_error"] <= 0.02
     for key in ("command", "commit", "licence", "data", "sha256"):
         assert preset.card[key], key
     listing = (preset.folder / preset.card["data"]["list"]).read_text().splitlines()

@@ -67,18 +67,27 @@ def test_resumes_where_it_was_killed(finished, networks, portraits):
 
 
 def test_the_command_writes_the_preset_with_another_prior(networks, tmp_path, capsys):
-    start = save_preset(tmp_path / "start", networks, {"name": "start", "seed": 7})
+    metrics = {"held_out_reconstruction": {"psnr": 30.0}, "evaluation": {"generated": 1.0}}
+    card = {"name": "start", "seed": 7, "metrics": metrics}
+    start = save_preset(tmp_path / "start", networks, card)
     write_pictures(tmp_path / "faces")
+    # Neither every file nor every column has to be there.
+    (tmp_path / "faces.csv").write_text("source,file\nmine,00001.png\n")
     arguments = ["pretrain-prior", "--data", str(tmp_path / "faces"), "--output"]
     arguments += [str(tmp_path / "run"), "--start-from", str(tmp_path / "start")]
-    assert main([*arguments, "--steps", "3", "--batch-size", "4", "--name", "drawn"]) == 0
-    folder = tmp_path / "run" / "drawn"
+    arguments += ["--data-list", str(tmp_path / "faces.csv")]
+    assert main([*arguments, "--steps", "3", "--batch-size", "4"]) == 0
+    folder = tmp_path / "run" / "start"
     assert capsys.readouterr().out == f"{folder}\n"
     card = json.loads((folder / "card.json").read_text())
     # The card is still that of the networks; what is new is said apart.
-    assert card["name"] == "drawn" and card["seed"] == 7
+    assert card["name"] == "start" and card["seed"] == 7
+    # Reconstructions are what they were, faces that are drawn are not.
+    assert card["metrics"] == {"held_out_reconstruction": {"psnr": 30.0}}
     assert card["prior"]["steps"] == 3 and card["prior"]["stages"][0]["steps"] == 3
-    assert card["prior"]["data"]["train"] == 22
+    assert card["prior"]["batch_size"] == 4 and card["prior"]["data"]["train"] == 22
+    sources = {(row["source"], row["train"]) for row in card["prior"]["data"]["sources"]}
+    assert sources == {("mine", 1), ("unknown", 21)}
     before, after = start.networks().weights(), Preset.find(folder).networks().weights()
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed and all(name.startswith("prior/") for name in changed)

@@ -63,6 +63,8 @@ def test_a_finished_stage_is_not_trained_again(made, capsys):
         (["distill", "--teacher", "nowhere"], "no preset 'nowhere'"),
         (["distill", "--teacher", "nowhere", "--truncation", "2"], "truncation is 2.0"),
         (["invert", "--start-from", "nowhere"], "no preset 'nowhere'"),
+        (["pretrain-teacher", "--data-list", "nowhere.csv"], "nowhere.csv"),
+        (["pretrain-teacher", "--data-list", __file__], "has no column 'file'"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(arguments, reason, tmp_path, capsys):
