@@ -14,6 +14,11 @@ from mm_face_stylizer.training import distribution
 
 _EPSILON = 1e-3
 _PLACE = 8
+# Of the aligned portraits that presets learn from, in the middle of the picture.
+_USUAL_CONTRAST, _USUAL_LIGHT = 0.33, 0.45
+# Of white: the light in which an error is seen no better, however dark the face.
+_DARKEST = 0.15
+_LEAST_WEIGHT, _MOST_WEIGHT = 0.5, 3.0
 
 
 def with_colours_of(image: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
@@ -149,6 +154,26 @@ def _changes(image: tf.Tensor) -> tf.Tensor:
     filters = np.stack([np.outer(*kind) for kind in kinds], axis=-1)[:, :, np.newaxis]
     grey = tf.reduce_mean(image, axis=-1, keepdims=True)
     return tf.nn.conv2d(grey, tf.constant(filters, tf.float32), 1, "VALID")
+
+
+def visibility(portraits: tf.Tensor) -> tf.Tensor:
+    """How much the same error is seen in each portrait: more in dark and flat faces.
+
+    Means over pixels count grey levels, and dark skin has few between its lights and shadows: what
+    is left wrong there is a larger part of the face. Eyes, and face meshes, see ratios (Weber).
+
+    Args:
+      portraits: [batch, side, side, 3] in [-1, 1], aligned: the face is in the middle.
+
+    Returns:
+      Factors of their losses, [batch], about 1 for the usual portrait, from 0.5 to 3.
+    """
+    quarter = portraits.shape[1] // 4
+    middle = tf.reduce_mean(portraits[:, quarter:-quarter, quarter:-quarter], axis=-1)
+    light = (tf.reduce_mean(middle, axis=(1, 2)) + 1.0) / 2.0
+    contrast = tf.math.reduce_std(middle, axis=(1, 2)) + _EPSILON
+    factors = _USUAL_CONTRAST / contrast * (_USUAL_LIGHT + _DARKEST) / (light + _DARKEST)
+    return tf.clip_by_value(factors, _LEAST_WEIGHT, _MOST_WEIGHT)
 
 
 def feature_distance(features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
