@@ -3,7 +3,7 @@ import pytest
 from tiny import tiny_networks
 
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.training.face_bank import FaceBank, _lit, _of_its_like
+from mm_face_stylizer.training.face_bank import FaceBank, _detailed, _lit, _of_its_like
 from mm_face_stylizer.training.style_bank import StyleBank
 from task_bundle.face_models import find_face_models
 
@@ -45,6 +45,27 @@ def test_faces_are_lit_in_many_ways():
     shades = lit.mean(axis=-1).std(axis=(1, 2))
     colours = (lit.max(axis=-1) - lit.min(axis=-1)).mean(axis=(1, 2)) / shades
     assert colours.max() > 1.5 * colours.min()
+
+
+def test_soft_faces_get_the_detail_of_photos_and_keep_their_tones():
+    random = np.random.default_rng(0)
+    grain = random.normal(0, 0.02, (20, 256, 256, 3))
+    soft = (np.linspace(-0.5, 0.5, 256)[:, np.newaxis] + grain).astype(np.float32)
+    detailed = _detailed(soft, random)
+    assert detailed.shape == soft.shape and np.abs(detailed).max() <= 1.0
+    finest = [np.diff(faces, axis=2).std(axis=(1, 2, 3)) for faces in (soft, detailed)]
+    gains = finest[1] / finest[0]
+    assert gains.min() > 1.2 and 1.3 < gains.max() / gains.min() < 2.5
+    assert np.abs((detailed - soft).mean(axis=(1, 2, 3))).max() < 0.01
+
+
+def test_what_has_detail_stays_as_it_is():
+    random = np.random.default_rng(0)
+    faces = np.zeros((2, 256, 256, 3), np.float32)
+    for side in (16, 32, 64, 128, 256):
+        mosaic = random.choice([-0.18, 0.18], (2, side, side, 1)).astype(np.float32)
+        faces += mosaic.repeat(256 // side, axis=1).repeat(256 // side, axis=2)
+    np.testing.assert_allclose(_detailed(faces, random), np.clip(faces, -1, 1), atol=1e-5)
 
 
 def test_paintings_are_of_the_styles_colours(bank):
