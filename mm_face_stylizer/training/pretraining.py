@@ -146,7 +146,7 @@ SHARPENING_STAGES = (
         landmark_weight=8.0,
         perceptual_images=10,
         adversarial_share=0.3,
-        detail_weight=1.5,
+        detail_weight=2.0,
         by_visibility=True,
         trained_from=16,
     ),
