@@ -21,15 +21,15 @@ from mm_face_stylizer.training.style_bank import DEEP, StyleBank
 
 # Weight of eyes, brows and mouth in the analogy: whose they are matters more than how painted.
 _FEATURE_WEIGHT = 0.15
-# Drawn faces are softer than photos, and drawings bolder than either.
+# Drawings are bolder than photos.
 _RELIEF_GAIN = 1.5
-# Measured on photos: contrast and with it the spread of colours are two fifths greater.
-_CONTRAST, _SATURATION, _BRIGHTNESS = (1.0, 1.8), (0.5, 1.5), 0.2
+# Such that tones and colours spread as they do in photos.
+_CONTRAST, _SATURATION, _BRIGHTNESS = (0.9, 1.6), (0.4, 1.2), 0.2
 # Root mean square of photos' bands of detail, by side in pixels. Drawn faces have a third of the
 # finest and half of the others: a network that has practised on them alone leaves a photo's detail
 # as it is, whatever the style has in its place.
 _PHOTO_DETAIL = {256: 0.038, 128: 0.062, 64: 0.094, 32: 0.135, 16: 0.179}
-_DETAIL, _DETAIL_LIMIT = (0.6, 1.3), 4.0
+_DETAIL, _DETAIL_LIMIT = (0.5, 1.2), 4.0
 _BATCH = 8
 
 

@@ -26,9 +26,9 @@ from mm_face_stylizer.training.shifts import shifted
 from mm_face_stylizer.training.style_bank import DEEP, SHALLOW, StyleBank, mean_features
 
 _PATCH, _PROJECTIONS = 5, 48
-# Of pictures of up to 256 px: strokes are looked for at full and at half size. Larger ones have
-# finer bands on top, in which as many patches are looked at.
-_BANDS, _PATCH_STRIDE, _BAND_SIDE = 3, 3, 256
+# Of pictures of up to 256 px: strokes are looked for at full, at half and at quarter size. Larger
+# ones have finer bands on top, in which as many patches are looked at.
+_BANDS, _PATCH_STRIDE, _BAND_SIDE = 4, 3, 256
 # A style without any detail in a band is not to have its noise copied.
 _LEAST_SPREAD = 0.02
 # Share of the side, at each edge, that no statistic may change: a dark frame would be the cheapest
@@ -67,9 +67,9 @@ class FewShotWeights:
     content: float = 0.5
     landmarks: float = 20.0
     face_gram: float = 1.0
-    patches: float = 6.0
-    analogy: float = 4.0
-    relief: float = 2.0
+    patches: float = 10.0
+    analogy: float = 5.0
+    relief: float = 3.0
     palette: float = 2.0
     position: float = 12.0
 

@@ -144,3 +144,15 @@ def test_adversarial_losses_pull_apart():
     high, low = tf.constant([5.0]), tf.constant([-5.0])
     assert losses.discriminator_loss(high, low) < losses.discriminator_loss(low, high)
     assert losses.generator_loss(high) < losses.generator_loss(low)
+
+
+def test_errors_are_seen_better_in_dark_and_in_flat_faces():
+    pattern = np.random.default_rng(0).choice([-1.0, 1.0], (1, 64, 64, 3)).astype(np.float32)
+    usual, dark, flat = 0.57 * pattern - 0.1, 0.57 * pattern - 0.4, 0.25 * pattern - 0.1
+    seen = losses.visibility(np.concatenate([usual, dark, flat, 0 * flat - 1.0])).numpy()
+    assert 0.7 < seen[0] < 1.4 and seen[1] > 1.3 * seen[0] and seen[2] > 1.5 * seen[0]
+    assert seen[3] == 3.0
+    # Walls do not matter.
+    framed = usual.copy()
+    framed[:, :16] = framed[:, -16:] = 1.0
+    np.testing.assert_allclose(losses.visibility(framed), seen[:1], rtol=1e-6)
