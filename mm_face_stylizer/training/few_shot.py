@@ -67,7 +67,7 @@ class FewShotWeights:
     content: float = 0.5
     landmarks: float = 20.0
     face_gram: float = 1.0
-    patches: float = 10.0
+    patches: float = 7.5
     analogy: float = 5.0
     relief: float = 3.0
     palette: float = 2.0
