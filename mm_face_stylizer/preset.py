@@ -106,21 +106,24 @@ class Preset:
         """
         path = self.folder / _WEIGHTS
         try:
-            content = path.read_bytes()
+            file = path.open("rb")
         except FileNotFoundError:
             raise PresetError(f"The preset's weights {path} are missing.") from None
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.card["sha256"]:
-            raise PresetError(
-                f"{path} has the sha256 {found}, but its card says {self.card['sha256']}. The file "
-                "is damaged or not the released one; reinstall mm-face-stylizer."
-            )
-        with np.load(io.BytesIO(content), allow_pickle=False) as weights:
-            try:
-                config = config_class(**self.card["config"])
-                return networks_class.from_weights(config, dict(weights))
-            except (ValueError, TypeError) as error:
-                raise PresetError(f"{path}: {error}") from error
+        with file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != self.card["sha256"]:
+                raise PresetError(
+                    f"{path} has the sha256 {found}, but its card says {self.card['sha256']}. The "
+                    "file is damaged or not the released one; reinstall mm-face-stylizer."
+                )
+            file.seek(0)
+            # Read weight by weight, so that they are not in memory twice.
+            with np.load(file, allow_pickle=False) as weights:
+                try:
+                    config = config_class(**self.card["config"])
+                    return networks_class.from_weights(config, weights)
+                except (ValueError, TypeError) as error:
+                    raise PresetError(f"{path}: {error}") from error
 
 
 def save_preset(
