@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ _PARTS = ("encoder", "synthesis", "mapping", "prior", "discriminator")
 _PRIOR_SCALE, _PRIOR_LIMIT = 0.75, 2.0
 # Truncated likewise: in full, what the generator adds breaks as many mouths as it draws strands.
 _PRIOR_DETAIL = 0.5
+# Larger ones are no faster on CPUs, and their feature maps take hundreds of megabytes.
+_BATCH = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,15 +134,17 @@ class Networks:
         Returns:
           What `synthesis` takes, by name, [count, ...] each.
         """
+        return joined(list(self._generated(count, seed)))
+
+    def _generated(self, count: int, seed: int) -> Iterator[dict[str, np.ndarray]]:
+        """What `generated_latents` returns, batch by batch."""
         noise = np.random.default_rng(seed).standard_normal((count, NOISE_DIM))
         noise = (_PRIOR_SCALE * np.clip(noise, -_PRIOR_LIMIT, _PRIOR_LIMIT)).astype(np.float32)
-        parts = []
-        for start in range(0, count, 16):
-            faces = self.synthesis(self._drawn(noise[start : start + 16]))["image"][-1]
+        for start in range(0, count, _BATCH):
+            faces = self.synthesis(self._drawn(noise[start : start + _BATCH]))["image"][-1]
             # Encoded once more: then they are such as those of photos.
             latents = self.latents(tf.clip_by_value(faces, -1.0, 1.0))
-            parts.append({name: value.numpy() for name, value in latents.items()})
-        return joined(parts)
+            yield {name: value.numpy() for name, value in latents.items()}
 
     def _drawn(self, noise: np.ndarray) -> dict[str, tf.Tensor]:
         """What the prior draws, as `synthesis` takes it."""
@@ -158,12 +162,12 @@ class Networks:
         Returns:
           float32 [count, side, side, 3] in [-1, 1].
         """
-        latents = self.generated_latents(count, seed)
-        faces = [
-            self.synthesis(rows_of(latents, slice(start, start + 16)))
-            for start in range(0, count, 16)
-        ]
-        return np.clip(np.concatenate([face["image"][-1] for face in faces]), -1.0, 1.0)
+        return np.concatenate(list(self.generated_batches(count, seed)))
+
+    def generated_batches(self, count: int, seed: int) -> Iterator[np.ndarray]:
+        """What `generated_faces` returns, a few faces at a time."""
+        for latents in self._generated(count, seed):
+            yield np.clip(self.synthesis(latents)["image"][-1], -1.0, 1.0)
 
     def reconstruct(
         self, photos: np.ndarray, spatial: bool = True, finest: int | None = None
@@ -179,8 +183,8 @@ class Networks:
           uint8 [count, finest, finest, 3].
         """
         results = []
-        for start in range(0, len(photos), 16):
-            latents = self.latents(from_pixels(photos[start : start + 16]))
+        for start in range(0, len(photos), _BATCH):
+            latents = self.latents(from_pixels(photos[start : start + _BATCH]))
             if not spatial:
                 latents = {"inputs": latents["inputs"]}
             image = self.synthesis(latents, finest=finest)["image"][-1]

@@ -26,6 +26,7 @@ _NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 _FURTHEST = 2.0
 # Of a tone, how much is its rank among its kind and how much its brightness as such.
 _RANK_SHARE = 0.5
+_PARTS = 16
 # Contours in the face mesh: MediaPipe's FACE_OVAL, and the outer rims of eyes with brows, and lips.
 _OVAL_POINTS = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
@@ -201,7 +202,11 @@ def _patches(picture: np.ndarray) -> np.ndarray:
 
 def _nearest(vectors: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Index of each vector's nearest candidate."""
-    # |a - b|^2 without |a|^2, which is the same for all candidates.
-    distances = vectors @ (-2.0 * candidates.T)
-    distances += np.square(candidates).sum(axis=1)
-    return distances.argmin(axis=1)
+    nearest = []
+    # Some at a time: the distances of all to all would take 64 MiB.
+    for some in np.split(vectors, _PARTS):
+        # |a - b|^2 without |a|^2, which is the same for all candidates.
+        distances = some @ (-2.0 * candidates.T)
+        distances += np.square(candidates).sum(axis=1)
+        nearest.append(distances.argmin(axis=1))
+    return np.concatenate(nearest)

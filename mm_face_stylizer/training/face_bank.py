@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mm_face_stylizer._keras import graph_function, tf
+from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, joined, rows_of
 from mm_face_stylizer.training import losses
@@ -24,13 +24,13 @@ _FEATURE_WEIGHT = 0.15
 # Drawings are bolder than photos.
 _RELIEF_GAIN = 1.5
 # Such that tones and colours spread as they do in photos.
-_CONTRAST, _SATURATION, _BRIGHTNESS = (0.9, 1.6), (0.4, 1.2), 0.2
+_SATURATION, _CONTRAST, _BRIGHTNESS = (0.4, 1.2), (0.9, 1.6), (-0.2, 0.2)
+_LIGHTS = (_SATURATION, _CONTRAST, _BRIGHTNESS)
 # Root mean square of photos' bands of detail, by side in pixels. Drawn faces have a third of the
 # finest and half of the others: a network that has practised on them alone leaves a photo's detail
 # as it is, whatever the style has in its place.
 _PHOTO_DETAIL = {256: 0.038, 128: 0.062, 64: 0.094, 32: 0.135, 16: 0.179}
 _DETAIL, _DETAIL_LIMIT = (0.5, 1.2), 4.0
-_BATCH = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FaceBank:
       deep: The untuned faces' deep face-mesh features, shifted.
       landmarks: Their landmarks, shifted, as fractions of the side.
       relief: Their light and dark, [count, side, side, 1], amplified.
-      features: Where eyes, brows and mouth are, [count, side, side, 1] in [0, 1].
+      features: Where eyes, brows and mouth are, [count, 64, 64, 1] in [0, 1].
       coarse: The untuned faces at 64 px.
       painted: The faces by analogy with their style picture, [count, side, side, 3].
       colours: `painted` at 64 px.
@@ -82,44 +82,41 @@ class FaceBank:
           seed: Seed of faces and shifts.
         """
         random = np.random.default_rng(seed)
-        drawn = _detailed(_lit(networks.generated_faces(count, seed), random), random)
+        lights = [_drawn(random, limits, count) for limits in _LIGHTS]
+        details = _drawn(random, _DETAIL, count)
         shifts = random_shifts(random, count)
 
-        @graph_function
         def look(faces, shifts):
             latents = networks.latents(faces)
             images = networks.synthesis(latents)["image"][-1]
             mesh = face_mesh(losses.brightness(shifted(images, shifts)))
-            return latents, [images, mesh.landmarks, *mesh.features[DEEP]]
+            return latents, images, mesh.landmarks, mesh.features[DEEP], losses.relief(images)
 
-        parts = [
-            look(drawn[start : start + _BATCH], shifts[start : start + _BATCH])
-            for start in range(0, count, _BATCH)
-        ]
-        latents = joined([{name: v.numpy() for name, v in part[0].items()} for part in parts])
-        images, landmarks, *deep = [
-            np.concatenate(values) for values in zip(*(part[1] for part in parts), strict=True)
-        ]
-        side = images.shape[1]
-        faces = _guides(images, unshifted(landmarks, shifts, side))
+        guides: list[Guide] = []
+        parts = []
+        for drawn in networks.generated_batches(count, seed):
+            rows = slice(len(guides), len(guides) + len(drawn))
+            lit = _lit(drawn, *(light[rows] for light in lights))
+            latents, images, landmarks, *kept = look(_detailed(lit, details[rows]), shifts[rows])
+            side = images.shape[1]
+            guides += _guides(images.numpy(), unshifted(landmarks.numpy(), shifts[rows], side))
+            parts.append((latents, landmarks, *kept))
+        latents, landmarks, deep, relief = zip(*parts, strict=True)
         style_guides = _guides(styles.pictures, styles.landmarks)
-        style = _of_its_like(faces, style_guides)
-        features = np.stack([face.features for face in faces])
-        paintings = np.stack(
-            [
-                painted(styles.pictures[index], analogy(face, style_guides[index]))
-                for face, index in zip(faces, style, strict=True)
-            ]
-        )
+        style = _of_its_like(guides, style_guides)
+        features = np.stack([face.features for face in guides])
+        paintings = np.empty((count, *styles.pictures.shape[1:]), np.float32)
+        for painting, face, index in zip(paintings, guides, style, strict=True):
+            painting[:] = painted(styles.pictures[index], analogy(face, style_guides[index]))
         return cls(
-            latents=latents,
+            latents=joined(latents),
             style=style,
             shifts=shifts,
-            deep=deep,
-            landmarks=landmarks,
-            relief=_RELIEF_GAIN * losses.relief(tf.constant(images)).numpy(),
-            features=tf.image.resize(features, (side, side)).numpy(),
-            coarse=np.stack([face.picture for face in faces]),
+            deep=[np.concatenate(maps) for maps in zip(*deep, strict=True)],
+            landmarks=np.concatenate(landmarks),
+            relief=_RELIEF_GAIN * np.concatenate(relief),
+            features=features,
+            coarse=np.stack([face.picture for face in guides]),
             painted=paintings,
             colours=tf.image.resize(paintings, (ANALOGY_SIDE,) * 2, "area").numpy(),
             trust=1.0 - (1.0 - _FEATURE_WEIGHT) * features,
@@ -137,25 +134,29 @@ class FaceBank:
         return rows
 
 
-def _lit(faces: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _drawn(random: np.random.Generator, limits: tuple[float, float], count: int) -> np.ndarray:
+    """A factor or a summand for each of some pictures."""
+    return random.uniform(*limits, (count, 1, 1, 1))
+
+
+def _lit(
+    faces: np.ndarray, saturation: np.ndarray, contrast: np.ndarray, light: np.ndarray
+) -> np.ndarray:
     """Faces in the lights that photos are taken in: drawn ones are duller."""
-    shape = (len(faces), 1, 1, 1)
     grey = faces.mean(axis=-1, keepdims=True)
-    coloured = grey + random.uniform(*_SATURATION, shape) * (faces - grey)
+    coloured = grey + saturation * (faces - grey)
     mean = faces.mean(axis=(1, 2, 3), keepdims=True)
-    lit = mean + random.uniform(*_CONTRAST, shape) * (coloured - mean)
-    lit += random.uniform(-_BRIGHTNESS, _BRIGHTNESS, shape)
+    lit = mean + contrast * (coloured - mean) + light
     return np.clip(lit, -1.0, 1.0).astype(np.float32)
 
 
-def _detailed(faces: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _detailed(faces: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Faces with as much detail as photos have: what there is of it, amplified band by band."""
     levels = int(math.log2(faces.shape[1] / min(_PHOTO_DETAIL))) + 2
     *bands, detailed = losses.laplacian_bands(tf.constant(faces), levels)
-    share = random.uniform(*_DETAIL, (len(faces), 1, 1, 1)).astype(np.float32)
     for band in reversed(bands):
         present = tf.sqrt(tf.reduce_mean(tf.square(band), axis=(1, 2, 3), keepdims=True))
-        wanted = _PHOTO_DETAIL.get(band.shape[1], 0.0) * share
+        wanted = _PHOTO_DETAIL.get(band.shape[1], 0.0) * share.astype(np.float32)
         gain = tf.clip_by_value(wanted / (present + 1e-6), 1.0, _DETAIL_LIMIT)
         detailed = tf.image.resize(detailed, band.shape[1:3]) + gain * band
     return np.clip(detailed, -1.0, 1.0)

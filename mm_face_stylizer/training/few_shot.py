@@ -15,13 +15,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mm_face_stylizer._keras import graph_function, keras, tf
+from mm_face_stylizer._keras import graph_function, tf
 from mm_face_stylizer.models.blaze_stylegan import Synthesis
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, copied, named_weights
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.analogies import ANALOGY_SIDE
 from mm_face_stylizer.training.face_bank import FaceBank
+from mm_face_stylizer.training.fused_adam import FusedAdam
 from mm_face_stylizer.training.shifts import shifted
 from mm_face_stylizer.training.style_bank import DEEP, SHALLOW, StyleBank, mean_features
 
@@ -37,6 +38,7 @@ _MARGIN = 1 / 24
 # The last part of a run settles: without it the result depends on which batch came last.
 _DECAY_FROM = 0.6
 _FINAL_RATE = 0.1
+_STRIPS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,68 +225,84 @@ class FewShotTrainer:
             if "to_rgb" not in variable.name
             or f"block{_last_side(synthesis)}_to_rgb" in variable.name
         ]
-        optimizer = keras.optimizers.Adam(options.learning_rate, options.beta_1, options.beta_2)
-        optimizer.build(variables)
+        optimizer = FusedAdam(variables, options.beta_1, options.beta_2)
         swap = np.zeros((1, int(self._networks.w_avg.shape[1]), 1), np.float32)
         swap[:, list(options.swap_rows)] = 1.0 - options.alpha
 
         inside = _inside(synthesis.image_size)
 
-        @graph_function
-        def train_step(styles, faces, projections, rate):
-            optimizer.learning_rate.assign(rate)
-            count, like = styles["pictures"].shape[0], faces["like"]
-            mixed = dict(styles["latents"])
-            mixed["inputs"] += swap * (styles["mixed_rows"] - mixed["inputs"])
-            latents = {
-                name: tf.concat([value, faces["latents"][name]], axis=0)
-                for name, value in mixed.items()
-            }
-            shifts = tf.concat([styles["shifts"], faces["shifts"]], axis=0)
+        def half(latents, shifts, terms, traits, others):
+            """Losses of one half by name, and their gradients."""
             with tf.GradientTape() as tape:
                 images = synthesis(latents)["image"][-1]
                 inner = inside * images + (1.0 - inside) * tf.stop_gradient(images)
                 mesh = self._face_mesh(losses.brightness(shifted(inner, shifts)))
-                of_styles = [feature[:count] for feature in mesh.features]
-                of_faces = [feature[count:] for feature in mesh.features]
-                tuned = images[count:]
-                values = {
-                    "style_l1": losses.masked_l1(
-                        images[:count], styles["pictures"], styles["masks"]
-                    ),
-                    "style_features": losses.feature_distance(of_styles, styles["features"]),
-                    "style_gram": losses.gram_distance(of_styles[SHALLOW], styles["grams"]),
-                    "content": losses.feature_distance(of_faces[DEEP], faces["deep"]),
-                    "landmarks": losses.l1(mesh.landmarks[count:], faces["landmarks"]),
-                    "relief": losses.masked_l1(
-                        losses.relief(tuned), faces["relief"], faces["features"]
-                    ),
-                    "face_gram": losses.gram_distance(of_faces[SHALLOW], like["grams"]),
-                    "patches": _patch_distance(
-                        inner[count:],
-                        faces["painted"],
-                        faces["trust"],
-                        projections,
-                        weights.position,
-                    ),
-                    "analogy": losses.masked_l1(
-                        _shrunken(inner[count:], ANALOGY_SIDE), faces["colours"], faces["trust"]
-                    ),
-                    "palette": losses.palette_distance(tuned, like["palettes"]),
-                }
+                values = terms(images, inner, mesh)
                 loss = tf.add_n([getattr(weights, name) * value for name, value in values.items()])
                 if options.adversarial_weight:
-                    traits = [
-                        tf.concat(pair, axis=0)
-                        for pair in zip(styles["traits"], like["traits"], strict=True)
-                    ]
+                    # Relative to traits of the whole batch: the other half counts, as if it were
+                    # right.
+                    found = mean_features(self._networks.discriminator, inner)
                     values["adversarial"] = losses.feature_distance(
-                        mean_features(self._networks.discriminator, inner), traits
+                        [tf.concat(pair, axis=0) for pair in zip(found, others, strict=True)],
+                        [tf.concat(pair, axis=0) for pair in zip(traits, others, strict=True)],
                     )
                     loss += options.adversarial_weight * values["adversarial"]
-            gradients = tape.gradient(loss, variables)
-            optimizer.apply_gradients(zip(gradients, variables, strict=True))
-            return {"loss": loss} | values
+            return {"loss": loss} | values, tape.gradient(loss, variables)
+
+        @graph_function
+        def style_half(styles, others):
+            def terms(images, _, mesh):
+                return {
+                    "style_l1": losses.masked_l1(images, styles["pictures"], styles["masks"]),
+                    "style_features": losses.feature_distance(mesh.features, styles["features"]),
+                    "style_gram": losses.gram_distance(mesh.features[SHALLOW], styles["grams"]),
+                }
+
+            latents = dict(styles["latents"])
+            latents["inputs"] += swap * (styles["mixed_rows"] - latents["inputs"])
+            return half(latents, styles["shifts"], terms, styles["traits"], others)
+
+        @graph_function
+        def face_half(faces, others, projections):
+            like = faces["like"]
+
+            def terms(images, inner, mesh):
+                return {
+                    "content": losses.feature_distance(mesh.features[DEEP], faces["deep"]),
+                    "landmarks": losses.l1(mesh.landmarks, faces["landmarks"]),
+                    "relief": losses.masked_l1(
+                        losses.relief(images),
+                        faces["relief"],
+                        tf.image.resize(faces["features"], images.shape[1:3]),
+                    ),
+                    "face_gram": losses.gram_distance(mesh.features[SHALLOW], like["grams"]),
+                    "patches": _patch_distance(
+                        inner, faces["painted"], faces["trust"], projections, weights.position
+                    ),
+                    "analogy": losses.masked_l1(
+                        _shrunken(inner, ANALOGY_SIDE), faces["colours"], faces["trust"]
+                    ),
+                    "palette": _palette_distance(images, like["palettes"]),
+                }
+
+            return half(faces["latents"], faces["shifts"], terms, like["traits"], others)
+
+        @graph_function
+        def apply(gradients, more, rate):
+            optimizer.apply([a + b for a, b in zip(gradients, more, strict=True)], rate)
+
+        def train_step(styles, faces, projections, rate):
+            # One half after the other, so that the feature maps of one alone are in memory.
+            of_styles, gradients = style_half(styles, faces["like"]["traits"])
+            of_faces, more = face_half(faces, styles["traits"], projections)
+            apply(gradients, more, rate)
+            sums = {
+                name: value + of_faces[name]
+                for name, value in of_styles.items()
+                if name in of_faces
+            }
+            return of_styles | of_faces | sums
 
         return train_step
 
@@ -354,6 +372,15 @@ def _patch_distance(images, pictures, trust, projections, position_weight):
         ]
         terms.append(losses.sliced_wasserstein(*vectors, projections))
     return tf.add_n(terms) / len(terms)
+
+
+def _palette_distance(images, palettes):
+    """Strip by strip, one after the other: all distances at once would take 96 MiB."""
+    total = tf.zeros(())
+    for strip in tf.split(images, _STRIPS, axis=1):
+        with tf.control_dependencies([total]):
+            total += losses.palette_distance(strip, palettes)
+    return total / _STRIPS
 
 
 def _shrunken(images: tf.Tensor, side: int) -> tf.Tensor:

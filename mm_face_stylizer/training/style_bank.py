@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from mm_face_stylizer._keras import graph_function, tf
+from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.discriminator import Discriminator
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, from_pixels, joined, rows_of, without_detail
@@ -71,7 +71,6 @@ class StyleBank:
         pictures, masks = _prepared(images, masks)
         shifts = random_shifts(random, len(pictures) * _VIEWS).reshape(-1, _VIEWS, 2)
 
-        @graph_function
         def look(picture, shifts):
             views = tf.repeat(picture, _VIEWS, axis=0)
             mesh = face_mesh(losses.brightness(shifted(views, shifts)))

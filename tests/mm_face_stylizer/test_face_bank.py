@@ -3,7 +3,15 @@ import pytest
 from tiny import tiny_networks
 
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.training.face_bank import FaceBank, _detailed, _lit, _of_its_like
+from mm_face_stylizer.training.face_bank import (
+    _DETAIL,
+    _LIGHTS,
+    FaceBank,
+    _detailed,
+    _drawn,
+    _lit,
+    _of_its_like,
+)
 from mm_face_stylizer.training.style_bank import StyleBank
 from task_bundle.face_models import find_face_models
 
@@ -36,7 +44,7 @@ def test_every_style_picture_has_faces(bank):
 def test_faces_are_lit_in_many_ways():
     random = np.random.default_rng(0)
     faces = np.repeat(random.uniform(-0.5, 0.5, (1, 16, 16, 3)), 50, axis=0).astype(np.float32)
-    lit = _lit(faces, random)
+    lit = _lit(faces, *(_drawn(random, limits, 50) for limits in _LIGHTS))
     assert lit.shape == faces.shape and lit.dtype == np.float32
     assert np.abs(lit).max() <= 1.0
     means, contrasts = lit.mean(axis=(1, 2, 3)), lit.std(axis=(1, 2, 3))
@@ -51,7 +59,7 @@ def test_soft_faces_get_the_detail_of_photos_and_keep_their_tones():
     random = np.random.default_rng(0)
     grain = random.normal(0, 0.02, (20, 256, 256, 3))
     soft = (np.linspace(-0.5, 0.5, 256)[:, np.newaxis] + grain).astype(np.float32)
-    detailed = _detailed(soft, random)
+    detailed = _detailed(soft, _drawn(random, _DETAIL, 20))
     assert detailed.shape == soft.shape and np.abs(detailed).max() <= 1.0
     finest = [np.diff(faces, axis=2).std(axis=(1, 2, 3)) for faces in (soft, detailed)]
     gains = finest[1] / finest[0]
@@ -65,7 +73,9 @@ def test_what_has_detail_stays_as_it_is():
     for side in (16, 32, 64, 128, 256):
         mosaic = random.choice([-0.18, 0.18], (2, side, side, 1)).astype(np.float32)
         faces += mosaic.repeat(256 // side, axis=1).repeat(256 // side, axis=2)
-    np.testing.assert_allclose(_detailed(faces, random), np.clip(faces, -1, 1), atol=1e-5)
+    np.testing.assert_allclose(
+        _detailed(faces, _drawn(random, _DETAIL, 2)), np.clip(faces, -1, 1), atol=1e-5
+    )
 
 
 def test_paintings_are_of_the_styles_colours(bank):
