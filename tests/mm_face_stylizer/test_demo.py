@@ -1,5 +1,6 @@
 import numpy as np
 from native import native
+from tiny import eager_steps
 
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.demo import Demo, portrait
@@ -26,4 +27,5 @@ def test_the_demo_writes_what_it_promises(tmp_path, capsys):
     assert np.abs(photo - stylized).mean() > 5, "two different pictures"
     assert main(arguments) == 1, "nothing is overwritten unasked"
     assert "--overwrite" in capsys.readouterr().err
-    assert main([*arguments, "--overwrite"]) == 0
+    with eager_steps():
+        assert main([*arguments, "--overwrite"]) == 0

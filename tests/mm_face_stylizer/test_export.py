@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 from litert import assert_same_as_litert, run_litert
@@ -21,6 +23,12 @@ def networks():
 
 
 @pytest.fixture(scope="module")
+def exported(networks):
+    """Exports by precision, each made once."""
+    return functools.cache(lambda precision: export_stylizer(networks, precision))
+
+
+@pytest.fixture(scope="module")
 def photo():
     return np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype(np.float32)
 
@@ -31,9 +39,8 @@ def test_the_export_equals_keras(networks, photo, precision, atol):
     check_stylizer(exported)
 
 
-def test_the_graph_is_clean(networks):
-    exported = export_stylizer(networks, "float32")
-    info = describe(exported)
+def test_the_graph_is_clean(exported):
+    info = describe(exported("float32"))
     assert not [name for name in info.ops if any(word in name for word in _FORBIDDEN)]
     (given,), (result,) = info.inputs, info.outputs
     assert given.shape == result.shape == (1, 64, 64, 3)
@@ -44,10 +51,8 @@ def test_the_graph_is_clean(networks):
     tf.__version__.startswith("2.15."),
     reason="TensorFlow 2.15's analyzer refuses slices that drop an axis, which 2.19's takes",
 )
-def test_the_graph_runs_on_gpus(networks, capfd):
-    tf.lite.experimental.Analyzer.analyze(
-        model_content=export_stylizer(networks, "float32"), gpu_compatibility=True
-    )
+def test_the_graph_runs_on_gpus(exported, capfd):
+    tf.lite.experimental.Analyzer.analyze(model_content=exported("float32"), gpu_compatibility=True)
     assert "compatible with GPU delegate" in capfd.readouterr().out
 
 
@@ -62,12 +67,12 @@ def test_outputs_stay_between_0_and_1(networks, photo):
     assert image.min() == 0 and image.max() == 1
 
 
-def test_two_exports_are_alike(networks):
-    assert export_stylizer(networks) == export_stylizer(networks)
+def test_two_exports_are_alike(networks, exported):
+    assert export_stylizer(networks) == exported("float16")
 
 
-def test_float16_halves_the_file_and_int8_halves_it_again(networks, photo):
-    sizes = {p: len(export_stylizer(networks, p)) for p in ("float32", "float16", "int8")}
+def test_float16_halves_the_file_and_int8_halves_it_again(exported):
+    sizes = {p: len(exported(p)) for p in ("float32", "float16", "int8")}
     assert sizes["float16"] < 0.65 * sizes["float32"]
     assert sizes["int8"] < 0.75 * sizes["float16"]
 

@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pytest
 from native import native
+from tiny import eager_steps
 
 import mm_face_stylizer as mm
 from mm_face_stylizer._keras import tf
@@ -60,7 +61,8 @@ def test_history_and_options(data):
     options = mm.FaceStylizerOptions(_MODEL, model_options, hparams)
     before = copy.deepcopy((hparams, model_options))
     seen = []
-    stylizer = mm.FaceStylizer.create(data, options, on_step=lambda step, v: seen.append(step))
+    with eager_steps():
+        stylizer = mm.FaceStylizer.create(data, options, on_step=lambda step, v: seen.append(step))
     assert (hparams, model_options) == before and options.hparams is hparams
     assert seen == [1] and len(stylizer.history["loss"]) == 1
 
@@ -72,8 +74,9 @@ def test_preview_shows_the_stylizer_at_each_step_and_changes_nothing(data):
     def preview(step, stylizer):
         seen[step] = stylizer.stylize_images(data.images)
 
-    watched = mm.FaceStylizer.create(data, options, preview=preview)
-    unwatched = mm.FaceStylizer.create(data, options)
+    with eager_steps():
+        watched = mm.FaceStylizer.create(data, options, preview=preview)
+        unwatched = mm.FaceStylizer.create(data, options)
     assert watched.history == unwatched.history
     final = unwatched.stylize_images(data.images)
     np.testing.assert_array_equal(seen[2], final)
@@ -91,7 +94,8 @@ def test_options_may_be_left_out_and_come_from_elsewhere(data):
     )
     options = types.SimpleNamespace(model=_MODEL, model_options=model_options, hparams=hparams)
     google_data = types.SimpleNamespace(gen_tf_dataset=data.gen_tf_dataset)
-    stylizer = mm.FaceStylizer.create(google_data, options)
+    with eager_steps():
+        stylizer = mm.FaceStylizer.create(google_data, options)
     assert len(stylizer.history["loss"]) == 1
 
 

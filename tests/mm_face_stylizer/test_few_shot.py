@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import tiny_networks
+from tiny import eager_steps, tiny_networks
 
 from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
@@ -39,6 +39,12 @@ def red():
     image = np.zeros((1, 64, 64, 3), np.uint8)
     image[..., 0] = np.linspace(150, 250, 64).astype(np.uint8)
     return image
+
+
+@pytest.fixture
+def untraced():
+    with eager_steps():
+        yield
 
 
 def _fit(networks, mesh, images, **changes):
@@ -83,6 +89,7 @@ def test_every_style_picture_is_used(networks, mesh, red, tuned):
     assert _mean_colour(networks, both.synthesis)[2] > alone[2] + 0.1
 
 
+@pytest.mark.usefixtures("untraced")
 def test_the_style_has_its_palette_before_the_first_step(networks, mesh):
     """Of a style in two colours, not their mean alone but their covariance arrives."""
     style = np.zeros((1, 64, 64, 3), np.uint8)
@@ -112,6 +119,7 @@ def test_the_loss_falls(networks, mesh):
     assert np.mean(loss[-5:]) < 0.92 * np.mean(loss[:5])
 
 
+@pytest.mark.usefixtures("untraced")
 def test_weights_of_zero_switch_a_term_off(networks, mesh, red):
     untouched = _fit(
         networks,
@@ -167,6 +175,7 @@ def test_what_is_masked_does_not_become_style(red):
         assert (weights[0, :, :24] == (0 if masks is not None else 1)).all()
 
 
+@pytest.mark.usefixtures("untraced")
 def test_on_step_can_end_the_run(networks, mesh, red):
     class Enough(Exception):
         pass
@@ -183,6 +192,7 @@ def test_on_step_can_end_the_run(networks, mesh, red):
     assert seen == [1, 2]
 
 
+@pytest.mark.usefixtures("untraced")
 def test_divergence_is_reported(networks, mesh, red):
     with pytest.raises(FloatingPointError, match="learning rate"):
         _fit(networks, mesh, red, learning_rate=1e30)
