@@ -40,20 +40,10 @@ def blurred(x: tf.Tensor, before: int, after: int) -> tf.Tensor:
       [batch, height + before + after - 3, width + before + after - 3, channels].
     """
     x = tf.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
-    for axis in (1, 2):
-        first, second, third, fourth = (_window(x, axis, start) for start in range(4))
-        x = (first + fourth + 3.0 * (second + third)) / 8.0
+    # [1 1] three times. Not as sums of slices: on CPUs their gradient takes longer than all else.
+    for _ in range(3):
+        x = tf.nn.avg_pool2d(x, 2, 1, "VALID")
     return x
-
-
-def _window(x: tf.Tensor, axis: int, start: int) -> tf.Tensor:
-    """What the filter's tap at `start` sees: `x` without three rows, or columns, of its own.
-
-    By `tf.slice`, for on CPUs the gradient of `x[...]` takes longer than all convolutions.
-    """
-    begin, size = [0] * 4, [-1] * 4
-    begin[axis], size[axis] = start, x.shape[axis] - 3
-    return tf.slice(x, begin, size)
 
 
 def upsampled(x: tf.Tensor) -> tf.Tensor:

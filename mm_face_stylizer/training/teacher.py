@@ -116,17 +116,25 @@ class TeacherTraining(TrainingRun):
 
     title = "Teacher"
 
-    def __init__(self, options: TeacherOptions, portraits: Portraits, folder: str | os.PathLike):
+    def __init__(
+        self,
+        options: TeacherOptions,
+        portraits: Portraits,
+        folder: str | os.PathLike,
+        start: Teacher | None = None,
+    ):
         """Builds the networks and restores the last checkpoint of the folder, if there is one.
 
         Args:
           options: What the run depends on.
           portraits: Portraits to learn from.
           folder: Where checkpoints, sheets and logs go; made if it is missing.
+          start: A teacher of the same width, of at most the side, to go on from; None begins
+            untrained.
 
         Raises:
-          ValueError: The portraits are smaller than the pictures, or the batch cannot be shared
-            among replicas.
+          ValueError: The portraits are smaller than the pictures, the batch cannot be shared among
+            replicas, or `start` is of another width or a larger side.
         """
         if portraits.side % options.image_size:
             raise ValueError(
@@ -139,7 +147,16 @@ class TeacherTraining(TrainingRun):
         self._portraits = portraits
         keras.utils.set_random_seed(options.seed)
         config = TeacherConfig(options.image_size, options.width)
-        self._live = live = Teacher.build(config, options.conv_dtype)
+        if start is None:
+            live = Teacher.build(config, options.conv_dtype)
+        else:
+            if start.config.width != options.width:
+                raise ValueError(
+                    f"The width is {options.width}, but that of the teacher to start from is "
+                    f"{start.config.width}; they must be the same."
+                )
+            live = start.with_image_size(options.image_size, options.conv_dtype)
+        self._live = live
         averaged = Teacher.build(config, options.conv_dtype)
         for source, target in (
             (live.mapping, averaged.mapping),
@@ -149,7 +166,7 @@ class TeacherTraining(TrainingRun):
         self.teacher = dataclasses.replace(
             averaged,
             discriminator=live.discriminator,
-            w_avg=tf.Variable(averaged.w_avg, name="w_avg"),
+            w_avg=tf.Variable(live.w_avg, name="w_avg"),
         )
         self.augmentation = AugmentationStrength(
             options.augmentation_target, options.augmentation_images

@@ -87,6 +87,34 @@ class Teacher:
         assign_weights(teacher._parts(), weights)
         return dataclasses.replace(teacher, w_avg=weights["w_avg"].astype(np.float32))
 
+    def with_image_size(self, image_size: int, conv_dtype: str = "float32") -> Teacher:
+        """Copies of the networks, for pictures of this side: those of before, enlarged.
+
+        New heads add nothing yet; the discriminator's new blocks, before the old ones, begin
+        untrained, as do its colours where they meet another number of channels.
+
+        Args:
+          image_size: Side of the pictures in pixels, at least that of now.
+          conv_dtype: See `build`.
+
+        Raises:
+          ValueError: `image_size` is smaller than that of now.
+        """
+        if image_size < self.config.image_size:
+            raise ValueError(
+                f"A teacher of {self.config.image_size} px cannot go on at {image_size} px; it can "
+                f"at {self.config.image_size} px and more."
+            )
+        grown = Teacher.build(dataclasses.replace(self.config, image_size=image_size), conv_dtype)
+        known, weights = self.weights(), grown.weights()
+        for name, value in weights.items():
+            if name in known and known[name].shape == value.shape:
+                weights[name] = known[name]
+            elif name.startswith("synthesis/") and name.endswith("to_rgb/kernel"):
+                weights[name] = np.zeros_like(value)
+        assign_weights(grown._parts(), weights)
+        return dataclasses.replace(grown, w_avg=np.array(self.w_avg, np.float32))
+
     def weights(self) -> dict[str, np.ndarray]:
         """All weights by network and layer, float32, `w_avg` included."""
         return joined_weights(self._parts(), self.w_avg)

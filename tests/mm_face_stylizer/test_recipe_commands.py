@@ -55,9 +55,19 @@ def test_a_finished_stage_is_not_trained_again(made, capsys):
     assert (teacher / "teacher" / "weights.npz").read_bytes() == before
 
 
+def test_a_teacher_goes_on_from_another(made, tmp_path, capsys):
+    first = str(made / "teacher" / "teacher")
+    data = ["--data", str(made / "faces"), *_TINY, *_NETWORKS, "--start-from", first]
+    with eager_steps():
+        assert main(["pretrain-teacher", *data, "--output", str(tmp_path)]) == 0
+    second = Preset.find(capsys.readouterr().out.strip())
+    assert second.card["start"]["sha256"] == Preset.find(first).card["sha256"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["pretrain-teacher", "--start-from", "nowhere"], "no preset 'nowhere'"),
         (["pretrain-teacher", "--batch-size", "6"], "batch_size is 6"),
         (["pretrain-teacher", "--image-size", "100"], "power of two"),
         (["distill", "--teacher", "nowhere"], "no preset 'nowhere'"),

@@ -136,13 +136,36 @@ def test_a_teacher_on_disk_draws_the_same(finished, tmp_path):
         Preset.find(tmp_path).networks()
 
 
-def test_what_cannot_be_trained(portraits, tmp_path):
+def test_a_larger_teacher_draws_the_same_enlarged(finished, portraits, tmp_path):
+    teacher = finished[0].teacher.with_exact_mean()
+    options = dataclasses.replace(_OPTIONS, image_size=32, steps=1)
+    run = TeacherTraining(options, portraits, tmp_path, teacher)
+    for networks in (run._live, run.teacher):
+        larger = networks.pictures(8, 0, 0.7).astype(int)
+        assert larger.shape[1] == 32
+        smaller = larger.reshape(8, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+        drawn = teacher.pictures(8, 0, 0.7).astype(int)
+        assert np.abs(smaller - drawn).mean() < 0.3 * np.abs(drawn - drawn.mean()).mean()
+    known, grown = teacher.weights(), run._live.weights()
+    for layer in ("block16_conv0", "block8_skip", "mix", "logit"):
+        name = f"discriminator/{layer}/kernel"
+        np.testing.assert_array_equal(grown[name], known[name])
+    assert not grown["synthesis/block32_to_rgb/kernel"].any()
+    run._train(0)
+    assert run._live.weights()["synthesis/block32_to_rgb/kernel"].any()
+
+
+def test_what_cannot_be_trained(portraits, finished, tmp_path):
     with pytest.raises(ValueError, match="batch_size is 6"):
         TeacherOptions(batch_size=6)
     with pytest.raises(ValueError, match="r1_interval is 0"):
         TeacherOptions(r1_interval=0)
     with pytest.raises(ValueError, match="32 pixels a side; 64"):
         TeacherTraining(TeacherOptions(image_size=64), portraits, tmp_path)
+    with pytest.raises(ValueError, match="width is 1.0.*0.02"):
+        TeacherTraining(TeacherOptions(image_size=32), portraits, tmp_path, finished[0].teacher)
+    with pytest.raises(ValueError, match="of 16 px cannot go on at 8 px"):
+        finished[0].teacher.with_image_size(8)
 
 
 def test_weight_of_r1_follows_size_and_batch():
