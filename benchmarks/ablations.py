@@ -17,27 +17,17 @@ import pathlib
 import shutil
 import sys
 
-from mm_face_stylizer.evaluation.evaluator import EvaluationOptions, evaluate
+from benchmarks.reconstruction_table import judged, markdown, table_row
 from mm_face_stylizer.evaluation.portrait_set import PortraitSet
 from mm_face_stylizer.evaluation.report import Evaluation
-from mm_face_stylizer.evaluation.subject import PresetSubject
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.preset import save_preset
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
-from task_bundle.face_models import FaceModels, find_face_models
+from task_bundle.face_models import find_face_models
 from task_bundle.files import atomic_write
 
 _SIDE = 128
-_MEASURES = (
-    "psnr",
-    "ms_ssim",
-    "feature_distance",
-    "sharpness",
-    "face_found",
-    "landmark_error",
-    "rank1_identity",
-)
 
 
 def _recipe(steps: int) -> PretrainingOptions:
@@ -106,38 +96,19 @@ def main() -> None:
         else:
             run = Pretraining(options, portraits, mesh, place / "run")
             run.run()
-            results[name] = _evaluated(run, judges, models, place)
+            preset = save_preset(
+                place / "preset", run.networks, {"name": place.name}, overwrite=True
+            )
+            results[name] = judged(preset, judges, models)
             results[name].save(done)
             # A checkpoint has hundreds of megabytes.
             shutil.rmtree(place / "run" / "checkpoints")
-    table = {name: _row(evaluation) for name, evaluation in results.items()}
+    table = {name: table_row(evaluation) for name, evaluation in results.items()}
     content = {"steps": arguments.steps, "side": _SIDE, "runs": table}
     atomic_write(
         folder / "ablations.json", json.dumps(content, indent=1).encode() + b"\n", overwrite=True
     )
-    sys.stdout.write(_markdown(table))
-
-
-def _evaluated(
-    run: Pretraining, judges: PortraitSet, models: FaceModels, folder: pathlib.Path
-) -> Evaluation:
-    preset = save_preset(folder / "preset", run.networks, {"name": folder.name}, overwrite=True)
-    # What the networks make up is not asked here: neither prior nor mapping network is trained.
-    options = EvaluationOptions(samples=2)
-    return evaluate(PresetSubject(preset), judges, options=options, face_models=models).evaluation
-
-
-def _row(evaluation: Evaluation) -> dict[str, float]:
-    # A run that draws no faces has no landmarks.
-    means = {measure.name: round(measure.mean, 4) for measure in evaluation.measures}
-    return {name: means[name] for name in _MEASURES if name in means}
-
-
-def _markdown(table: dict[str, dict[str, float]]) -> str:
-    lines = [f"| | {' | '.join(_MEASURES)} |", "|---" * (len(_MEASURES) + 1) + "|"]
-    for name, row in table.items():
-        lines.append(f"| {name} | {' | '.join(str(row.get(key, '')) for key in _MEASURES)} |")
-    return "\n".join(lines) + "\n"
+    sys.stdout.write(markdown(table))
 
 
 if __name__ == "__main__":

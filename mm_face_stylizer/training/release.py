@@ -37,7 +37,7 @@ _SHEET_SIZE = 32
 _UNKNOWN = "unknown"
 _ANCESTOR_FIELDS = (
     "name", "released", "command", "commit", "start", "seed", "batch_size", "learning_rate",
-    "steps", "stages", "machine", "prior", "history", "sha256",
+    "steps", "hours", "stages", "machine", "prior", "history", "sha256",
 )  # fmt: skip
 
 _OF_THE_PRESET = ("name", "licence", "start")
@@ -158,6 +158,7 @@ def run_card(run: TrainingRun, provenance: Provenance) -> dict[str, Any]:
         "batch_size": run.options.batch_size,
         "learning_rate": run.options.learning_rate,
         "steps": run.step,
+        "hours": round(run.hours, 2),
         "stages": [dataclasses.asdict(stage) for stage in run.options.stages],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}",
     }

@@ -58,6 +58,7 @@ class TrainingRun(abc.ABC):
         self.distribution = Distribution.current()
         self._checkpoint_seconds = _CHECKPOINT_SECONDS
         self._step = tf.Variable(0, dtype=tf.int64, name="step")
+        self._seconds = tf.Variable(0.0, dtype=tf.float64, name="seconds")
 
     def _restore(self, **tracked: Any) -> None:
         """Restores the last checkpoint, if there is one.
@@ -68,7 +69,7 @@ class TrainingRun(abc.ABC):
         Raises:
           WorkerError: Not all workers see the same checkpoint.
         """
-        checkpoint = tf.train.Checkpoint(**tracked, step=self._step)
+        checkpoint = tf.train.Checkpoint(**tracked, step=self._step, seconds=self._seconds)
         # Makes this counter, a variable, where all workers make it.
         checkpoint.save_counter  # noqa: B018
         self._checkpoints = tf.train.CheckpointManager(
@@ -96,6 +97,11 @@ class TrainingRun(abc.ABC):
         """Steps done so far."""
         return int(self._step.numpy())
 
+    @property
+    def hours(self) -> float:
+        """Hours that these steps took, those between a checkpoint and a crash left out."""
+        return float(self._seconds.numpy()) / 3600.0
+
     def run(self, on_step: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Trains to the end; the chief saves a checkpoint every 90 seconds.
 
@@ -107,7 +113,7 @@ class TrainingRun(abc.ABC):
         Raises:
           FloatingPointError: A loss is not finite.
         """
-        saved = time.monotonic()
+        saved = counted = time.monotonic()
         history: list[dict[str, float]] = []
         is_chief = self.distribution.is_chief
         with tqdm(
@@ -138,7 +144,10 @@ class TrainingRun(abc.ABC):
                     path = self.folder / f"samples_{step:06d}.png"
                     sheet.save(path, side=_SHEET_SIDE, overwrite=True)
                     self._log.draw()
-                if time.monotonic() - saved >= self._checkpoint_seconds or last:
+                now = time.monotonic()
+                self._seconds.assign_add(now - counted)
+                counted = now
+                if now - saved >= self._checkpoint_seconds or last:
                     self._checkpoints.save(step)
                     saved = time.monotonic()
 
