@@ -161,10 +161,10 @@ def main() -> None:
     recipes = _Recipes(arguments)
     judges = PortraitSet.load(arguments.faces, _SIDE, arguments.face_list)
     trainings: dict[str, Callable[[], Preset]] = {
-        "this package's": lambda: recipes.joint((8, 16)),
-        "this package's, no spatial latents": lambda: recipes.joint(()),
         "published, synthesis network frozen": recipes.frozen,
         "published, refined together": recipes.refined,
+        "this package's": lambda: recipes.joint((8, 16)),
+        "this package's, no spatial latents": lambda: recipes.joint(()),
     }
     table = {}
     for name, train in trainings.items():

@@ -15,14 +15,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mm_face_stylizer._keras import graph_function, tf
+from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.models.blaze_stylegan import Synthesis
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, copied, named_weights
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.analogies import ANALOGY_SIDE
 from mm_face_stylizer.training.face_bank import FaceBank
-from mm_face_stylizer.training.fused_adam import FusedAdam
 from mm_face_stylizer.training.shifts import shifted
 from mm_face_stylizer.training.style_bank import DEEP, SHALLOW, StyleBank, mean_features
 
@@ -225,7 +224,11 @@ class FewShotTrainer:
             if "to_rgb" not in variable.name
             or f"block{_last_side(synthesis)}_to_rgb" in variable.name
         ]
-        optimizer = FusedAdam(variables, options.beta_1, options.beta_2)
+        learning_rate = tf.Variable(options.learning_rate, trainable=False)
+        # The older one: an operator a weight, not two dozen; faster to trace, less to hold.
+        optimizer = keras.optimizers.legacy.Adam(
+            lambda: learning_rate, options.beta_1, options.beta_2
+        )
         swap = np.zeros((1, int(self._networks.w_avg.shape[1]), 1), np.float32)
         swap[:, list(options.swap_rows)] = 1.0 - options.alpha
 
@@ -290,7 +293,9 @@ class FewShotTrainer:
 
         @graph_function
         def apply(gradients, more, rate):
-            optimizer.apply([a + b for a, b in zip(gradients, more, strict=True)], rate)
+            learning_rate.assign(rate)
+            sums = [a + b for a, b in zip(gradients, more, strict=True)]
+            optimizer.apply_gradients(zip(sums, variables, strict=True))
 
         def train_step(styles, faces, projections, rate):
             # One half after the other, so that the feature maps of one alone are in memory.

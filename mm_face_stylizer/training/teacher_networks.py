@@ -90,8 +90,8 @@ class Teacher:
     def with_image_size(self, image_size: int, conv_dtype: str = "float32") -> Teacher:
         """Copies of the networks, for pictures of this side: those of before, enlarged.
 
-        New heads add nothing yet; the discriminator's new blocks, before the old ones, begin
-        untrained, as do its colours where they meet another number of channels.
+        New heads add nothing yet, and the discriminator's new blocks hand on what they are given,
+        so that it goes on knowing faces: one that begins anew is too weak a teacher for long.
 
         Args:
           image_size: Side of the pictures in pixels, at least that of now.
@@ -108,10 +108,8 @@ class Teacher:
         grown = Teacher.build(dataclasses.replace(self.config, image_size=image_size), conv_dtype)
         known, weights = self.weights(), grown.weights()
         for name, value in weights.items():
-            if name in known and known[name].shape == value.shape:
-                weights[name] = known[name]
-            elif name.startswith("synthesis/") and name.endswith("to_rgb/kernel"):
-                weights[name] = np.zeros_like(value)
+            same = name in known and known[name].shape == value.shape
+            weights[name] = known[name] if same else _handing_on(name, value, known)
         assign_weights(grown._parts(), weights)
         return dataclasses.replace(grown, w_avg=np.array(self.w_avg, np.float32))
 
@@ -163,3 +161,24 @@ class Teacher:
         noise = np.random.default_rng(seed).standard_normal((count, LATENT_DIM)).astype(np.float32)
         w = self.mapping([noise, tf.zeros((count, 0))])[:, 0]
         return dataclasses.replace(self, w_avg=tf.reduce_mean(w, axis=0).numpy())
+
+
+def _handing_on(name: str, value: np.ndarray, known: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What a new layer starts with, so that it hands on what it is given.
+
+    Args:
+      name: Name of the weight.
+      value: What the layer made of it.
+      known: Weights of the smaller teacher.
+    """
+    if name.startswith("discriminator/from_rgb/"):
+        # Finer maps may have fewer channels.
+        return known[name][..., : value.shape[-1]]
+    if name.endswith("_skip/kernel"):
+        channels, filters = value.shape[2:]
+        # In use it is scaled by channels^-1/2, and its sum with the convolutions by 2^-1/2.
+        return np.sqrt(2.0 * channels) * np.eye(channels, filters)[np.newaxis, np.newaxis]
+    network, _, layer = name.partition("/")
+    if layer.endswith({"synthesis": "_to_rgb/kernel", "discriminator": "_conv1/kernel"}[network]):
+        return np.zeros_like(value)
+    return value
