@@ -34,7 +34,7 @@ demo: $(READY)  ## Train a stylizer on a sample style and write the results to o
 	$(BIN)/mm-face-stylizer demo --output out --overwrite
 
 test: lint  ## Check format, style and types, and run all tests.
-	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 stacks: $(READY)  ## Run all tests on every stack of noxfile.py whose Python is installed.
 	$(BIN)/nox

@@ -82,6 +82,7 @@ def _test(session: nox.Session, requirement: str, is_default: bool = False) -> N
     session.run(
         # The reasons of skipped tests are part of the result.
         *("python", "-m", "pytest", "-rs", "--numprocesses", "2", "--dist", "loadfile"),
+        "--no-loadscope-reorder",
         *arguments,
         env={"PYTHONPATH": None},
     )

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import eager_steps, tiny_networks
+from tiny import tiny_networks
 
 from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
@@ -39,12 +39,6 @@ def red():
     image = np.zeros((1, 64, 64, 3), np.uint8)
     image[..., 0] = np.linspace(150, 250, 64).astype(np.uint8)
     return image
-
-
-@pytest.fixture
-def untraced():
-    with eager_steps():
-        yield
 
 
 def _fit(networks, mesh, images, **changes):

@@ -69,14 +69,7 @@ def test_each_term_sees_a_difference(finished, term):
     assert same[term].numpy() < 1e-5 < 1e-3 < darker[term].numpy()
 
 
-@pytest.fixture
-def eagerly():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-def test_each_weight_matters(eagerly, portraits, tmp_path):
+def test_each_weight_matters(untraced, portraits, tmp_path):
     def trained(index, stage):
         networks = tiny_networks()
         options = dataclasses.replace(_OPTIONS, stages=(stage,))

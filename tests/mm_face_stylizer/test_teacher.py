@@ -37,13 +37,6 @@ def finished(portraits, tmp_path_factory):
     return run, run_as_if_killed(run, _SAVED, folder / "killed")
 
 
-@pytest.fixture
-def eagerly():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 def _state(run):
     return [
         *run.teacher.weights().items(),
@@ -80,7 +73,7 @@ def test_a_killed_run_ends_with_the_same_weights(finished, portraits):
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_every_option_changes_what_a_step_does(eagerly, portraits, tmp_path):
+def test_every_option_changes_what_a_step_does(untraced, portraits, tmp_path):
     def trained(index, **changes):
         options = dataclasses.replace(_OPTIONS, **changes)
         run = TeacherTraining(options, portraits, tmp_path / str(index))
@@ -136,7 +129,7 @@ def test_a_teacher_on_disk_draws_the_same(finished, tmp_path):
         Preset.find(tmp_path).networks()
 
 
-def test_a_larger_teacher_knows_what_it_knew(eagerly, finished, portraits, tmp_path):
+def test_a_larger_teacher_knows_what_it_knew(untraced, finished, portraits, tmp_path):
     teacher = finished[0].teacher.with_exact_mean()
     options = dataclasses.replace(_OPTIONS, image_size=32, steps=1)
     run = TeacherTraining(options, portraits, tmp_path, teacher)
