@@ -35,7 +35,7 @@ _DETAIL, _DETAIL_LIMIT = (0.5, 1.2), 4.0
 
 @dataclasses.dataclass(frozen=True)
 class FaceBank:
-    """Faces as arrays, one row a face.
+    """Faces as arrays, one row a face; the largest, `latents`, `relief` and `painted`, in float16.
 
     Attributes:
       latents: What the synthesis network draws each from.
@@ -97,15 +97,18 @@ class FaceBank:
         for drawn in networks.generated_batches(count, seed):
             rows = slice(len(guides), len(guides) + len(drawn))
             lit = _lit(drawn, *(light[rows] for light in lights))
-            latents, images, landmarks, *kept = look(_detailed(lit, details[rows]), shifts[rows])
+            latents, images, landmarks, deep, relief = look(
+                _detailed(lit, details[rows]), shifts[rows]
+            )
             side = images.shape[1]
             guides += _guides(images.numpy(), unshifted(landmarks.numpy(), shifts[rows], side))
-            parts.append((latents, landmarks, *kept))
+            compact = {name: np.float16(value) for name, value in latents.items()}
+            parts.append((compact, landmarks.numpy(), deep, np.float16(_RELIEF_GAIN * relief)))
         latents, landmarks, deep, relief = zip(*parts, strict=True)
         style_guides = _guides(styles.pictures, styles.landmarks)
         style = _of_its_like(guides, style_guides)
         features = np.stack([face.features for face in guides])
-        paintings = np.empty((count, *styles.pictures.shape[1:]), np.float32)
+        paintings = np.empty((count, *styles.pictures.shape[1:]), np.float16)
         for painting, face, index in zip(paintings, guides, style, strict=True):
             painting[:] = painted(styles.pictures[index], analogy(face, style_guides[index]))
         return cls(
@@ -114,7 +117,7 @@ class FaceBank:
             shifts=shifts,
             deep=[np.concatenate(maps) for maps in zip(*deep, strict=True)],
             landmarks=np.concatenate(landmarks),
-            relief=_RELIEF_GAIN * np.concatenate(relief),
+            relief=np.concatenate(relief),
             features=features,
             coarse=np.stack([face.picture for face in guides]),
             painted=paintings,
@@ -123,7 +126,7 @@ class FaceBank:
         )
 
     def rows(self, indices: np.ndarray) -> dict:
-        """Some of the faces, as a dictionary of the same names."""
+        """Some of the faces, as a dictionary of the same names, in float32."""
         rows = {
             field.name: getattr(self, field.name)[indices]
             for field in dataclasses.fields(self)
@@ -131,7 +134,11 @@ class FaceBank:
         }
         rows["latents"] = rows_of(self.latents, indices)
         rows["deep"] = [feature[indices] for feature in self.deep]
-        return rows
+        return tf.nest.map_structure(_in_full, rows)
+
+
+def _in_full(rows: np.ndarray) -> np.ndarray:
+    return np.float32(rows) if rows.dtype == np.float16 else rows
 
 
 def _drawn(random: np.random.Generator, limits: tuple[float, float], count: int) -> np.ndarray:
