@@ -151,11 +151,11 @@ def main() -> None:
         default=(9000, 2000),
         help="at half the side, and at the whole",
     )
-    parser.add_argument("--distillation-steps", type=int, default=1500)
+    parser.add_argument("--distillation-steps", type=int, default=800)
     parser.add_argument(
         "--inversion-steps", type=int, default=1500, help="refinement has 3/7 of it"
     )
-    parser.add_argument("--joint-steps", type=int, default=2000, help="of this package's recipe")
+    parser.add_argument("--joint-steps", type=int, default=600, help="of this package's recipe")
     arguments = parser.parse_args()
 
     recipes = _Recipes(arguments)
@@ -175,11 +175,10 @@ def main() -> None:
         evaluation = Evaluation.load(done)
         table[name] = {"hours": round(_hours(preset.card), 2)} | table_row(evaluation)
         for faces in evaluation.generated:
-            if faces.truncation is not None:
-                table[name] |= {
-                    "generated_face_found": round(faces.face_found, 4),
-                    "frechet_distance": round(faces.frechet_distance, 2),
-                }
+            table[name] |= {
+                f"{faces.drawn_by}_face_found": round(faces.face_found, 4),
+                f"{faces.drawn_by}_frechet_distance": round(faces.frechet_distance, 2),
+            }
     content = {"side": _SIDE, "teacher_width": _WIDTH, "runs": table}
     atomic_write(
         arguments.folder / "recipes.json",
