@@ -148,12 +148,12 @@ def main() -> None:
         "--teacher-steps",
         type=int,
         nargs=2,
-        default=(9000, 2000),
+        default=(7000, 1200),
         help="at half the side, and at the whole",
     )
     parser.add_argument("--distillation-steps", type=int, default=800)
     parser.add_argument(
-        "--inversion-steps", type=int, default=1500, help="refinement has 3/7 of it"
+        "--inversion-steps", type=int, default=800, help="refinement has 3/7 of it"
     )
     parser.add_argument("--joint-steps", type=int, default=600, help="of this package's recipe")
     arguments = parser.parse_args()
