@@ -152,9 +152,7 @@ def main() -> None:
         help="at half the side, and at the whole",
     )
     parser.add_argument("--distillation-steps", type=int, default=800)
-    parser.add_argument(
-        "--inversion-steps", type=int, default=800, help="refinement has 3/7 of it"
-    )
+    parser.add_argument("--inversion-steps", type=int, default=800, help="refinement has 3/7 of it")
     parser.add_argument("--joint-steps", type=int, default=600, help="of this package's recipe")
     arguments = parser.parse_args()
 
