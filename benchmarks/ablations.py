@@ -10,14 +10,10 @@ that were interrupted go on, and those that are done are not repeated.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import pathlib
 import shutil
-import sys
 
-from benchmarks.reconstruction_table import judged, markdown, table_row
+from benchmarks.reconstruction_table import argument_parser, judged, publish, table_row
 from mm_face_stylizer.evaluation.portrait_set import PortraitSet
 from mm_face_stylizer.evaluation.report import Evaluation
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
@@ -25,7 +21,6 @@ from mm_face_stylizer.preset import save_preset
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
 from task_bundle.face_models import find_face_models
-from task_bundle.files import atomic_write
 
 _SIDE = 128
 
@@ -74,12 +69,7 @@ def _variants(steps: int) -> dict[str, PretrainingOptions]:
 
 def main() -> None:
     """Does what the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--faces", type=pathlib.Path, required=True, help="aligned portraits")
-    parser.add_argument("--face-list", type=pathlib.Path)
+    parser = argument_parser(__doc__)
     parser.add_argument("--steps", type=int, default=600, help="of each run (600)")
     arguments = parser.parse_args()
 
@@ -104,11 +94,7 @@ def main() -> None:
             # A checkpoint has hundreds of megabytes.
             shutil.rmtree(place / "run" / "checkpoints")
     table = {name: table_row(evaluation) for name, evaluation in results.items()}
-    content = {"steps": arguments.steps, "side": _SIDE, "runs": table}
-    atomic_write(
-        folder / "ablations.json", json.dumps(content, indent=1).encode() + b"\n", overwrite=True
-    )
-    sys.stdout.write(markdown(table))
+    publish(table, folder / "ablations.json", steps=arguments.steps, side=_SIDE)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Callable
 
-from benchmarks.reconstruction_table import judged, markdown, table_row
+from benchmarks.reconstruction_table import argument_parser, judged, publish, table_row
 from mm_face_stylizer.cli import main as mm_face_stylizer
 from mm_face_stylizer.commit import running_commit
 from mm_face_stylizer.evaluation.portrait_set import PortraitSet
@@ -35,7 +34,6 @@ from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
 from mm_face_stylizer.training.release import Provenance, release
 from task_bundle.face_models import find_face_models
-from task_bundle.files import atomic_write
 
 _SIDE = 64
 _WIDTH = 0.125
@@ -50,7 +48,6 @@ class _Recipes:
         self._data = ["--data", str(arguments.faces)]
         if arguments.face_list:
             self._data += ["--data-list", str(arguments.face_list)]
-        self._list = arguments.face_list
         self._arguments = arguments
         self.models = find_face_models()
         self.portraits = Portraits(arguments.faces, self._folder / "cache", _SIDE)
@@ -70,10 +67,14 @@ class _Recipes:
         small, large = (
             ("--image-size", side, "--width", _WIDTH, "--bfloat16") for side in (_SIDE // 2, _SIDE)
         )
-        first, last = (("--steps", count) for count in steps.teacher_steps)
-        start = self._command("pretrain-teacher", "teacher_small", "teacher", *small, *first)
-        last = ("--start-from", start.folder, *last)
-        teacher = self._command("pretrain-teacher", "teacher", "teacher", *large, *last)
+        first, last = steps.teacher_steps
+        start = self._command(
+            "pretrain-teacher", "teacher_small", "teacher", *small, "--steps", first
+        )
+        teacher = self._command(
+            "pretrain-teacher", "teacher", "teacher", *large, "--steps", last,
+            "--start-from", start.folder,
+        )  # fmt: skip
         student = self._command(
             "distill", "student", "student", "--teacher", teacher.folder,
             "--image-size", _SIDE, "--bfloat16", "--steps", steps.distillation_steps,
@@ -129,7 +130,7 @@ class _Recipes:
             run.run()
             command = f"python -m benchmarks.recipes {self._folder.name}"
             provenance = Provenance(
-                name, command, running_commit(), self._list, start and start.card
+                name, command, running_commit(), self._arguments.face_list, start and start.card
             )
             rounds = 0 if start else 120
             release(run, self.portraits, provenance, folder, self.models, rounds)
@@ -138,12 +139,7 @@ class _Recipes:
 
 def main() -> None:
     """Does what the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--faces", type=pathlib.Path, required=True, help="aligned portraits")
-    parser.add_argument("--face-list", type=pathlib.Path)
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--teacher-steps",
         type=int,
@@ -177,13 +173,7 @@ def main() -> None:
                 f"{faces.drawn_by}_face_found": round(faces.face_found, 4),
                 f"{faces.drawn_by}_frechet_distance": round(faces.frechet_distance, 2),
             }
-    content = {"side": _SIDE, "teacher_width": _WIDTH, "runs": table}
-    atomic_write(
-        arguments.folder / "recipes.json",
-        json.dumps(content, indent=1).encode() + b"\n",
-        overwrite=True,
-    )
-    sys.stdout.write(markdown(table))
+    publish(table, arguments.folder / "recipes.json", side=_SIDE, teacher_width=_WIDTH)
 
 
 def _hours(card: dict) -> float:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from mm_face_stylizer.evaluation.evaluator import EvaluationOptions, evaluate
 from mm_face_stylizer.evaluation.portrait_set import PortraitSet
@@ -10,6 +15,7 @@ from mm_face_stylizer.evaluation.report import Evaluation
 from mm_face_stylizer.evaluation.subject import PresetSubject
 from mm_face_stylizer.preset import Preset
 from task_bundle.face_models import FaceModels
+from task_bundle.files import atomic_write
 
 _MEASURES = (
     "psnr",
@@ -20,6 +26,21 @@ _MEASURES = (
     "landmark_error",
     "rank1_identity",
 )
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """A command line with the folder of all trainings and the portraits.
+
+    Args:
+      description: What `--help` says, as it stands.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--faces", type=Path, required=True, help="aligned portraits")
+    parser.add_argument("--face-list", type=Path)
+    return parser
 
 
 def judged(preset: Preset, judges: PortraitSet, models: FaceModels, samples: int = 2) -> Evaluation:
@@ -41,7 +62,14 @@ def table_row(evaluation: Evaluation) -> dict[str, float]:
     return {name: means[name] for name in _MEASURES if name in means}
 
 
-def markdown(table: Mapping[str, Mapping[str, float]]) -> str:
+def publish(table: Mapping[str, Mapping[str, float]], path: Path, **setting: Any) -> None:
+    """Writes the rows as JSON, after what they were measured with, and prints them as a table."""
+    content = setting | {"runs": table}
+    atomic_write(path, json.dumps(content, indent=1).encode() + b"\n", overwrite=True)
+    sys.stdout.write(_markdown(table))
+
+
+def _markdown(table: Mapping[str, Mapping[str, float]]) -> str:
     """The rows as a table, with the columns that any of them has."""
     columns = list(dict.fromkeys(name for row in table.values() for name in row))
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
