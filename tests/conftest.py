@@ -1,5 +1,6 @@
 """The portrait that tests of all packages share, and an environment that is everybody's."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +16,30 @@ from task_bundle.images import load_image
 _DOWNLOADED = cache_folder() / FACE_LANDMARKER_FILE
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The cache of what several tests share, which is made before the first test has its own."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv(CACHE_VARIABLE, str(_lent(tmp_path_factory.mktemp("cache"))))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps a developer's own cache out of the tests, and the tests out of it.
+    """Keeps tests out of each other's cache."""
+    # Beside the test's own folder, whose content some tests count.
+    monkeypatch.setenv(CACHE_VARIABLE, str(_lent(tmp_path.with_name(f"{tmp_path.name}-cache"))))
+
+
+def _lent(cache: Path) -> Path:
+    """Makes a cache, which a developer's own has no part in.
 
     MediaPipe 1.x has no face models: with it the developer's copy of Google's is lent to the tests.
     """
-    # Beside the test's own folder, whose content some tests count.
-    cache = tmp_path.with_name(f"{tmp_path.name}-cache")
     if not HAS_WHEEL_MODELS and _DOWNLOADED.is_file():
-        cache.mkdir()
+        cache.mkdir(exist_ok=True)
         (cache / FACE_LANDMARKER_FILE).symlink_to(_DOWNLOADED)
-    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    return cache
 
 
 @pytest.fixture(scope="session")
