@@ -19,15 +19,14 @@ from mm_face_stylizer.models.blaze_stylegan import (
 )
 from mm_face_stylizer.models.discriminator import Discriminator
 from mm_face_stylizer.models.encoder import EncoderConfig, build_encoder, latent_of_code
-from mm_face_stylizer.models.face_prior import NOISE_DIM, FacePrior
+from mm_face_stylizer.models.face_prior import FacePrior
 
 _W_AVG = "w_avg"
 _PARTS = ("encoder", "synthesis", "mapping", "prior", "discriminator")
-# Drawn closer to the mean than portraits lie: further out along several axes at once are faces of
-# colours that no light makes.
-_PRIOR_SCALE, _PRIOR_LIMIT = 0.75, 2.0
-# Truncated likewise: in full, what the generator adds breaks as many mouths as it draws strands.
-_PRIOR_DETAIL = 0.5
+# Drawn closer to the mean than portraits lie, where faces are surer.
+_PRIOR_SCALE = 0.8
+# What the prior draws at once; its maps are small.
+_PRIOR_BATCH = 32
 # Larger ones are no faster on CPUs, and their feature maps take hundreds of megabytes.
 _BATCH = 4
 
@@ -138,19 +137,22 @@ class Networks:
 
     def _generated(self, count: int, seed: int) -> Iterator[dict[str, np.ndarray]]:
         """What `generated_latents` returns, batch by batch."""
-        noise = np.random.default_rng(seed).standard_normal((count, NOISE_DIM))
-        noise = (_PRIOR_SCALE * np.clip(noise, -_PRIOR_LIMIT, _PRIOR_LIMIT)).astype(np.float32)
-        for start in range(0, count, _BATCH):
-            faces = self.synthesis(self._drawn(noise[start : start + _BATCH]))["image"][-1]
+        for drawn in self._drawn(count, seed):
+            faces = self.synthesis(drawn)["image"][-1]
             # Encoded once more: then they are such as those of photos.
             latents = self.latents(tf.clip_by_value(faces, -1.0, 1.0))
             yield {name: value.numpy() for name, value in latents.items()}
 
-    def _drawn(self, noise: np.ndarray) -> dict[str, tf.Tensor]:
-        """What the prior draws, as `synthesis` takes it."""
-        drawn = self.prior(noise, detail=_PRIOR_DETAIL)
-        w_plus = latent_of_code(self.encoder, drawn.pop("code")) + self.w_avg
-        return drawn | {"inputs": w_plus}
+    def _drawn(self, count: int, seed: int) -> Iterator[dict[str, tf.Tensor]]:
+        """What the prior draws, as `synthesis` takes it, batch by batch."""
+        random = np.random.default_rng(seed)
+        for start in range(0, count, _PRIOR_BATCH):
+            size = (min(_PRIOR_BATCH, count - start), self.prior.noise_dim)
+            drawn = self.prior(_PRIOR_SCALE * random.standard_normal(size, np.float32))
+            w_plus = latent_of_code(self.encoder, drawn.pop("code")) + self.w_avg
+            drawn |= {"inputs": w_plus}
+            for row in range(0, size[0], _BATCH):
+                yield rows_of(drawn, slice(row, row + _BATCH))
 
     def generated_faces(self, count: int, seed: int) -> np.ndarray:
         """Draws faces that do not exist.

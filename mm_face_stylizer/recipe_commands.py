@@ -78,7 +78,7 @@ def _add_prior(commands) -> None:
         metavar="PRESET",
         help=f"the preset, a name or a folder ({DEFAULT_PRESET})",
     )
-    _add_run(prior, "that of PRESET", steps=4000, rate=2e-3, batch=32)
+    _add_run(prior, "that of PRESET", steps=7000, rate=1e-3, batch=32)
     prior.set_defaults(run=_pretrain_prior, name=None)
 
 
