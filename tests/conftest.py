@@ -13,14 +13,21 @@ from task_bundle.errors import FaceModelsError
 from task_bundle.face_models import FACE_LANDMARKER_FILE, FaceModels, find_face_models
 from task_bundle.images import load_image
 
-_DOWNLOADED = cache_folder() / FACE_LANDMARKER_FILE
+# The developer's own, which no test writes to.
+_DOWNLOADED, _NPM = cache_folder() / FACE_LANDMARKER_FILE, cache_folder() / "npm"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The cache of what several tests share, which is made before the first test has its own."""
+    """The cache of what several tests share, which is made before the first test has its own.
+
+    The npm package that tests of the web page need is lent to it.
+    """
+    cache = _lent(tmp_path_factory.mktemp("cache"))
+    if _NPM.is_dir():
+        (cache / "npm").symlink_to(_NPM)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv(CACHE_VARIABLE, str(_lent(tmp_path_factory.mktemp("cache"))))
+        monkeypatch.setenv(CACHE_VARIABLE, str(cache))
         yield
 
 
