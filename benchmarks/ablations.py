@@ -38,7 +38,7 @@ def _recipe(steps: int) -> PretrainingOptions:
         spatial_dropout=0.2,
     )
     detail = dataclasses.replace(
-        faces, adversarial_share=0.3, detail_weight=1.0, frozen_statistics=True
+        faces, adversarial_share=0.3, detail_weight=2.0, frozen_statistics=True
     )
     # As the released presets were trained.
     return PretrainingOptions((rough, faces, detail), _SIDE, (8, 16, 32), conv_dtype="bfloat16")

@@ -78,12 +78,14 @@ class FacePrior(keras.Model):
     def _fixed(self, name: str, shape: tuple[int, ...], initializer) -> tf.Variable:
         return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=False)
 
-    def fit_latents(self, latents: Mapping[str, np.ndarray]) -> float:
+    def fit_latents(self, latents: Mapping[str, np.ndarray], whole: bool = True) -> float:
         """Sets coordinates and the Gaussian from latents of portraits.
 
         Args:
           latents: `code` and the spatial latents of portraits, by name, [count, side, side,
             channels] each; finer ones than are drawn do not matter.
+          whole: Whether there is to be anything across the Gaussian's axes. A trained network makes
+            strands of it; without one it is mottle.
 
         Returns:
           The share of the coordinates' variance that lies along the Gaussian's axes.
@@ -102,7 +104,7 @@ class FacePrior(keras.Model):
         axes, variances = np.zeros((_AXES, self.noise_dim), np.float32), np.ones(_AXES, np.float32)
         axes[:count] = vectors[:, kept].T @ points / np.sqrt(values[kept, np.newaxis])
         variances[:count] = values[kept] / len(points)
-        rest = np.square(points).sum() / len(points) - variances[:count].sum()
+        rest = np.square(points).sum() / len(points) - variances[:count].sum() if whole else 0.0
         self._axes.assign(axes)
         self._variances.assign(np.maximum(variances, _LEAST_VARIANCE))
         self._rest.assign(max(rest / self.noise_dim, _LEAST_VARIANCE))

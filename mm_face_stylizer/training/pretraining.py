@@ -146,7 +146,7 @@ SHARPENING_STAGES = (
         landmark_weight=8.0,
         perceptual_images=10,
         adversarial_share=0.3,
-        detail_weight=2.0,
+        detail_weight=4.0,
         by_visibility=True,
         trained_from=16,
     ),
@@ -185,7 +185,7 @@ _GROWTH = Stage(
 )
 GROWTH_STAGES = (
     _GROWTH,
-    dataclasses.replace(_GROWTH, steps=600, adversarial_share=0.3, detail_weight=1.0),
+    dataclasses.replace(_GROWTH, steps=600, adversarial_share=0.3, detail_weight=2.0),
 )
 
 

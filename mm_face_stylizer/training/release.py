@@ -121,7 +121,7 @@ def release(
         latents = np.concatenate([latents, _w_plus(networks, portraits.training(), True)])
         fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
     if fit_prior:
-        networks.prior.fit_latents(coarse_latents(networks, portraits.training()))
+        networks.prior.fit_latents(coarse_latents(networks, portraits.training()), whole=False)
     folder.mkdir(parents=True, exist_ok=True)
     preset = save_preset(folder, networks, {"name": provenance.name}, overwrite=True)
     # Measured on the weights as they are on disk, float16 and all.

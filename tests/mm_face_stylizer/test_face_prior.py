@@ -85,6 +85,18 @@ def test_fewer_portraits_than_axes(prior, latents):
     assert values[5] < 0.05 * values[0]
 
 
+def test_without_the_rest_only_the_axes_are_drawn(prior, latents):
+    random = np.random.default_rng(4)
+    noisy = {
+        name: value + 3.0 * random.standard_normal(value.shape) for name, value in latents.items()
+    }
+    assert prior.fit_latents(noisy) < 0.99
+    whole = prior(_noise(prior, 50))["spatial_8"].numpy()
+    prior.fit_latents(noisy, whole=False)
+    smooth = prior(_noise(prior, 50))["spatial_8"].numpy()
+    assert 0.3 * whole.var() < smooth.var() < 0.95 * whole.var()
+
+
 def test_velocity_is_that_of_straight_lines_from_noise_to_portraits(prior, latents):
     """Where portraits are normal, the mean direction of all lines through a point is known."""
     prior.fit_latents(latents)
