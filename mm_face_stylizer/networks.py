@@ -24,7 +24,7 @@ from mm_face_stylizer.models.face_prior import FacePrior
 _W_AVG = "w_avg"
 _PARTS = ("encoder", "synthesis", "mapping", "prior", "discriminator")
 # Drawn closer to the mean than portraits lie, where faces are surer.
-_PRIOR_SCALE = 0.8
+_PRIOR_SCALE = 0.75
 # What the prior draws at once; its maps are small.
 _PRIOR_BATCH = 32
 # Larger ones are no faster on CPUs, and their feature maps take hundreds of megabytes.

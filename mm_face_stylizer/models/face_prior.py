@@ -26,6 +26,9 @@ _AXES, _FITTED = 128, 2000
 # Where portraits do not vary at all the velocity would not be finite.
 _LEAST_VARIANCE = 1e-3
 _STEPS = 12
+# Drawn faces go further the network's way from the Gaussian's than it says: crisper, less mottled.
+# Source: Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024).
+_GUIDANCE = 1.4
 
 
 class FacePrior(keras.Model):
@@ -183,7 +186,7 @@ class FacePrior(keras.Model):
         Euler's rule, is the point relative to that, which rests where the network is silent.
         """
         points = self._along_axes(still, _gaussian_spread, time)
-        learned = self._learned(points, time)
+        learned = _GUIDANCE * self._learned(points, time)
         return (later - time)[:, tf.newaxis] * self._along_axes(learned, _gaussian_focus, time)
 
     def _drawn(self, noise: tf.Tensor) -> tf.Tensor:
