@@ -49,6 +49,14 @@ def _add_pretrain(commands) -> None:
         help="keep PRESET's encoder and coarser blocks, and train the finer ones for fine detail",
     )
     pretrain.add_argument(
+        "--strength",
+        type=_share,
+        default=1.0,
+        metavar="S",
+        help="with --sharpen: how much of what was learned the new preset takes over, from 0, "
+        "PRESET itself, to 1 (1)",
+    )
+    pretrain.add_argument(
         "--spatial-sides",
         type=int,
         nargs="*",
@@ -263,6 +271,16 @@ def _rate(text: str) -> float:
     return number
 
 
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return number
+
+
 def _pretrain(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.training.pretraining import Pretraining
     from mm_face_stylizer.training.release import release
@@ -278,7 +296,8 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     folder = arguments.output / arguments.name
     results = (run, portraits, provenance, folder, face_models)
     if options.encoder_is_kept:
-        _finish(run, folder, lambda: release(*results, mapping_rounds=0, fit_prior=False))
+        kept = {"start": networks, "strength": arguments.strength}
+        _finish(run, folder, lambda: release(*results, mapping_rounds=0, fit_prior=False, **kept))
     else:
         _finish(run, folder, lambda: release(*results))
 
@@ -299,6 +318,8 @@ def _pretraining_options(arguments: argparse.Namespace, start: Preset | None):
             "--sharpen needs --start-from, and changes neither its --image-size nor its "
             "--spatial-sides"
         )
+    if arguments.strength != 1.0 and not arguments.sharpen:
+        raise ValueError(f"--strength {arguments.strength:g} needs --sharpen")
     if networks is None:
         if size != own:
             raise ValueError(

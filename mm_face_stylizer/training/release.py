@@ -97,6 +97,8 @@ def release(
     face_models: FaceModels | None = None,
     mapping_rounds: int = 120,
     fit_prior: bool = True,
+    start: Networks | None = None,
+    strength: float = 1.0,
 ) -> Preset:
     """Finishes a run and writes its preset.
 
@@ -109,13 +111,21 @@ def release(
       mapping_rounds: Rounds of the mapping network's training; 0 leaves it and `w_avg` as they are,
         where they are a teacher's or the encoder was not trained.
       fit_prior: Whether the face prior is fitted to the run's portraits; if not, it stays as it is.
+      start: Networks that the run started from, for a strength below 1.
+      strength: How much of what the run changed the preset takes over, from 0 to 1.
 
     Returns:
       The preset.
     """
     keras.utils.set_random_seed(run.options.seed)
     # A plain float32 copy: precision of the convolutions is a matter of the run.
-    networks = Networks.from_weights(run.networks.config, run.networks.weights())
+    weights = run.networks.weights()
+    if start is not None and strength < 1.0:
+        weights = {
+            name: weight + np.float32(strength) * (weights[name] - weight)
+            for name, weight in start.weights().items()
+        }
+    networks = Networks.from_weights(run.networks.config, weights)
     if mapping_rounds:
         networks, latents = _centred(networks, portraits)
         latents = np.concatenate([latents, _w_plus(networks, portraits.training(), True)])

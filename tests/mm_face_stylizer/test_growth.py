@@ -159,8 +159,17 @@ def test_sharpening_keeps_the_latents(start, tmp_path, monkeypatch, capsys):
     found = Preset.find(tmp_path / "run" / "blaze_face_stylizer_128").networks().weights()
     parts = {name.partition("/")[0] for name in wanted if (wanted[name] != found[name]).any()}
     assert parts == {"synthesis", "discriminator"}
+    # The run is over, and run again it only writes its preset.
+    again = [*_arguments(tmp_path, start, 128), *_SHORT, "--sharpen", "--strength", "0.25"]
+    assert main(again) == 0
+    part = Preset.find(tmp_path / "run" / "blaze_face_stylizer_128").networks().weights()
+    for name, value in wanted.items():
+        quarter = value + 0.25 * (found[name] - value)
+        np.testing.assert_allclose(part[name], quarter, rtol=1e-3, atol=1e-4, err_msg=name)
     assert main([*_arguments(tmp_path, start, 256), "--sharpen"]) == 1
     assert "--sharpen needs --start-from" in capsys.readouterr().err
+    assert main([*_arguments(tmp_path, start, 128), "--strength", "0.5"]) == 1
+    assert "--strength 0.5 needs --sharpen" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("face_models")
