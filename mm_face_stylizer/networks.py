@@ -27,6 +27,8 @@ _PARTS = ("encoder", "synthesis", "mapping", "prior", "discriminator")
 _PRIOR_SCALE = 0.75
 # What the prior draws at once; its maps are small.
 _PRIOR_BATCH = 32
+# Side in pixels of what the coarse latents tell; finer, faces that are drawn have a grid.
+_TOLD_SIDE = 64
 # Larger ones are no faster on CPUs, and their feature maps take hundreds of megabytes.
 _BATCH = 4
 
@@ -138,7 +140,7 @@ class Networks:
     def _generated(self, count: int, seed: int) -> Iterator[dict[str, np.ndarray]]:
         """What `generated_latents` returns, batch by batch."""
         for drawn in self._drawn(count, seed):
-            faces = self.synthesis(drawn)["image"][-1]
+            faces = _softened(self.synthesis(drawn)["image"][-1])
             # Encoded once more: then they are such as those of photos.
             latents = self.latents(tf.clip_by_value(faces, -1.0, 1.0))
             yield {name: value.numpy() for name, value in latents.items()}
@@ -275,6 +277,17 @@ class Networks:
 
     def _fill(self, weights: Mapping[str, np.ndarray]) -> None:
         assign_weights(self._parts(), weights)
+
+
+def _softened(images: tf.Tensor) -> tf.Tensor:
+    """Pictures without what is finer than the coarse latents tell."""
+    side = images.shape[1]
+    if side <= _TOLD_SIDE:
+        return images
+    factor = side // _TOLD_SIDE
+    return tf.image.resize(
+        tf.nn.avg_pool2d(images, factor, factor, "VALID"), (side, side), "bicubic"
+    )
 
 
 def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
