@@ -236,7 +236,7 @@ class Networks:
         """New networks with other spatial latents that start from these weights.
 
         Spatial latents that were not there are zero at first, so that the pictures are the same
-        unless some are left out.
+        unless some are left out. The face prior is a new one if it is to draw others.
 
         Args:
           sides: Sides of the spatial latents.
@@ -245,10 +245,12 @@ class Networks:
           ValueError: The encoder has no maps of such a side.
         """
         config = dataclasses.replace(self.config, spatial_sides=tuple(sides))
+        fresh = Networks.build(config)
         own = self.weights()
-        weights = {
-            name: own.get(name, value) for name, value in Networks.build(config).weights().items()
-        }
+        if fresh.prior.spatial_sides != self.prior.spatial_sides:
+            # It draws all of its latents at once: another set has another prior.
+            own = {name: value for name, value in own.items() if not name.startswith("prior/")}
+        weights = {name: own.get(name, value) for name, value in fresh.weights().items()}
         return Networks.from_weights(config, weights)
 
     def with_image_size(self, image_size: int) -> Networks:
