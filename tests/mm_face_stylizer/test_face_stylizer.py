@@ -119,7 +119,8 @@ def test_export_model_writes_bundle_and_metadata(stylizer):
 
 
 def test_the_bundle_is_small(bundle):
-    assert len(bundle.to_bytes()) <= 11_000_000
+    # Google's current face models are 1.3 MB larger than those of the wheel.
+    assert len(bundle.to_bytes()) - len(bundle.landmarks) - len(bundle.detector) <= 9_500_000
 
 
 @native
