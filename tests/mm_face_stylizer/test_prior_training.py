@@ -46,26 +46,23 @@ def test_latents_are_those_of_photos_and_their_mirror_images(networks, portraits
     np.testing.assert_allclose(latents["spatial_16"][:3], from_code["spatial_16"], atol=1e-5)
 
 
-def test_the_velocity_is_learned_and_the_networks_do_not_change(finished, networks, portraits):
+def test_only_the_prior_changes(finished, networks):
     run, history = finished
     assert {"velocity", "map4", "map8", "map16"} == set(history[0])
-    released = run.released()
-    untrained = PriorTraining(_OPTIONS, networks, portraits, run.folder.with_name("untrained"))
-    assert _error(released.prior, run) < 0.97 * _error(untrained.released().prior, run)
-    before, after = networks.weights(), released.weights()
+    before, after = networks.weights(), run.released().weights()
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed and all(name.startswith("prior/") for name in changed)
 
 
-def _error(prior, run):
-    """Mean squared error of the velocity, always on the same lines."""
-    random = np.random.default_rng(1)
-    points = run._portraits
-    noise = random.standard_normal(points.shape).astype(np.float32)
-    time = random.uniform(0.2, 0.8, len(points)).astype(np.float32)
-    way = time[:, np.newaxis]
-    velocity = prior.velocity(way * points + (1.0 - way) * noise, time).numpy()
-    return np.square(velocity - (points - noise)).mean()
+def test_the_velocity_is_learned(networks, portraits, tmp_path):
+    run = PriorTraining(_OPTIONS, networks, portraits, tmp_path)
+    # Two points, and a Gaussian that knows nothing of them.
+    run._prior._variances.assign(np.ones(128))
+    run._prior._rest.assign(1.0)
+    sides = np.random.default_rng(0).choice([-2.0, 2.0], (40, 1))
+    run._portraits = np.repeat(sides, run._portraits.shape[1], axis=1).astype(np.float32)
+    losses = [float(run._train(step)["velocity"]) for step in range(150)]
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:20])
 
 
 def test_resumes_where_it_was_killed(finished, networks, portraits):
