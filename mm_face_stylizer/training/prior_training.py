@@ -1,7 +1,7 @@
 """The face prior learns where latents of portraits lie, by flow matching.
 
-Encoded portraits are tiny pictures, sixteen pixels wide, and a small network on them learns in less
-than an hour what would take days on pixels. Points on straight lines from noise to portraits are
+Encoded portraits are tiny pictures, sixteen pixels wide, and a small network on them learns in an
+hour or so what would take days on pixels. Points on straight lines from noise to portraits are
 drawn, and the prior's velocity learns the lines' direction: no adversary, and a loss that tells how
 far it is. What is released is the average of its weights over the last steps. Sources: Lipman et
 al., "Flow Matching for Generative Modeling" (2023); times are drawn as in Esser et al., "Scaling
