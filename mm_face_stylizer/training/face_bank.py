@@ -24,7 +24,7 @@ _FEATURE_WEIGHT = 0.15
 # Drawings are bolder than photos.
 _RELIEF_GAIN = 1.5
 # Such that tones and colours spread as they do in photos.
-_SATURATION, _CONTRAST, _BRIGHTNESS = (0.4, 1.2), (0.9, 1.6), (-0.2, 0.2)
+_SATURATION, _CONTRAST, _BRIGHTNESS = (0.4, 1.2), (0.8, 1.3), (-0.2, 0.2)
 _LIGHTS = (_SATURATION, _CONTRAST, _BRIGHTNESS)
 # Root mean square of photos' bands of detail, by side in pixels. Drawn faces have a third of the
 # finest and half of the others: a network that has practised on them alone leaves a photo's detail
