@@ -1,6 +1,6 @@
 """What a preset makes of styles: a sheet of people who do not exist, and numbers of people who do.
 
-    python -m benchmarks.styles docs [--preset NAME_OR_FOLDER] [--steps 100]
+    python -m benchmarks.styles docs [--preset NAME_OR_FOLDER] [--steps 100] [--seed 0]
     python -m benchmarks.styles DIR --faces faces256 --people 50 \
         --style NAME [PICTURE ...] --style NAME [PICTURE ...]
 
@@ -45,7 +45,7 @@ def main() -> None:
     folder, spec = arguments.folder, ModelSpec.of_preset(arguments.preset)
     folder.mkdir(parents=True, exist_ok=True)
     networks = Preset.find(arguments.preset).networks()
-    people = _people(networks)
+    people = _people(networks, arguments.seed)
     portraits = None
     if arguments.faces:
         side = networks.config.image_size
@@ -77,6 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--preset", default=DEFAULT_PRESET)
     parser.add_argument("--steps", type=int, default=HParams().epochs)
+    parser.add_argument("--seed", type=int, default=0, help="of the faces that are made up (0)")
     parser.add_argument("--faces", type=pathlib.Path, help="aligned portraits")
     parser.add_argument("--people", type=int, default=50, help="of those held out (50)")
     parser.add_argument(
@@ -92,9 +93,9 @@ def _drawn(name: str, folder: pathlib.Path) -> list[pathlib.Path]:
     return files
 
 
-def _people(networks: Networks) -> np.ndarray:
+def _people(networks: Networks, seed: int) -> np.ndarray:
     """Grace Hopper and faces that the preset makes up, uint8 [8, side, side, 3]."""
-    made_up = to_pixels(networks.generated_faces(_GENERATED, seed=1))
+    made_up = to_pixels(networks.generated_faces(_GENERATED, seed))
     return np.stack([aligned_portrait(networks.config.image_size), *made_up])
 
 
