@@ -238,7 +238,8 @@ def _add_precision(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--bfloat16",
         action="store_true",
-        help="convolve in bfloat16: faster where the processor can (AVX512-BF16, AMX)",
+        help="convolve in bfloat16: faster on processors that can (AVX512-BF16, AMX), on others "
+        "several times slower",
     )
 
 
