@@ -57,7 +57,7 @@ def test_only_the_prior_changes(finished, networks):
 def test_the_velocity_is_learned(networks, portraits, tmp_path):
     run = PriorTraining(_OPTIONS, networks, portraits, tmp_path)
     # Two points, and a Gaussian that knows nothing of them.
-    run._prior._variances.assign(np.ones(128))
+    run._prior._variances.assign(np.ones(run._prior._variances.shape))
     run._prior._rest.assign(1.0)
     sides = np.random.default_rng(0).choice([-2.0, 2.0], (40, 1))
     run._portraits = np.repeat(sides, run._portraits.shape[1], axis=1).astype(np.float32)
