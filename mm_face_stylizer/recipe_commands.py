@@ -263,22 +263,20 @@ def _positive(text: str) -> int:
 
 
 def _rate(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0.0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
+    return _number(text, lambda number: 0.0 < number < float("inf"), "above 0")
 
 
 def _share(text: str) -> float:
+    return _number(text, lambda number: 0.0 <= number <= 1.0, "from 0 to 1")
+
+
+def _number(text: str, is_right: Callable[[float], bool], wanted: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        number = -1.0
-    if not 0.0 <= number <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+        number = float("nan")
+    if not is_right(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number {wanted}")
     return number
 
 

@@ -105,7 +105,7 @@ class FewShotOptions:
       alpha: Share of the style's latent in those rows.
       adversarial_weight: Weight of the distance in the discriminator's features.
       weights: Weights of all other terms.
-      bank_size: Number of generated faces to practise on.
+      bank_size: Number of generated faces to practise on, at most as many as all steps look at.
       seed: Seed of faces, batches and projections.
     """
 
@@ -177,11 +177,11 @@ class FewShotTrainer:
         random = np.random.default_rng(options.seed)
         style_count = max(1, options.batch_size // 2)
         face_count = max(1, options.batch_size - style_count)
+        # A short run has no use for more faces than it looks at.
+        bank_size = min(options.bank_size, options.steps * face_count)
         styles = StyleBank.look(self._networks, self._face_mesh, images, masks, random)
-        bank = FaceBank.draw(
-            self._networks, self._face_mesh, styles, options.bank_size, options.seed
-        )
-        mixed_rows = self._networks.random_latents(options.bank_size, options.seed + 1).numpy()
+        bank = FaceBank.draw(self._networks, self._face_mesh, styles, bank_size, options.seed)
+        mixed_rows = self._networks.random_latents(bank_size, options.seed + 1).numpy()
         if synthesis is None:
             synthesis = untuned(self._networks)
         if options.weights.analogy:
@@ -189,9 +189,9 @@ class FewShotTrainer:
         train_step = self._compile(synthesis)
         history: dict[str, list[float]] = {}
         for step in range(options.steps):
-            faces = bank.rows(random.integers(0, options.bank_size, face_count))
+            faces = bank.rows(random.integers(0, bank_size, face_count))
             like = styles.rows(faces["style"], np.zeros(face_count, int))
-            mixed = mixed_rows[random.integers(0, options.bank_size, style_count)]
+            mixed = mixed_rows[random.integers(0, bank_size, style_count)]
             values = train_step(
                 styles.draw(random, style_count) | {"mixed_rows": mixed},
                 faces | {"like": {name: like[name] for name in ("grams", "palettes", "traits")}},

@@ -17,7 +17,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
-from mm_face_stylizer.models.blaze_stylegan import COARSE_SPATIAL_SIDES, block_count
+from mm_face_stylizer.models.blaze_stylegan import COARSE_SPATIAL_SIDES
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks, NetworksConfig
 from mm_face_stylizer.training import distribution, losses
@@ -153,18 +153,19 @@ SHARPENING_STAGES = (
 )
 
 # From a preset with spatial latents to fewer of them: what they carried has to find its way through
-# the code first, and small pictures are enough for that.
+# the code first. Small pictures are enough for that, and a step of theirs costs a fifth.
 FEWER_SPATIAL_RATE = 1e-3
+_FEWER_SPATIAL = Stage(32, 1600, finest_weight=1.0, colour_weight=4.0)
+_FEWER_SPATIAL_FACES = dataclasses.replace(
+    _FEWER_SPATIAL, image_size=128, steps=600, perceptual_weight=0.15, perceptual_images=4
+)
 FEWER_SPATIAL_STAGES = (
-    Stage(
-        128,
-        2400,
-        finest_weight=1.0,
-        colour_weight=2.0,
-        perceptual_weight=0.15,
-        perceptual_images=4,
+    _FEWER_SPATIAL,
+    dataclasses.replace(_FEWER_SPATIAL, image_size=64, steps=4000),
+    _FEWER_SPATIAL_FACES,
+    dataclasses.replace(
+        _FEWER_SPATIAL_FACES, image_size=256, steps=300, perceptual_images=6, frozen_statistics=True
     ),
-    dataclasses.replace(_REFINEMENT, steps=1400),
 )
 
 # From a preset of half the side: what the encoder says is enough for a face, so that only the
@@ -329,7 +330,6 @@ class Pretraining(TrainingRun):
 
     def _compile(self, stage: Stage):
         """The training step of a stage, as a graph."""
-        levels = block_count(stage.image_size) if stage.image_size >= 32 else 1
         reduction = self._portraits.side // stage.image_size
         size = stage.image_size
         frozen = stage.frozen_statistics or bool(stage.trained_from)
@@ -343,7 +343,6 @@ class Pretraining(TrainingRun):
             target = photos
             if reduction > 1:
                 target = tf.nn.avg_pool2d(photos, reduction, reduction, "VALID")
-            targets = losses.image_pyramid(target, levels)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(trained)
                 latents = self.networks.latents(photos, training=not frozen)
@@ -355,6 +354,7 @@ class Pretraining(TrainingRun):
             # gradient can be weighed against all others without a second backward pass.
             with tf.GradientTape() as loss_tape:
                 loss_tape.watch(outputs)
+                targets = losses.image_pyramid(target, len(outputs))
                 values = {"l1": losses.pyramid_l1(outputs, targets)}
                 values["finest_l1"] = losses.l1(outputs[-1], target)
                 loss = values["l1"] + stage.finest_weight * values["finest_l1"]

@@ -13,7 +13,8 @@ from mm_face_stylizer.models import perceptual
 from mm_face_stylizer.models.layers import upsample_2x
 from mm_face_stylizer.networks import Networks, NetworksConfig
 from mm_face_stylizer.preset import Preset, save_preset
-from mm_face_stylizer.training import pretraining
+from mm_face_stylizer.training import pretraining, release
+from mm_face_stylizer.training.latent_prior import fit_mapping
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
 from task_bundle import FaceStylizer, TaskBundle
@@ -170,6 +171,20 @@ def test_sharpening_keeps_the_latents(start, tmp_path, monkeypatch, capsys):
     assert "--sharpen needs --start-from" in capsys.readouterr().err
     assert main([*_arguments(tmp_path, start, 128), "--strength", "0.5"]) == 1
     assert "--strength 0.5 needs --sharpen" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("face_models")
+def test_pretrain_goes_to_w_plus_alone(start, tmp_path, monkeypatch, capsys):
+    write_pictures(tmp_path / "faces", side=128, count=12)
+    monkeypatch.setattr(perceptual, "FaceMeshFeatures", lambda model: TinyMesh())
+    # All rounds of the mapping network would take minutes.
+    monkeypatch.setattr(release, "fit_mapping", lambda *what, **_: fit_mapping(*what[:2], rounds=1))
+    with eager_steps():
+        assert main([*_arguments(tmp_path, start, 128), *_SHORT, "--spatial-sides"]) == 0
+    preset = Preset.find(capsys.readouterr().out.strip())
+    assert [stage["image_size"] for stage in preset.card["stages"]] == [16, 32, 64, 128]
+    assert preset.card["learning_rate"] == pretraining.FEWER_SPATIAL_RATE
+    assert preset.networks().config.spatial_sides == ()
 
 
 @pytest.mark.usefixtures("face_models")
