@@ -153,19 +153,15 @@ SHARPENING_STAGES = (
 )
 
 # From a preset with spatial latents to fewer of them: what they carried has to find its way through
-# the code first. Small pictures are enough for that, and a step of theirs costs a fifth.
+# the code first. Small pictures are enough for that, and their steps cost a fifth to a third. To a
+# code as narrow, statistics of a batch are noise: pictures would depend on those beside them.
 FEWER_SPATIAL_RATE = 1e-3
-_FEWER_SPATIAL = Stage(32, 1600, finest_weight=1.0, colour_weight=4.0)
-_FEWER_SPATIAL_FACES = dataclasses.replace(
-    _FEWER_SPATIAL, image_size=128, steps=600, perceptual_weight=0.15, perceptual_images=4
-)
+_FEWER_SPATIAL = dataclasses.replace(_REFINEMENT, colour_weight=4.0)
 FEWER_SPATIAL_STAGES = (
-    _FEWER_SPATIAL,
-    dataclasses.replace(_FEWER_SPATIAL, image_size=64, steps=4000),
-    _FEWER_SPATIAL_FACES,
-    dataclasses.replace(
-        _FEWER_SPATIAL_FACES, image_size=256, steps=300, perceptual_images=6, frozen_statistics=True
-    ),
+    dataclasses.replace(_FEWER_SPATIAL, image_size=32, steps=1600, perceptual_weight=0.0),
+    dataclasses.replace(_FEWER_SPATIAL, image_size=64, steps=4000, perceptual_weight=0.0),
+    dataclasses.replace(_FEWER_SPATIAL, image_size=128, steps=600, perceptual_images=4),
+    dataclasses.replace(_FEWER_SPATIAL, steps=300),
 )
 
 # From a preset of half the side: what the encoder says is enough for a face, so that only the
