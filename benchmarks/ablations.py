@@ -1,6 +1,6 @@
 """What each part of the preset's recipe buys: short runs from nothing, each without one of them.
 
-    python -m benchmarks.ablations FOLDER --faces DIR [--face-list LIST.csv] [--steps 600]
+    python -m benchmarks.ablations FOLDER --faces DIR [--face-list LIST.csv] [--bfloat16]
 
 All runs have the same seed, pictures, steps and size (128 px), and are judged as `mm-face-stylizer
 evaluate` judges presets, on the portraits held out. A run of the whole recipe takes days; these
@@ -25,7 +25,7 @@ from task_bundle.face_models import find_face_models
 _SIDE = 128
 
 
-def _recipe(steps: int) -> PretrainingOptions:
+def _recipe(steps: int, conv_dtype: str) -> PretrainingOptions:
     """The parts of the recipe in their order, small pictures first and fine detail last."""
     rough = Stage(64, steps // 3)
     faces = Stage(
@@ -40,12 +40,11 @@ def _recipe(steps: int) -> PretrainingOptions:
     detail = dataclasses.replace(
         faces, adversarial_share=0.3, detail_weight=2.0, frozen_statistics=True
     )
-    # As the released presets were trained.
-    return PretrainingOptions((rough, faces, detail), _SIDE, (8, 16, 32), conv_dtype="bfloat16")
+    return PretrainingOptions((rough, faces, detail), _SIDE, (8, 16, 32), conv_dtype=conv_dtype)
 
 
-def _variants(steps: int) -> dict[str, PretrainingOptions]:
-    whole = _recipe(steps)
+def _variants(steps: int, conv_dtype: str) -> dict[str, PretrainingOptions]:
+    whole = _recipe(steps, conv_dtype)
 
     def without(**changes: float) -> PretrainingOptions:
         stages = (dataclasses.replace(stage, **changes) for stage in whole.stages)
@@ -78,7 +77,7 @@ def main() -> None:
     judges = PortraitSet.load(arguments.faces, _SIDE, arguments.face_list)
     mesh = FaceMeshFeatures(models.landmarks)
     results: dict[str, Evaluation] = {}
-    for name, options in _variants(arguments.steps).items():
+    for name, options in _variants(arguments.steps, arguments.conv_dtype).items():
         place = folder / name.replace(" ", "_")
         done = place / "evaluation.json"
         if done.exists():

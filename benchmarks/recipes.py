@@ -1,6 +1,6 @@
 """The published recipe beside this package's: teacher, distillation and inversion, or one training.
 
-    python -m benchmarks.recipes FOLDER --faces DIR [--face-list LIST.csv]
+    python -m benchmarks.recipes FOLDER --faces DIR [--face-list LIST.csv] [--bfloat16]
 
 Small enough for an evening of two cores: pictures of 64 px, a teacher of an eighth of the published
 width. The published recipe runs as its commands do; its encoder is judged with the synthesis
@@ -64,8 +64,9 @@ class _Recipes:
     def frozen(self) -> Preset:
         """Teacher, small pictures first; student; encoder."""
         steps = self._arguments
+        dtype = ["--bfloat16"] * (steps.conv_dtype == "bfloat16")
         small, large = (
-            ("--image-size", side, "--width", _WIDTH, "--bfloat16") for side in (_SIDE // 2, _SIDE)
+            ("--image-size", side, "--width", _WIDTH, *dtype) for side in (_SIDE // 2, _SIDE)
         )
         first, last = steps.teacher_steps
         start = self._command(
@@ -77,7 +78,7 @@ class _Recipes:
         )  # fmt: skip
         student = self._command(
             "distill", "student", "student", "--teacher", teacher.folder,
-            "--image-size", _SIDE, "--bfloat16", "--steps", steps.distillation_steps,
+            "--image-size", _SIDE, *dtype, "--steps", steps.distillation_steps,
         )  # fmt: skip
         return self._command(
             "invert", "frozen", "blaze_face_stylizer", "--start-from", student.folder,
@@ -110,7 +111,8 @@ class _Recipes:
             perceptual_weight=0.15,
             perceptual_images=6,
         )
-        options = PretrainingOptions((rough, faces), _SIDE, spatial_sides, conv_dtype="bfloat16")
+        dtype = self._arguments.conv_dtype
+        options = PretrainingOptions((rough, faces), _SIDE, spatial_sides, conv_dtype=dtype)
 
         def training(folder: pathlib.Path) -> Pretraining:
             mesh = FaceMeshFeatures(self.models.landmarks)

@@ -40,6 +40,14 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--faces", type=Path, required=True, help="aligned portraits")
     parser.add_argument("--face-list", type=Path)
+    parser.add_argument(
+        "--bfloat16",
+        action="store_const",
+        dest="conv_dtype",
+        const="bfloat16",
+        default="float32",
+        help="train in bfloat16, as the released presets were: for processors that can",
+    )
     return parser
 
 

@@ -159,7 +159,7 @@ FEWER_SPATIAL_RATE = 1e-3
 _FEWER_SPATIAL = dataclasses.replace(_REFINEMENT, colour_weight=4.0)
 FEWER_SPATIAL_STAGES = (
     dataclasses.replace(_FEWER_SPATIAL, image_size=32, steps=1600, perceptual_weight=0.0),
-    dataclasses.replace(_FEWER_SPATIAL, image_size=64, steps=4000, perceptual_weight=0.0),
+    dataclasses.replace(_FEWER_SPATIAL, image_size=64, steps=5000, perceptual_weight=0.0),
     dataclasses.replace(_FEWER_SPATIAL, image_size=128, steps=600, perceptual_images=4),
     dataclasses.replace(_FEWER_SPATIAL, steps=300),
 )
