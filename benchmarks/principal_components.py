@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mm_face_stylizer.evaluation.picture_quality import Pictures, psnr
 from mm_face_stylizer.models.encoder import CODE_CHANNELS, CODE_SIDE
 from mm_face_stylizer.training.portraits import Portraits
 
@@ -49,16 +50,21 @@ def principal_axes(points: _Floats, count: int) -> _Floats:
     return np.asarray(axes @ rotation[:count].T, np.float32)
 
 
-def _psnr(pictures: _Floats, photos: npt.NDArray[np.uint8]) -> float:
-    """Mean peak signal-to-noise ratio in decibels, both in [0, 255]."""
-    errors = np.square(pictures.astype(np.float32) - photos).mean(axis=(1, 2, 3))
-    return float(np.mean(10.0 * np.log10(255.0**2 / errors)))
+def _shrunken(photos: Pictures) -> _Floats:
+    """Photos at a quarter of their side, each pixel the mean of those that it covers."""
+    factor = _FULL_SIDE // _SIDE
+    blocks = photos.reshape(-1, _SIDE, factor, _SIDE, factor, 3)
+    return np.asarray(blocks.mean(axis=(2, 4)), np.float32)
 
 
-def _enlarged(pictures: _Floats) -> _Floats:
+def _pixels(pictures: _Floats) -> Pictures:
+    return np.clip(np.rint(pictures), 0, 255).astype(np.uint8)
+
+
+def _enlarged(pictures: _Floats) -> Pictures:
     size = (_FULL_SIDE, _FULL_SIDE)
     large = [cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC) for picture in pictures]
-    return np.clip(np.asarray(large, np.float32), 0.0, 255.0)
+    return _pixels(np.asarray(large, np.float32))
 
 
 def main() -> None:
@@ -70,24 +76,23 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, required=True, help="aligned portraits")
     arguments = parser.parse_args()
 
-    cache = arguments.folder / "cache"
-    small = Portraits(arguments.faces, cache, _SIDE)
-    photos = Portraits(arguments.faces, cache, _FULL_SIDE).held_out()
-    known = np.concatenate([small.training(), small.training()[:, :, ::-1]])
-    points = known.reshape(len(known), -1).astype(np.float32)
+    portraits = Portraits(arguments.faces, arguments.folder / "cache", _FULL_SIDE)
+    photos = portraits.held_out()
+    small = _shrunken(portraits.training())
+    points = np.concatenate([small, small[:, :, ::-1]]).reshape(-1, _SIDE**2 * 3)
     mean = points.mean(axis=0)
     axes = principal_axes(points - mean, max(_COUNTS))
-    held_out = small.held_out()
+    held_out = _shrunken(photos)
     unknown = held_out.reshape(len(held_out), -1) - mean
 
     sys.stdout.write(f"| numbers | PSNR at {_SIDE} px | at {_FULL_SIDE} px |\n|---:|---:|---:|\n")
     for count in _COUNTS:
         kept = axes[:, :count]
-        decoded = np.clip(unknown @ kept @ kept.T + mean, 0.0, 255.0).reshape(held_out.shape)
-        coarse, fine = _psnr(decoded, held_out), _psnr(_enlarged(decoded), photos)
+        decoded = (unknown @ kept @ kept.T + mean).reshape(held_out.shape)
+        coarse = psnr(_pixels(held_out), _pixels(decoded)).mean()
+        fine = psnr(photos, _enlarged(decoded)).mean()
         sys.stdout.write(f"| {count} | {coarse:.1f} dB | {fine:.1f} dB |\n")
-    whole = _psnr(_enlarged(held_out.astype(np.float32)), photos)
-    sys.stdout.write(f"| all | | {whole:.1f} dB |\n")
+    sys.stdout.write(f"| all | | {psnr(photos, _enlarged(held_out)).mean():.1f} dB |\n")
 
 
 if __name__ == "__main__":

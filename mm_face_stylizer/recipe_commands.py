@@ -237,7 +237,10 @@ def _add_networks(command: argparse.ArgumentParser) -> None:
 def _add_precision(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--bfloat16",
-        action="store_true",
+        action="store_const",
+        dest="conv_dtype",
+        const="bfloat16",
+        default="float32",
         help="convolve in bfloat16: faster on processors that can (AVX512-BF16, AMX), on others "
         "several times slower",
     )
@@ -355,7 +358,7 @@ def _pretraining_options(arguments: argparse.Namespace, start: Preset | None):
         _chosen(arguments.batch_size, batch),
         _chosen(arguments.learning_rate, rate),
         arguments.seed,
-        _conv_dtype(arguments),
+        arguments.conv_dtype,
         config.width,
     )
 
@@ -470,12 +473,8 @@ def _network_options(arguments: argparse.Namespace) -> dict:
         "steps": arguments.steps,
         "learning_rate": arguments.learning_rate,
         "seed": arguments.seed,
-        "conv_dtype": _conv_dtype(arguments),
+        "conv_dtype": arguments.conv_dtype,
     }
-
-
-def _conv_dtype(arguments: argparse.Namespace) -> str:
-    return "bfloat16" if arguments.bfloat16 else "float32"
 
 
 def _replicas(arguments: argparse.Namespace):

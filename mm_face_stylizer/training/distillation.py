@@ -220,7 +220,7 @@ class Distillation(TrainingRun):
 
     def _losses(self, outputs, target, weights):
         """L1 on all heads and features on all that a face mesh can see."""
-        targets = losses.image_pyramid(target, block_count(self.options.image_size))
+        targets = losses.image_pyramid(target, len(outputs))
         # |w a - w b| = w |a - b|: each picture counts as its weight says.
         each = tf.reshape(weights, (-1, 1, 1, 1))
         values = {"l1": losses.pyramid_l1([each * x for x in outputs], [each * x for x in targets])}

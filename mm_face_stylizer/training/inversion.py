@@ -15,7 +15,7 @@ from typing import Any
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
-from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM, block_count
+from mm_face_stylizer.models.blaze_stylegan import LATENT_DIM
 from mm_face_stylizer.models.perceptual import FaceMeshFeatures
 from mm_face_stylizer.networks import Networks
 from mm_face_stylizer.training import distribution, losses
@@ -192,7 +192,7 @@ class Inversion(TrainingRun):
 
     def _losses(self, stage, photos, outputs):
         """Losses of the pictures, by the names that their weights have."""
-        targets = losses.image_pyramid(photos, block_count(self.networks.config.image_size))
+        targets = losses.image_pyramid(photos, len(outputs))
         values = {"l1": losses.pyramid_l1(outputs, targets)}
         if stage.content_weight or stage.style_weight or stage.landmark_weight:
             count = self.distribution.part(stage.perceptual_images)
