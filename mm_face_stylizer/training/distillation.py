@@ -188,7 +188,7 @@ class Distillation(TrainingRun):
         """The teacher's pictures, at its own side and at the student's."""
         pictures = self._teacher.synthesis({"inputs": latents})["image"][-1]
         pictures = tf.clip_by_value(pictures, -1.0, 1.0)
-        return pictures, _shrunken(pictures, self.options.image_size)
+        return pictures, losses.shrunken(pictures, self.options.image_size)
 
     def _traced_step(self, images, seed, crop):
         options, teacher = self.options, self._teacher
@@ -210,7 +210,7 @@ class Distillation(TrainingRun):
         if options.adversarial_share:
             count = int(round(options.real_share * self._share))
             photos = tf.cast(distribution.own_rows(images)[:count], tf.float32) / 127.5 - 1.0
-            reals = tf.concat([_shrunken(photos, options.image_size), target[count:]], axis=0)
+            reals = tf.concat([losses.shrunken(photos, options.image_size), target[count:]], axis=0)
             gradient, extra = self._adversary.train(outputs[-1], reals, crop, gradients[-1])
             gradients[-1] += options.adversarial_share * gradient
             values |= extra
@@ -269,9 +269,3 @@ def sample_weights(logits: tf.Tensor, strength: float) -> tf.Tensor:
     everyone = distribution.gathered(logits)
     weights = tf.exp(logits - tf.reduce_logsumexp(everyone))
     return tf.stop_gradient(weights * tf.cast(tf.shape(everyone)[0], tf.float32))
-
-
-def _shrunken(images: tf.Tensor, side: int) -> tf.Tensor:
-    """Pictures at a side that theirs is a multiple of."""
-    factor = images.shape[1] // side
-    return tf.nn.avg_pool2d(images, factor, factor, "VALID") if factor > 1 else images

@@ -284,7 +284,7 @@ class FewShotTrainer:
                         inner, faces["painted"], faces["trust"], projections, weights.position
                     ),
                     "analogy": losses.masked_l1(
-                        _shrunken(inner, ANALOGY_SIDE), faces["colours"], faces["trust"]
+                        losses.shrunken(inner, ANALOGY_SIDE), faces["colours"], faces["trust"]
                     ),
                     "palette": _palette_distance(images, like["palettes"]),
                 }
@@ -386,11 +386,6 @@ def _palette_distance(images, palettes):
         with tf.control_dependencies([total]):
             total += losses.palette_distance(strip, palettes)
     return total / _STRIPS
-
-
-def _shrunken(images: tf.Tensor, side: int) -> tf.Tensor:
-    factor = images.shape[1] // side
-    return tf.nn.avg_pool2d(images, factor, factor, "VALID") if factor > 1 else images
 
 
 def _recolour(synthesis: Synthesis, pictures: np.ndarray, wanted: np.ndarray) -> None:

@@ -56,6 +56,12 @@ def image_pyramid(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
     return pyramid[::-1]
 
 
+def shrunken(images: tf.Tensor, side: int) -> tf.Tensor:
+    """Pictures [batch, side, side, channels] at a side that theirs is a multiple of."""
+    factor = images.shape[1] // side
+    return tf.nn.avg_pool2d(images, factor, factor, "VALID") if factor > 1 else images
+
+
 def l1(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Mean absolute difference."""
     return tf.reduce_mean(tf.abs(a - b))

@@ -326,7 +326,6 @@ class Pretraining(TrainingRun):
 
     def _compile(self, stage: Stage):
         """The training step of a stage, as a graph."""
-        reduction = self._portraits.side // stage.image_size
         size = stage.image_size
         frozen = stage.frozen_statistics or bool(stage.trained_from)
         trained = self._trained_variables(stage)
@@ -336,9 +335,7 @@ class Pretraining(TrainingRun):
             photos = tf.cast(images, tf.float32) / 127.5 - 1.0
             photos = tf.einsum("bhwc,bdc->bhwd", photos, colour[:, :, :3])
             photos = tf.clip_by_value(photos + colour[:, tf.newaxis, tf.newaxis, :, 3], -1, 1)
-            target = photos
-            if reduction > 1:
-                target = tf.nn.avg_pool2d(photos, reduction, reduction, "VALID")
+            target = losses.shrunken(photos, size)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(trained)
                 latents = self.networks.latents(photos, training=not frozen)

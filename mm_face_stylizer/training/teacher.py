@@ -223,9 +223,7 @@ class TeacherTraining(TrainingRun):
     def _traced_step(self, images, seed, averaging, with_r1, with_path):
         draws = Draws(seed)
         reals = tf.cast(distribution.own_rows(images), tf.float32) / 127.5 - 1.0
-        reduction = self._portraits.side // self.options.image_size
-        if reduction > 1:
-            reals = tf.nn.avg_pool2d(reals, reduction, reduction, "VALID")
+        reals = losses.shrunken(reals, self.options.image_size)
         values = self._train_discriminator(reals, draws, with_r1)
         values |= self._train_generator(draws, with_path)
         pairs = zip(self._averaged_variables, self._generator_variables, strict=True)

@@ -18,6 +18,13 @@ def test_image_pyramid_is_coarse_to_fine_and_keeps_the_mean():
     )
 
 
+def test_shrunken_pictures_have_the_mean_of_each_place():
+    image = _random(2, 16, 16, 3)
+    places = image.numpy().reshape(2, 4, 4, 4, 4, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(losses.shrunken(image, 4), places, atol=1e-6)
+    np.testing.assert_array_equal(losses.shrunken(image, 16), image)
+
+
 def test_colour_error_sees_colours_and_not_detail():
     image = tf.zeros((1, 16, 16, 3))
     checks = np.indices((16, 16)).sum(axis=0)[np.newaxis, ..., np.newaxis] % 2 * 2.0 - 1.0
