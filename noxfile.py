@@ -29,17 +29,17 @@ os.environ["PATH"] = os.pathsep.join(_folders)
 # Model Maker, and the whole way from style pictures to a stylized photo, which is the notebook's.
 # The rest is arithmetic that is the same everywhere.
 _BRIEF = (
-    "tests/task_bundle/test_alignment.py",
+    "tests/task_bundle/faces/test_alignment.py",
     "tests/task_bundle/test_bundle.py",
-    "tests/task_bundle/test_face_models.py",
-    "tests/task_bundle/test_metadata.py",
-    "tests/task_bundle/test_photo.py",
-    "tests/task_bundle/test_stylizer.py",
-    "tests/task_bundle/test_stylizer_model.py",
+    "tests/task_bundle/faces/test_face_models.py",
+    "tests/task_bundle/tflite/test_metadata.py",
+    "tests/task_bundle/media/test_photo.py",
+    "tests/task_bundle/runtime/test_stylizer.py",
+    "tests/task_bundle/runtime/test_stylizer_model.py",
     "tests/mm_face_stylizer/test_export.py",
     "tests/mm_face_stylizer/test_hyperparameters.py",
-    "tests/mm_face_stylizer/test_model_maker_upstream.py",
-    "tests/mm_face_stylizer/test_model_maker_wheel_tests.py",
+    "tests/mm_face_stylizer/model_maker/test_upstream.py",
+    "tests/mm_face_stylizer/model_maker/test_wheel_tests.py",
     "tests/notebooks",
 )
 

@@ -201,11 +201,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _request(arguments: argparse.Namespace) -> Any:
     from android_harness import harness
-    from android_harness.app import find_apk
     from android_harness.binary import PUBLISHED_URL, open_binary
     from android_harness.errors import AndroidError
+    from android_harness.instrumentation import find_apk
     from benchmarks.subject import LoadedSubject
-    from task_bundle.images import load_image
+    from task_bundle.media.images import load_image
     from task_bundle.sample_photo import sample_photo
 
     if not arguments.download and (arguments.sha256 or arguments.download_url):
@@ -272,7 +272,7 @@ def _print(text: str) -> None:
 
 
 def _log(text: str) -> None:
-    from task_bundle.command import printable
+    from task_bundle.command_line import printable
 
     with _PRINTING:
         sys.stderr.write(f"{printable(text)}\n")

@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from android_harness.adb import Adb, ListedDevice
-from android_harness.app import App, png, thumbnail
 from android_harness.binary import PUBLISHED_ABIS, ToolBinary, download_binary
 from android_harness.cases import Case, cases_of
 from android_harness.errors import AndroidError, DeviceRefusedError, InterruptedRunError
+from android_harness.instrumentation import App, png, thumbnail
 from android_harness.payload import Payload, payloads_of
 from android_harness.phone import Needs, check_phone, read_conditions, read_phone
 from android_harness.phone_run import Freight, Job, PhoneRun
@@ -32,8 +32,8 @@ from android_harness.protocol import CASE_NAMES, Protocol
 from android_harness.state import CaseRecord, PhoneRecord, StateFile
 from benchmarks.report import Device, Report, Row, Settings
 from benchmarks.subject import LoadedSubject
-from task_bundle.stylizer import FaceStylizer, FaceStylizerOptions
-from task_bundle.validation import check_loads
+from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
+from task_bundle.tflite.validation import check_loads
 
 _APP_CASES = (
     Case("app-cpu", Settings(delegate="xnnpack"), ()),

@@ -13,7 +13,7 @@ from benchmarks.parity import PLAIN_KERNELS, difference
 from benchmarks.report import Parity
 from benchmarks.subject import LoadedSubject
 from task_bundle.errors import BundleError
-from task_bundle.metadata import normalization
+from task_bundle.tflite.metadata import normalization
 
 
 # Compared by identity: arrays have no equality of their own.

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from android_harness.adb import CALL_TIMEOUT, Adb, Answer
-from android_harness.app import App, parse_instrumentation
 from android_harness.cases import Case
 from android_harness.errors import (
     AdbError,
@@ -24,6 +23,7 @@ from android_harness.errors import (
     InterruptedRunError,
     ToolError,
 )
+from android_harness.instrumentation import App, parse_instrumentation
 from android_harness.payload import Payload
 from android_harness.phone import REMOTE_PARENT, Phone, read_boot_id, read_conditions
 from android_harness.protocol import TOOL, Protocol

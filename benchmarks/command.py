@@ -131,7 +131,7 @@ def _add_compare(kinds: Any) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from benchmarks.measuring import Target, stage_cases
     from benchmarks.subject import LoadedSubject
-    from task_bundle.images import load_image
+    from task_bundle.media.images import load_image
 
     options = _options(arguments)
     subjects = [LoadedSubject.load(path) for path in arguments.subjects]
@@ -175,7 +175,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _store(folder: Path, subjects: Sequence[LoadedSubject], photo: Any) -> None:
     """Writes the pictures that later runs must resemble."""
     from task_bundle import FaceStylizer, FaceStylizerOptions
-    from task_bundle.images import save_png
+    from task_bundle.media.images import save_png
 
     folder.mkdir(parents=True, exist_ok=True)
     for subject in subjects:
@@ -190,7 +190,7 @@ def _store(folder: Path, subjects: Sequence[LoadedSubject], photo: Any) -> None:
 def _scale(arguments: argparse.Namespace) -> None:
     from benchmarks.scaling import scaling_targets
     from benchmarks.subject import LoadedSubject
-    from task_bundle.images import load_image
+    from task_bundle.media.images import load_image
 
     subject = LoadedSubject.load(arguments.subjects[0])
     photo = load_image(_photo(arguments))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import Coverage
-from task_bundle import schema
+from task_bundle.tflite import schema
 
 
 def make_interpreter(model: bytes, threads: int = 1, xnnpack: bool = True) -> Any:

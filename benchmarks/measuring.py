@@ -20,8 +20,8 @@ from benchmarks.case import ALL_CORES, LITERT, MEDIAPIPE, ONE_CORE, PORTABLE, Ca
 from benchmarks.host import allowed_cores, conditions, describe_host
 from benchmarks.litert import control_model
 from benchmarks.subject import LoadedSubject
-from benchmarks.workers import ask
-from task_bundle.native_stylizer import has_native_stylizer
+from benchmarks.worker_client import ask
+from task_bundle.runtime.native_stylizer import has_native_stylizer
 
 _Photo = npt.NDArray[np.uint8]
 _MEMORY_CALLS = 20

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.litert import make_interpreter
 from benchmarks.report import OperatorTime
-from task_bundle import schema
+from task_bundle.tflite import schema
 
 _CALLS = 15
 _WARM_UP = 3

@@ -13,9 +13,9 @@ from benchmarks.case import LITERT, MEDIAPIPE, PLAIN, PORTABLE, Case
 from benchmarks.litert import make_interpreter
 from benchmarks.subject import LoadedSubject
 from task_bundle import FaceFinder, FaceModels, FaceStylizer, FaceStylizerOptions, TaskBundle
-from task_bundle.alignment import Face
+from task_bundle.faces.alignment import Face
 from task_bundle.mediapipe_import import import_mediapipe
-from task_bundle.stylizer_model import StylizerModel
+from task_bundle.runtime.stylizer_model import StylizerModel
 
 _Array = npt.NDArray[Any]
 _Photo = npt.NDArray[np.uint8]

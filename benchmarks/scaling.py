@@ -14,7 +14,7 @@ from benchmarks.measuring import Target
 from benchmarks.report import Settings
 from benchmarks.runners import find_faces
 from benchmarks.subject import LoadedSubject
-from task_bundle.native_stylizer import has_native_stylizer
+from task_bundle.runtime.native_stylizer import has_native_stylizer
 
 _Photo = npt.NDArray[np.uint8]
 

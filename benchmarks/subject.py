@@ -12,7 +12,7 @@ from benchmarks import report
 from task_bundle import TaskBundle, describe
 from task_bundle.archive import FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER
 from task_bundle.errors import BundleError
-from task_bundle.schema import model_schema, unpack_model
+from task_bundle.tflite.schema import model_schema, unpack_model
 
 STAGES = {
     FACE_DETECTOR: "detector",

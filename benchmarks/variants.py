@@ -58,9 +58,9 @@ def export_resolution(side: int, batch: int = 1) -> LoadedSubject:
     Raises:
       ImportError: TensorFlow is not installed.
     """
-    from mm_face_stylizer.export import Stylizer, convert
+    from mm_face_stylizer.export import convert
 
-    stylizer = Stylizer(_untrained(side))
+    stylizer = _untrained(side).inference()
     model = convert(stylizer, [(batch, stylizer.side, stylizer.side, 3)])
     title = f"untrained-{side}-batch-{batch}" if batch > 1 else f"untrained-{side}"
     return LoadedSubject.of(model, f"{title}.tflite", title)
@@ -68,7 +68,7 @@ def export_resolution(side: int, batch: int = 1) -> LoadedSubject:
 
 def _untrained(side: int) -> Any:
     from mm_face_stylizer._keras import keras
-    from mm_face_stylizer.networks import Networks, NetworksConfig
+    from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
 
     keras.utils.set_random_seed(0)
     return Networks.build(NetworksConfig(image_size=side))

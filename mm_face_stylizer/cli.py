@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from android_harness.command import add_android_benchmark
 from android_harness.errors import AndroidError
 from benchmarks.command import add_benchmark
-from mm_face_stylizer.evaluate_command import add_evaluate
-from mm_face_stylizer.model_maker_command import add_model_maker
+from mm_face_stylizer.evaluation.command import add_evaluate
+from mm_face_stylizer.families import FAMILIES
+from mm_face_stylizer.model_maker.command import add_model_maker
 from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
-from mm_face_stylizer.recipe_commands import add_recipe
-from task_bundle.command import fail, message, run
+from task_bundle.command_line import fail, message, run
 from task_bundle.errors import BundleError, FaceModelsError, ImageError
-from task_bundle.stylize_command import add_stylize
+from task_bundle.runtime.command import add_stylize
 
 _PROGRAM = "mm-face-stylizer"
 
@@ -66,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     # The same as task-bundle's, for those who have just made a bundle here.
     add_stylize(commands, lambda error: fail(_PROGRAM, message(error)))
     _add_demo(commands)
-    add_recipe(commands)
+    for family in FAMILIES:
+        family.add_commands(commands)
     add_model_maker(commands)
     add_evaluate(commands)
     add_benchmark(commands)
@@ -159,7 +160,7 @@ def _create(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
     from mm_face_stylizer.dataset import Dataset
     from mm_face_stylizer.face_stylizer import FaceStylizer
-    from task_bundle.face_models import find_face_models
+    from task_bundle.faces.face_models import find_face_models
 
     face_models = find_face_models(arguments.face_landmarker)
     indices = [arguments.face] * len(arguments.styles)
@@ -206,7 +207,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
     from mm_face_stylizer.demo import Demo
     from mm_face_stylizer.face_stylizer import FaceStylizer
-    from task_bundle.face_models import find_face_models
+    from task_bundle.faces.face_models import find_face_models
 
     demo = Demo(arguments.output, arguments.style)
     _make_folder(arguments.output)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from task_bundle.images import save_png
+from task_bundle.media.images import save_png
 
 _MARGIN = 4
 _CAPTION_HEIGHT = 22

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from task_bundle.alignment import Face, FaceCrop, FaceFinder
 from task_bundle.errors import ImageError, NoFaceError
-from task_bundle.face_models import FaceModels
-from task_bundle.images import load_image
+from task_bundle.faces.alignment import Face, FaceCrop, FaceFinder
+from task_bundle.faces.face_models import FaceModels
+from task_bundle.media.images import load_image
 
 if TYPE_CHECKING:
     from mm_face_stylizer._keras import tf

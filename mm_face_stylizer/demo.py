@@ -10,13 +10,13 @@ import numpy as np
 from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.dataset import Dataset
 from mm_face_stylizer.style_pictures import draw_style
-from task_bundle.alignment import FaceFinder
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import NoFaceError
-from task_bundle.face_models import FaceModels
-from task_bundle.images import load_image, save_png
+from task_bundle.faces.alignment import FaceFinder
+from task_bundle.faces.face_models import FaceModels
+from task_bundle.media.images import load_image, save_png
+from task_bundle.runtime.stylizer import FaceStylizer
 from task_bundle.sample_photo import sample_photo
-from task_bundle.stylizer import FaceStylizer
 
 _STYLE_PICTURES = 3
 

@@ -10,11 +10,22 @@ import contextlib
 import io
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.networks import Networks, copied
+
+
+class Exportable(Protocol):
+    """Networks of any family, as far as the export has to know them."""
+
+    def inference(self) -> keras.Model:
+        """The inference graph, photo in [0, 1] to picture in [0, 1], with `side` in pixels."""
+
+    def calibration_pictures(self) -> np.ndarray:
+        """Photos for int8, float32 [count, side, side, 3] in [0, 1]."""
+
 
 PRECISIONS = ("float32", "float16", "int8")
 
@@ -33,44 +44,6 @@ def check_precision(precision: str, strength: float = 1.0) -> None:
         raise ValueError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
     if not 0.0 <= strength <= 1.0:
         raise ValueError(f"strength is {strength!r}; it must be a number in [0, 1]")
-
-
-class Stylizer(keras.Model):
-    """The inference graph: a photo crop in, its stylized picture out.
-
-    A subclass and not a functional model, whose operations Keras would name by a counter of the
-    process: two exports of the same networks must have the same bytes.
-    """
-
-    def __init__(self, networks: Networks):
-        """Copies what inference needs.
-
-        Args:
-          networks: Trained networks; only encoder, synthesis and `w_avg` are used.
-        """
-        super().__init__(name="stylizer")
-        self.side = int(networks.encoder.input_shape[1])
-        self._encoder = networks.encoder
-        self._w_avg = tf.constant(networks.w_avg)
-        self._synthesis = copied(networks.synthesis, heads="last", name="synthesis")
-
-    def call(self, photo: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Stylizes one crop.
-
-        Args:
-          photo: [batch, side, side, 3] in [0, 1]; the batch is static.
-          training: Accepted for the Keras contract; the networks are in inference mode.
-
-        Returns:
-          [batch, side, side, 3] in [0, 1].
-        """
-        del training
-        latents = dict(self._encoder(photo * 2.0 - 1.0, training=False))
-        # Reshapes inside the encoder lose the batch; with it, no shape is computed at run time.
-        shape = (photo.shape[0], *self._w_avg.shape[1:])
-        latents["inputs"] = tf.ensure_shape(latents["inputs"], shape) + self._w_avg
-        image = self._synthesis(latents)["image"][-1]
-        return tf.clip_by_value((image + 1.0) / 2.0, 0.0, 1.0)
 
 
 def convert(
@@ -141,15 +114,15 @@ def quiet_keras():
 
 
 def export_stylizer(
-    networks: Networks, precision: str = "float16", calibration_images: np.ndarray | None = None
+    networks: Exportable, precision: str = "float16", calibration_images: np.ndarray | None = None
 ) -> bytes:
-    """Exports the whole stylizer.
+    """Exports a whole stylizer of any family.
 
     Args:
       networks: Trained networks.
       precision: See `convert`.
-      calibration_images: float32 [count, side, side, 3] in [0, 1], for `int8`; generated faces if
-        None.
+      calibration_images: float32 [count, side, side, 3] in [0, 1], for `int8`; the networks' own
+        `calibration_pictures` if None.
 
     Returns:
       A TFLite flatbuffer without metadata.
@@ -157,11 +130,11 @@ def export_stylizer(
     calibration = None
     if precision == "int8":
         if calibration_images is None:
-            calibration_images = (networks.generated_faces(32, seed=0) + 1.0) / 2.0
+            calibration_images = networks.calibration_pictures()
 
         def calibration():
             for image in calibration_images:
                 yield [image[np.newaxis].astype(np.float32)]
 
-    stylizer = Stylizer(networks)
+    stylizer = networks.inference()
     return convert(stylizer, [(1, stylizer.side, stylizer.side, 3)], precision, calibration)

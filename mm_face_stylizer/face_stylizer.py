@@ -19,10 +19,10 @@ from mm_face_stylizer.face_stylizer_options import FaceStylizerOptions
 from mm_face_stylizer.hyperparameters import HParams
 from mm_face_stylizer.model_options import FaceStylizerModelOptions
 from mm_face_stylizer.model_spec import ModelSpec, SupportedModels
-from mm_face_stylizer.models.perceptual import FaceMeshFeatures
-from mm_face_stylizer.networks import Networks
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
+from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.preset import Preset
-from mm_face_stylizer.training.few_shot import (
+from mm_face_stylizer.training.blaze_stylegan.few_shot import (
     FewShotOptions,
     FewShotTrainer,
     FewShotWeights,
@@ -30,9 +30,9 @@ from mm_face_stylizer.training.few_shot import (
     untuned,
 )
 from task_bundle.bundle import TaskBundle
-from task_bundle.face_models import FaceModels, find_face_models
+from task_bundle.faces.face_models import FaceModels, find_face_models
 from task_bundle.files import atomic_write
-from task_bundle.metadata import read_metadata
+from task_bundle.tflite.metadata import read_metadata
 
 OnStep = Callable[[int, dict[str, float]], None]
 Preview = Callable[[int, "FaceStylizer"], None]
@@ -60,7 +60,7 @@ class FaceStylizer:
           model_options: Options of the losses and of latent swapping.
           hparams: Hyperparameters.
           face_models: Face detector and landmark model for training and for the bundle; found as
-            `task_bundle.face_models.find_face_models` says if None.
+            `task_bundle.faces.face_models.find_face_models` says if None.
 
         Raises:
           ValueError: A row of `swap_layers` is not a row of the model's latent.

@@ -48,11 +48,9 @@ class ModelSpec:
         Raises:
           PresetError: there is no such preset, or its card does not say for which pictures it is.
         """
-        side = Preset.find(name_or_folder).image_size
-        # Not at the top: the package's names are there without TensorFlow.
-        from mm_face_stylizer.models.blaze_stylegan import latent_rows
-
-        return cls(latent_rows(side), [side, side], str(name_or_folder))
+        preset = Preset.find(name_or_folder)
+        side = preset.image_size
+        return cls(preset.config().latent_rows, [side, side], str(name_or_folder))
 
 
 blaze_face_stylizer_256_spec = functools.partial(

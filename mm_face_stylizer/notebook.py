@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mm_face_stylizer.contact_sheet import ContactSheet
 from task_bundle.errors import ImageError
-from task_bundle.images import save_png
+from task_bundle.media.images import save_png
 
 if TYPE_CHECKING:
     import PIL.Image

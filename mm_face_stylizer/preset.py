@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mm_face_stylizer.families import Family, family_of
 from task_bundle.files import atomic_write
 
 _PRESETS_FOLDER = pathlib.Path(__file__).parent / "presets"
@@ -81,15 +82,34 @@ class Preset:
         """Builds the networks and fills them with the checked weights.
 
         Returns:
-          `mm_face_stylizer.networks.Networks`.
+          Those of the card's family.
 
         Raises:
-          PresetError: The weights are missing, or their hash or shapes are not the card's.
+          PresetError: The family is unknown, the weights are missing, or their hash or shapes are
+            not the card's.
         """
-        # Not at the top: cards can be read without TensorFlow.
-        from mm_face_stylizer.networks import Networks, NetworksConfig
+        family = self._family()
+        return self.filled(family.config_class(), family.networks_class())
 
-        return self.filled(NetworksConfig, Networks)
+    def config(self) -> Any:
+        """The configuration of the networks, as the card's family has it.
+
+        Raises:
+          PresetError: The family is unknown, or the configuration is not one of it.
+        """
+        family = self._family()
+        try:
+            return family.config_class()(**self.card["config"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise PresetError(
+                f"{self.folder / _CARD} has no configuration of {family.name}: {error}"
+            ) from error
+
+    def _family(self) -> Family:
+        try:
+            return family_of(self.card)
+        except ValueError as error:
+            raise PresetError(f"{self.folder / _CARD}: {error}") from None
 
     def filled(self, config_class: type, networks_class: type) -> Any:
         """Builds networks of a kind of one's own and fills them with the checked weights.
@@ -136,7 +156,7 @@ def save_preset(
 
     Args:
       folder: Folder to write; made if it is missing.
-      networks: Trained `mm_face_stylizer.networks.Networks`.
+      networks: Trained `mm_face_stylizer.models.blaze_stylegan.networks.Networks`.
       card: What the card says beside the configuration and the hash.
       overwrite: Whether an existing preset may be replaced.
 

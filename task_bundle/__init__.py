@@ -1,17 +1,22 @@
 """Builds, checks, opens and runs `.task` bundles of face stylizers, without TensorFlow."""
 
-from task_bundle.alignment import Face, FaceCrop, FaceFinder
 from task_bundle.archive import TaskArchive
 from task_bundle.bundle import TaskBundle
-from task_bundle.compositing import composite, cutout, face_mask
 from task_bundle.errors import BundleError, FaceModelsError, ImageError, NoFaceError, VideoError
-from task_bundle.face_models import FaceModels, download_face_landmarker, find_face_models
-from task_bundle.images import load_image, save_png
+from task_bundle.faces.alignment import Face, FaceCrop, FaceFinder
+from task_bundle.faces.face_models import FaceModels, download_face_landmarker, find_face_models
 from task_bundle.inspection import EntryReport, inspect_archive
-from task_bundle.metadata import read_metadata, stylizer_metadata
-from task_bundle.model import ModelInfo, TensorInfo, check_stylizer, describe
-from task_bundle.stylized_face import StylizedFace
-from task_bundle.stylizer import FaceStylizer, FaceStylizerOptions
+from task_bundle.media.images import load_image, save_png
+from task_bundle.runtime.compositing import composite, cutout, face_mask
+from task_bundle.runtime.stylized_face import StylizedFace
+from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
+from task_bundle.tflite.metadata import read_metadata, stylizer_metadata
+from task_bundle.tflite.model import (
+    ModelInfo,
+    TensorInfo,
+    check_stylizer,
+    describe,
+)
 
 __all__ = [
     "BundleError",

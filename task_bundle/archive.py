@@ -393,3 +393,11 @@ def _check_header(data: bytes, info: zipfile.ZipInfo, name: str) -> int:
     ):
         raise BundleError(f"{name} is damaged: {entry}'s header contradicts the directory")
     return int(name_start + name_bytes + extra_bytes)
+
+
+MODEL_SUFFIX = ".tflite"
+
+
+def models_of(archive: TaskArchive) -> dict[str, bytes]:
+    """Returns the entries of an archive that are models, by name."""
+    return {n: data for n, data in archive.contents().items() if n.endswith(MODEL_SUFFIX)}

@@ -14,12 +14,12 @@ from task_bundle.archive import (
     write_archive,
 )
 from task_bundle.errors import BundleError
-from task_bundle.face_models import FaceModels, adapt_landmarks, find_face_models
+from task_bundle.faces.face_models import FaceModels, adapt_landmarks, find_face_models
 from task_bundle.files import atomic_write
 from task_bundle.inspection import EntryReport, inspect_archive
-from task_bundle.metadata import normalization, stylizer_metadata
-from task_bundle.model import check_stylizer
-from task_bundle.validation import check_loads, check_model, check_models
+from task_bundle.tflite.metadata import normalization, stylizer_metadata
+from task_bundle.tflite.model import check_stylizer
+from task_bundle.tflite.validation import check_loads, check_model, check_models
 
 _ENTRIES = (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER)
 
@@ -155,7 +155,7 @@ class TaskBundle:
         """Checks that the bundle is safe to load and that MediaPipe's FaceStylizer can use it.
 
         The models are loaded and run in another process, which takes a third of a second for models
-        never seen before (see `task_bundle.validation`).
+        never seen before (see `task_bundle.tflite.validation`).
 
         Args:
           name: what to call the bundle in messages.

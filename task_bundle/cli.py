@@ -7,16 +7,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from task_bundle.archive import ALIGNMENT, FACE_STYLIZER, TaskArchive, read_bytes
+from task_bundle.archive import ALIGNMENT, FACE_STYLIZER, TaskArchive, models_of, read_bytes
 from task_bundle.bundle import TaskBundle
 from task_bundle.cache import cache_folder
-from task_bundle.command import fail, message, printable, run
+from task_bundle.command_line import (
+    fail,
+    message,
+    printable,
+    run,
+)
 from task_bundle.errors import BundleError, FaceModelsError, ImageError, TasksVisionError
-from task_bundle.face_models import download_face_landmarker, find_face_models
-from task_bundle.inspection import EntryReport, inspect_archive, models_of
-from task_bundle.serve_command import add_serve
-from task_bundle.stylize_command import add_stylize
-from task_bundle.validation import check_loads
+from task_bundle.faces.face_models import download_face_landmarker, find_face_models
+from task_bundle.inspection import EntryReport, inspect_archive
+from task_bundle.runtime.command import add_stylize
+from task_bundle.tflite.validation import check_loads
+from task_bundle.web.command import add_serve
 
 _PROGRAM = "task-bundle"
 

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from task_bundle.archive import TaskArchive
-from task_bundle.metadata import read_metadata
-from task_bundle.model import ModelInfo, describe
-from task_bundle.validation import check_models
-
-MODEL_SUFFIX = ".tflite"
+from task_bundle.archive import TaskArchive, models_of
+from task_bundle.tflite.metadata import read_metadata
+from task_bundle.tflite.model import ModelInfo, describe
+from task_bundle.tflite.validation import check_models
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,3 @@ def inspect_archive(archive: TaskArchive) -> tuple[EntryReport, ...]:
         )
         for entry in archive.entries
     )
-
-
-def models_of(archive: TaskArchive) -> dict[str, bytes]:
-    """Returns the entries of an archive that are models, by name."""
-    return {n: data for n, data in archive.contents().items() if n.endswith(MODEL_SUFFIX)}

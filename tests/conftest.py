@@ -1,8 +1,9 @@
 """The portrait that tests of all packages share, and an environment that is everybody's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import conv_model
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,8 +11,10 @@ from native import HAS_WHEEL_MODELS
 
 from task_bundle.cache import CACHE_VARIABLE, cache_folder
 from task_bundle.errors import FaceModelsError
-from task_bundle.face_models import FACE_LANDMARKER_FILE, FaceModels, find_face_models
-from task_bundle.images import load_image
+from task_bundle.faces.face_models import FACE_LANDMARKER_FILE, FaceModels, find_face_models
+from task_bundle.media.images import load_image
+
+MakeModel = Callable[..., bytes]
 
 # The developer's own, which no test writes to.
 _DOWNLOADED, _NPM = cache_folder() / FACE_LANDMARKER_FILE, cache_folder() / "npm"
@@ -72,3 +75,18 @@ def face_models() -> FaceModels:
         return find_face_models()
     except FaceModelsError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def make_stylizer() -> MakeModel:
+    """Returns a function that makes a 1x1 convolution; its arguments are defects to be found."""
+    return conv_model.make_stylizer
+
+
+@pytest.fixture
+def any_face_models(make_stylizer: MakeModel) -> FaceModels:
+    """Face models for tests that only pack them: real ones, or where there are none any model."""
+    try:
+        return find_face_models()
+    except FaceModelsError:
+        return FaceModels(make_stylizer(32), make_stylizer(16), "stand-ins")

@@ -24,9 +24,9 @@ from mm_face_stylizer.evaluation.portrait_set import HELD_OUT_RULE, PortraitSet
 from mm_face_stylizer.evaluation.skin_tone import tone, typology_angle
 from mm_face_stylizer.evaluation.style_distance import StyleMeter
 from mm_face_stylizer.evaluation.subject import BundleSubject, PresetSubject
-from task_bundle.alignment import Face
 from task_bundle.errors import ImageError
-from task_bundle.face_models import FaceModels
+from task_bundle.faces.alignment import Face
+from task_bundle.faces.face_models import FaceModels
 
 RESULT_FILE = "evaluation.json"
 _SHEET_SIDE = 192

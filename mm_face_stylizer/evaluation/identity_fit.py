@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from mm_face_stylizer.evaluation.identity import describe_face
 from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures
-from mm_face_stylizer.training.portraits import PICTURE_SUFFIXES, is_held_out
+from mm_face_stylizer.held_out import PICTURE_SUFFIXES, is_held_out
 from task_bundle.files import atomic_write
-from task_bundle.images import load_image
+from task_bundle.media.images import load_image
 
 _SIDE = 160
 _COMPONENTS = 400

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from task_bundle.alignment import Face, FaceFinder
-from task_bundle.face_models import FaceModels
+from task_bundle.faces.alignment import Face, FaceFinder
+from task_bundle.faces.face_models import FaceModels
 
 # Corners of the eyes in the face mesh; their means are the eyes' centres.
 _LEFT_EYE, _RIGHT_EYE = (33, 133), (263, 362)

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from mm_face_stylizer.training.portraits import PICTURE_SUFFIXES, is_held_out
-from task_bundle.alignment import FaceFinder
+from mm_face_stylizer.held_out import PICTURE_SUFFIXES, is_held_out
 from task_bundle.errors import ImageError
-from task_bundle.face_models import FaceModels
-from task_bundle.images import load_image
+from task_bundle.faces.alignment import FaceFinder
+from task_bundle.faces.face_models import FaceModels
+from task_bundle.media.images import load_image
 
 HELD_OUT_RULE = "the file's number is divisible by ten, or its name's checksum if it is no number"
 # Columns of a list by which people are compared.
@@ -60,7 +60,7 @@ class PortraitSet:
         """Reads portraits.
 
         Args:
-          folder: Folder of pictures, cropped as `task_bundle.alignment.FaceCrop` crops.
+          folder: Folder of pictures, cropped as `task_bundle.faces.alignment.FaceCrop` crops.
           side: Side in pixels that they are resized to.
           face_list: CSV with the column `file`, and if it has them `source`, `gender`, `age` and
             `race`.

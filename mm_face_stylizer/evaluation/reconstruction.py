@@ -8,7 +8,7 @@ import numpy as np
 
 from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
 from mm_face_stylizer.evaluation.picture_quality import Pictures, psnr
-from task_bundle.face_models import FaceModels
+from task_bundle.faces.face_models import FaceModels
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_face_stylizer.evaluation.landmarks import inter_ocular_distance
-from task_bundle.alignment import Face
+from task_bundle.faces.alignment import Face
 
 # Mesh points on the cheekbones and below, of the left and of the right cheek.
 _CHEEKS = (50, 205, 280, 425)

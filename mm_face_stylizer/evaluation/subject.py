@@ -14,8 +14,8 @@ from mm_face_stylizer.evaluation.picture_quality import Pictures
 from mm_face_stylizer.preset import Preset
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError
-from task_bundle.stylizer_model import StylizerModel
-from task_bundle.validation import check_loads
+from task_bundle.runtime.stylizer_model import StylizerModel
+from task_bundle.tflite.validation import check_loads
 
 _BATCH = 16
 
@@ -89,7 +89,8 @@ class PresetSubject:
         Returns:
           uint8 [count, side, side, 3].
         """
-        from mm_face_stylizer.networks import rows_of, to_pixels
+        from mm_face_stylizer.models.blaze_stylegan.networks import rows_of
+        from mm_face_stylizer.pixels import to_pixels
 
         networks = self._networks
         if truncation is None:

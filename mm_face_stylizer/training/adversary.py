@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.models.discriminator import Discriminator
+from mm_face_stylizer.models.patch_discriminator import Discriminator
 from mm_face_stylizer.training import distribution, losses
 
 

@@ -5,30 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import zlib
 
 import numpy as np
 from tqdm import tqdm
 
-from task_bundle.images import load_image
+from mm_face_stylizer.held_out import PICTURE_SUFFIXES, is_held_out
+from task_bundle.media.images import load_image
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_HELD_OUT_EVERY = 10
 _HUE_SHARE = 0.4
-
-
-def is_held_out(name: str) -> bool:
-    """Whether a file belongs to the tenth that no training ever sees.
-
-    Decided by the name alone, so that every run and every evaluation agrees: a number divisible by
-    ten, or a checksum divisible by ten where the name is no number.
-
-    Args:
-      name: File name, with or without folders.
-    """
-    stem = pathlib.Path(name).stem
-    number = int(stem) if stem.isdecimal() else zlib.crc32(stem.encode())
-    return number % _HELD_OUT_EVERY == 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +41,7 @@ class Portraits:
         """Decodes the folder, or opens the cache if it is of the same files.
 
         Args:
-          folder: Folder of portraits, cropped as `task_bundle.alignment.FaceCrop` crops.
+          folder: Folder of portraits, cropped as `task_bundle.faces.alignment.FaceCrop` crops.
           cache: Folder for the decoded pictures; made if it is missing.
           side: Side in pixels to which portraits are resized.
 

@@ -16,7 +16,7 @@ from android_client import (
 )
 from conv_model import make_stylizer
 
-from android_harness.app import App
+from android_harness.instrumentation import App
 from android_harness.protocol import CASE_NAMES
 from benchmarks.report import Report
 from mm_face_stylizer.cli import main
@@ -144,7 +144,7 @@ def stand_in(run: Instrumentation) -> None:
     """Does what the app's README.md says, with the portable runtime."""
     import base64
 
-    from android_harness.app import thumbnail
+    from android_harness.instrumentation import thumbnail
     from task_bundle import FaceStylizer, FaceStylizerOptions, load_image
 
     # Inside the simulator paths are the host's.

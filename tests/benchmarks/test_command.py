@@ -10,7 +10,7 @@ from benchmarks.command import add_benchmark
 from benchmarks.litert import convolutions
 from benchmarks.report import Report
 from task_bundle import TaskBundle, load_image, save_png
-from task_bundle.command import run
+from task_bundle.command_line import run
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from benchmarks.litert import control_model, convolutions, coverage, make_contro
 from benchmarks.profiling import profile
 from benchmarks.subject import LoadedSubject, weight_type
 from task_bundle.errors import BundleError
-from task_bundle.model import describe
+from task_bundle.tflite.model import describe
 
 SMALL = convolutions(side=16, channels=3, layers=2)
 

@@ -9,7 +9,7 @@ from benchmarks.litert import convolutions
 from benchmarks.measuring import Options, Target, measure, stage_cases
 from benchmarks.report import Report, Settings
 from benchmarks.subject import LoadedSubject
-from benchmarks.workers import ask
+from benchmarks.worker_client import ask
 from task_bundle import TaskBundle
 
 QUICK = Options(rounds=2, calls=3, warm_up=1, memory=False, plain=False, profile=False)

@@ -5,7 +5,7 @@ import pytest
 from reports import drifting_rounds, report, row, subject
 
 from benchmarks import plots
-from task_bundle.images import load_image
+from task_bundle.media.images import load_image
 
 
 def rounds():

@@ -13,8 +13,8 @@ from tiny import eager_steps, tiny_networks
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.preset import save_preset
 from task_bundle import TaskBundle
-from task_bundle.images import load_image
-from task_bundle.model import describe
+from task_bundle.media.images import load_image
+from task_bundle.tflite.model import describe
 
 pytestmark = pytest.mark.usefixtures("face_models")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mm_face_stylizer.contact_sheet import ContactSheet
-from task_bundle.images import load_image
+from task_bundle.media.images import load_image
 
 
 def _square(value, side=8):

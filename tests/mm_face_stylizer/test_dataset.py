@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from mm_face_stylizer.dataset import Dataset
-from task_bundle.alignment import FaceCrop, FaceFinder
 from task_bundle.errors import FaceModelsError, ImageError, NoFaceError
+from task_bundle.faces.alignment import FaceCrop, FaceFinder
 
 # Greatest difference in grey levels, after smoothing, of two crops of one face, which lie a few
 # pixels apart where the photo was mirrored, reduced or given a palette (4 to 12 here). Its mirror

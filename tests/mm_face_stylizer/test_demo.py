@@ -5,7 +5,7 @@ from tiny import eager_steps
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.demo import Demo, portrait
 from task_bundle import TaskBundle
-from task_bundle.images import load_image
+from task_bundle.media.images import load_image
 
 
 def test_the_portrait_is_grace_hopper(grace_hopper):

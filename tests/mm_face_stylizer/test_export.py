@@ -6,8 +6,8 @@ from litert import assert_same_as_litert, run_litert
 from tiny import tiny_networks
 
 from mm_face_stylizer._keras import tf
-from mm_face_stylizer.export import Stylizer, check_precision, convert, export_stylizer
-from task_bundle.model import check_stylizer, describe
+from mm_face_stylizer.export import check_precision, convert, export_stylizer
+from task_bundle.tflite.model import check_stylizer, describe
 
 _FORBIDDEN = ("VAR_HANDLE", "CALL_ONCE", "READ_VARIABLE", "RANDOM", "WHILE", "IF", "CUSTOM")
 
@@ -35,7 +35,7 @@ def photo():
 
 @pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-4), ("float16", 5e-3)])
 def test_the_export_equals_keras(networks, photo, precision, atol):
-    exported = assert_same_as_litert(Stylizer(networks), [photo], atol, precision)
+    exported = assert_same_as_litert(networks.inference(), [photo], atol, precision)
     check_stylizer(exported)
 
 
@@ -81,7 +81,7 @@ def test_int8_keeps_float_input_and_output_and_the_picture(networks, photo):
     exported = export_stylizer(networks, "int8", calibration_images=np.repeat(photo, 4, axis=0))
     check_stylizer(exported)
     (found,) = run_litert(exported, photo)
-    wanted = Stylizer(networks)(photo).numpy()
+    wanted = networks.inference()(photo).numpy()
     assert 0 < np.abs(found - wanted).mean() < 0.05
 
 
@@ -93,4 +93,4 @@ def test_bad_options_are_named(precision, strength):
 
 def test_int8_wants_calibration(networks):
     with pytest.raises(ValueError, match="calibration"):
-        convert(Stylizer(networks), [(1, 64, 64, 3)], "int8")
+        convert(networks.inference(), [(1, 64, 64, 3)], "int8")

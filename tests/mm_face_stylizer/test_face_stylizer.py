@@ -13,7 +13,7 @@ from mm_face_stylizer._keras import tf
 from mm_face_stylizer.preset import PresetError
 from task_bundle import BundleError, FaceFinder, TaskBundle
 from task_bundle.mediapipe_import import import_mediapipe
-from task_bundle.stylizer import FaceStylizer as TaskStylizer
+from task_bundle.runtime.stylizer import FaceStylizer as TaskStylizer
 
 pytestmark = pytest.mark.usefixtures("face_models")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mm_face_stylizer.loss_plot import save_loss_plot
-from task_bundle.images import load_image
+from task_bundle.media.images import load_image
 
 
 def test_curves_are_drawn(tmp_path):

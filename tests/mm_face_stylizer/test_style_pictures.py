@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mm_face_stylizer.style_pictures import STYLE_NAMES, draw_style
-from task_bundle.alignment import FaceFinder
-from task_bundle.face_models import FaceModels
+from task_bundle.faces.alignment import FaceFinder
+from task_bundle.faces.face_models import FaceModels
 
 _SIZE = 512
 

@@ -9,7 +9,7 @@ from native import HAS_NATIVE
 from nbclient import NotebookClient
 
 from task_bundle import TaskBundle, load_image
-from task_bundle.tasks_vision import VERSION
+from task_bundle.web.tasks_vision import VERSION
 
 _ROOT = Path(__file__).parents[2]
 _NOTEBOOK = _ROOT / "notebooks" / "face_stylizer.ipynb"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from task_bundle.web_server import WebFile, WebServer
+from task_bundle.web.server import WebFile, WebServer
 
 Picture = npt.NDArray[np.uint8]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from task_bundle import schema
+from task_bundle.tflite import schema
 
 
 def make_stylizer(

@@ -15,9 +15,10 @@ from tiny import TinyMesh
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.training import distribution
+from mm_face_stylizer.training.blaze_stylegan.pretraining import Pretraining
+from mm_face_stylizer.training.blaze_stylegan.schedules import PretrainingOptions, Stage
 from mm_face_stylizer.training.distribution import Distribution, WorkerError
 from mm_face_stylizer.training.portraits import Portraits
-from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
 
 # Batch statistics, spatial dropout, features, and an adversary: all that looks at a whole batch.
 _STAGE = Stage(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from task_bundle import schema
 from task_bundle.mediapipe_import import import_mediapipe
+from task_bundle.tflite import schema
 
 HAS_NATIVE = hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
 _FOLDER = schema.mediapipe_folder()

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.models.perceptual import FaceMesh
-from mm_face_stylizer.networks import Networks, NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
+from mm_face_stylizer.models.face_mesh import FaceMesh
 from mm_face_stylizer.training.run import TrainingRun
-from task_bundle.alignment import FaceFinder
-from task_bundle.images import save_png
+from task_bundle.faces.alignment import FaceFinder
+from task_bundle.media.images import save_png
 
 CONFIG = NetworksConfig(image_size=64, width=0.125)
 # The smallest that can grow.

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from task_bundle import probe, schema
-from task_bundle.alignment import FaceFinder
 from task_bundle.archive import (
     FACE_DETECTOR,
     FACE_LANDMARKS_DETECTOR,
@@ -18,9 +16,11 @@ from task_bundle.archive import (
 )
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError
-from task_bundle.face_models import FaceModels
+from task_bundle.faces.alignment import FaceFinder
+from task_bundle.faces.face_models import FaceModels
 from task_bundle.mediapipe_import import import_mediapipe
-from task_bundle.metadata import read_metadata, stylizer_metadata
+from task_bundle.tflite import probe, schema
+from task_bundle.tflite.metadata import read_metadata, stylizer_metadata
 
 
 @pytest.fixture

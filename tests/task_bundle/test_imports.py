@@ -28,7 +28,7 @@ def test_import_is_light() -> None:
 def test_mediapipe_comes_without_tensorflow(grace_hopper_file: Path) -> None:
     code = (
         "import sys, numpy, task_bundle; from task_bundle.mediapipe_import import import_mediapipe;"
-        "import_mediapipe(); from task_bundle import metadata;"
+        "import_mediapipe(); from task_bundle.tflite import metadata;"
         "metadata._has_writer() and import_mediapipe('mediapipe.tasks.python.metadata.metadata');"
         "print('tensorflow' in sys.modules)"
     )

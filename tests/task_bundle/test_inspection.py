@@ -4,11 +4,11 @@ import hashlib
 
 import pytest
 
-from task_bundle.archive import FACE_DETECTOR, TaskArchive, write_archive
+from task_bundle.archive import FACE_DETECTOR, TaskArchive, models_of, write_archive
 from task_bundle.errors import BundleError
-from task_bundle.inspection import inspect_archive, models_of
-from task_bundle.metadata import stylizer_metadata
-from task_bundle.model import describe
+from task_bundle.inspection import inspect_archive
+from task_bundle.tflite.metadata import stylizer_metadata
+from task_bundle.tflite.model import describe
 
 
 def test_any_task_can_be_looked_into(face_models, make_stylizer) -> None:

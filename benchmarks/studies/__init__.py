@@ -1,0 +1,1 @@
+"""Scripts that each answered one question about the design; run with python -m."""

@@ -1,0 +1,169 @@
+"""How long fine-tuning takes, whole and a step, beside a step of the published recipe.
+
+    python -m benchmarks.studies.few_shot
+
+The published recipe compares pictures in the five feature maps of a VGG19. A network of that
+architecture with random weights costs what the trained one costs, and none is downloaded. Both
+steps tune the same synthesis network with the same batch on the same machine, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from mm_face_stylizer.preset import Preset
+
+_BATCH = 4
+_VGG_LAYERS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+
+
+def _vgg_features(keras):
+    """VGG19 up to its fifth block, with the map after each block's first convolution."""
+    image = keras.Input((256, 256, 3), batch_size=_BATCH)
+    x, maps = image, []
+    for block, (filters, count) in enumerate(_VGG_LAYERS):
+        for index in range(count if block < len(_VGG_LAYERS) - 1 else 1):
+            x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+            if index == 0:
+                maps.append(x)
+        if block < len(_VGG_LAYERS) - 1:
+            x = keras.layers.MaxPool2D()(x)
+    network = keras.Model(image, maps)
+    network.trainable = False
+    return network
+
+
+def _published_step(networks, keras, tf):
+    """A compiled step of the published recipe: L1, content, style, discriminator features."""
+    from mm_face_stylizer.models.blaze_stylegan.generator import copied
+    from mm_face_stylizer.training import losses
+
+    vgg, synthesis = _vgg_features(keras), copied(networks.synthesis)
+    last = f"block{synthesis.image_size // 2}_to_rgb"
+    variables = [
+        v for v in synthesis.trainable_variables if "to_rgb" not in v.name or last in v.name
+    ]
+    optimizer = keras.optimizers.Adam(8e-4, 0.0, 0.99)
+    optimizer.build(variables)
+    rows = networks.random_latents(_BATCH, 0)
+    style = tf.constant(networks.generated_faces(_BATCH, 1))
+
+    @tf.function
+    def step():
+        wanted = vgg(style)
+        with tf.GradientTape() as tape:
+            image = synthesis({"inputs": rows})["image"][-1]
+            seen = vgg(image)
+            loss = 0.5 * losses.l1(image, style)
+            loss += 4.0 * losses.feature_distance(seen, wanted)
+            loss += losses.gram_distance(seen, [losses.gram_matrix(f) for f in wanted])
+            loss += 0.2 * losses.l1(networks.discriminator(image), networks.discriminator(style))
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    return lambda: float(step())
+
+
+def measure_steps(rounds: int) -> dict[str, list[float]]:
+    """Seconds of single steps, ours and the published recipe's, in turns.
+
+    Args:
+      rounds: Steps of each that count; five more warm up.
+    """
+    from mm_face_stylizer._keras import keras, tf
+    from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
+    from mm_face_stylizer.training.blaze_stylegan.few_shot import FewShotOptions, FewShotTrainer
+    from task_bundle.faces.face_models import find_face_models
+
+    networks = Preset.find().networks()
+    published = _published_step(networks, keras, tf)
+    seconds: dict[str, list[float]] = {"ours": [], "published": []}
+    last = [time.perf_counter()]
+
+    def on_step(step: int, values: dict[str, float]) -> None:
+        ours = time.perf_counter() - last[0]
+        begin = time.perf_counter()
+        published()
+        theirs = time.perf_counter() - begin
+        if step > 5:
+            seconds["ours"].append(ours)
+            seconds["published"].append(theirs)
+        last[0] = time.perf_counter()
+
+    style = ((networks.generated_faces(1, 2) + 1) * 127.5).astype(np.uint8)
+    options = FewShotOptions(steps=rounds + 5, batch_size=_BATCH)
+    mesh = FaceMeshFeatures(find_face_models().landmarks)
+    FewShotTrainer(networks, mesh, options).fit(style, on_step=on_step)
+    return seconds
+
+
+def measure_command() -> dict[str, float]:
+    """Wall time and peak memory of the whole `create` command at its defaults."""
+    from mm_face_stylizer.style_pictures import draw_style
+    from task_bundle.media.images import save_png
+
+    with tempfile.TemporaryDirectory() as folder:
+        style = pathlib.Path(folder) / "style.png"
+        save_png(style, draw_style("ink"))
+        output = pathlib.Path(folder) / "x.task"
+        command = [sys.executable, "-m", "mm_face_stylizer.cli", "create", str(style)]
+        begin = time.perf_counter()
+        process = subprocess.Popen([*command, "-o", str(output)], stderr=subprocess.PIPE, text=True)
+        first = finished = begin
+        for line in process.stderr:
+            if "Fine-tuning" in line:
+                if first == begin:
+                    first = time.perf_counter()
+                finished = time.perf_counter()
+        if process.wait() != 0:
+            raise RuntimeError("create failed; run it by hand to see why")
+        total = time.perf_counter() - begin
+        size = output.stat().st_size
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return {
+        "total_seconds": total,
+        "fine_tuning_seconds": finished - first,
+        "peak_gib": peak,
+        "bundle_bytes": size,
+    }
+
+
+def main() -> None:
+    """Measures and prints JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=20, help="counted steps of each recipe (20)")
+    rounds = parser.parse_args().rounds
+    command = measure_command()
+    steps = measure_steps(rounds)
+    ratios = [b / a for a, b in zip(steps["ours"], steps["published"], strict=True)]
+    report = {
+        "cores": os.cpu_count(),
+        "create": {name: round(value, 2) for name, value in command.items()},
+        "step_seconds": {
+            name: {
+                "median": round(statistics.median(values), 3),
+                "quartiles": [round(q, 3) for q in statistics.quantiles(values)[::2]],
+            }
+            for name, values in steps.items()
+        },
+        "published_over_ours": {
+            "median": round(statistics.median(ratios), 2),
+            "quartiles": [round(q, 2) for q in statistics.quantiles(ratios)[::2]],
+        },
+    }
+    sys.stdout.write(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""`mm-face-stylizer evaluate`: how good a preset or a bundle is, on people you choose."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from task_bundle.command_line import printable
+
+if TYPE_CHECKING:
+    from mm_face_stylizer.evaluation.report import Evaluation, FairnessGap
+
+
+def add_evaluate(commands: Any) -> None:
+    """Adds the command.
+
+    Args:
+      commands: What the parser's `add_subparsers` returned.
+    """
+    command = commands.add_parser(
+        "evaluate",
+        help="measure a preset or a bundle on portraits",
+        description="Measures reconstruction, or with --style stylization, on aligned portraits: "
+        "faithfulness, faces found, landmarks, identity, style; all of it by group. Writes "
+        "evaluation.json and contact sheets.",
+    )
+    command.add_argument("subject", metavar="PRESET_OR_BUNDLE", help="a name, a folder, a .task")
+    command.add_argument(
+        "--faces",
+        required=True,
+        type=Path,
+        action=_Once,
+        metavar="DIR",
+        help="portraits, cropped as the runtime crops faces; those held out of training by number",
+    )
+    command.add_argument(
+        "--face-list",
+        type=Path,
+        action=_Once,
+        metavar="CSV",
+        help="columns file, and any of source, gender, age, race",
+    )
+    command.add_argument(
+        "--style",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="IMG",
+        help="the bundle's style pictures, each with a face: judge it as a stylizer",
+    )
+    command.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER")
+    command.add_argument(
+        "--all", action="store_true", help="also portraits that presets are trained on"
+    )
+    command.add_argument(
+        "--align", action="store_true", help="the pictures are photos: find and crop the face first"
+    )
+    command.add_argument(
+        "--limit", type=int, metavar="N", help="at most so many portraits, spread evenly"
+    )
+    command.add_argument(
+        "--samples", type=int, default=1000, metavar="N", help="faces a preset generates (1000)"
+    )
+    command.add_argument(
+        "--truncation", type=float, default=0.7, help="of the mapping network's latents (0.7)"
+    )
+    command.add_argument(
+        "--people", type=int, default=300, metavar="N", help="to find somebody among (300)"
+    )
+    command.add_argument(
+        "--not-for-identity",
+        nargs="*",
+        default=["voteview"],
+        metavar="SOURCE",
+        help="sources whose people may be in another source as well (voteview)",
+    )
+    command.add_argument(
+        "--bootstrap", type=int, default=2000, metavar="N", help="rounds of resampling (2000)"
+    )
+    command.add_argument(
+        "--smallest-group",
+        type=int,
+        default=10,
+        metavar="N",
+        help="people a group needs to be compared (10)",
+    )
+    command.add_argument("--seed", type=int, default=0, help="same seed, same numbers (0)")
+    command.add_argument(
+        "--face-landmarker",
+        type=Path,
+        metavar="X.task",
+        help="take face detector and landmark model from this bundle",
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace existing files")
+    command.set_defaults(run=_evaluate)
+
+
+class _Once(argparse.Action):
+    """An option that is wrong twice: of two folders of faces, the first would be forgotten."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "may be given once")
+        setattr(namespace, self.dest, values)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    # Here, since they import TensorFlow and pydantic, which most commands do without.
+    from mm_face_stylizer.dataset import Dataset
+    from mm_face_stylizer.evaluation.evaluator import (
+        RESULT_FILE,
+        EvaluationOptions,
+        check_missing,
+        evaluate,
+        sheet_names,
+    )
+    from mm_face_stylizer.evaluation.portrait_set import PortraitSet
+    from mm_face_stylizer.evaluation.subject import find_subject
+    from task_bundle.faces.face_models import find_face_models
+
+    options = EvaluationOptions(
+        samples=arguments.samples,
+        truncation=arguments.truncation,
+        people=arguments.people,
+        sources_left_out=tuple(arguments.not_for_identity),
+        bootstrap=arguments.bootstrap,
+        smallest_group=arguments.smallest_group,
+        seed=arguments.seed,
+    )
+    folder = arguments.output
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
+    subject = find_subject(arguments.subject)
+    if arguments.style and subject.kind == "preset":
+        raise ValueError(
+            f"--style was given, but {subject.name} is a preset, which has no style; evaluate a "
+            "bundle that was tuned on the style pictures"
+        )
+    if not arguments.overwrite:
+        names = (RESULT_FILE, *sheet_names(subject.kind, bool(arguments.style)))
+        check_missing([folder / name for name in names])
+    face_models = find_face_models(arguments.face_landmarker)
+    styles = None
+    if arguments.style:
+        styles = Dataset.from_images(arguments.style, size=subject.side, face_models=face_models)
+    portraits = PortraitSet.load(
+        arguments.faces,
+        subject.side,
+        arguments.face_list,
+        everybody=arguments.all,
+        limit=arguments.limit,
+        align=arguments.align,
+        face_models=face_models,
+    )
+    result = evaluate(
+        subject,
+        portraits,
+        styles,
+        options,
+        only_held_out=not arguments.all,
+        aligned_here=arguments.align,
+        face_models=face_models,
+    )
+    files = result.save(folder, arguments.overwrite)
+    sys.stdout.write(printed(result.evaluation))
+    sys.stdout.write("".join(f"{file}\n" for file in files))
+
+
+def printed(evaluation: Evaluation) -> str:
+    """An evaluation as a table for a terminal.
+
+    Args:
+      evaluation: The numbers.
+
+    Returns:
+      Lines.
+    """
+    from mm_face_stylizer.evaluation.report import MEASURES
+
+    gaps: dict[str, FairnessGap] = {}
+    for line in evaluation.fairness:
+        if line.relative_gap is not None:
+            known = gaps.get(line.measure)
+            if known is None or line.relative_gap > (known.relative_gap or 0.0):
+                gaps[line.measure] = line
+    lines = [f"{'':<20}{'mean':>9}  {'95% interval':<19} {'people':>6}  largest gap between groups"]
+    for measure in evaluation.measures:
+        low, high = measure.interval
+        gap = gaps.get(measure.name)
+        text = ""
+        if gap is not None and gap.gap > 0:
+            text = (
+                f"{gap.relative_gap:.0%} of the mean, {gap.by}: {printable(gap.low)} to "
+                f"{printable(gap.high)}, p = {gap.p_value:.2g}"
+            )
+        lines.append(
+            f"{measure.name:<20}{measure.mean:>9.3f}  {f'{low:.3f} to {high:.3f}':<19} "
+            f"{measure.count:>6}  {text}"
+        )
+    if evaluation.style is not None and evaluation.style.between_styles is not None:
+        lines.append(
+            "style_distance of the style pictures, each from the others: "
+            f"{evaluation.style.between_styles:.3f}"
+        )
+    for faces in evaluation.generated:
+        how = "" if faces.truncation is None else f", truncation {faces.truncation:g}"
+        lines.append(
+            f"{faces.count} faces of the {faces.drawn_by}{how}: a face found in "
+            f"{faces.face_found:.1%}, Frechet distance {faces.frechet_distance:.2f}"
+        )
+    units = {name: MEASURES[name][0] for name in (m.name for m in evaluation.measures)}
+    lines.append("units: " + ", ".join(f"{name} {unit}" for name, unit in units.items()))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""The plug-in into Google's own mediapipe_model_maker."""

@@ -1,0 +1,85 @@
+"""The `model-maker` command: a preset for Google's own trainer, installed and removed."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+
+from mm_face_stylizer.preset import DEFAULT_PRESET
+from task_bundle.command_line import printable
+
+
+def add_model_maker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command.
+
+    Args:
+      commands: What the parser's `add_subparsers` returned.
+    """
+    model_maker = commands.add_parser(
+        "model-maker",
+        help="use a preset in Google's mediapipe_model_maker",
+        description="Lets mediapipe_model_maker.face_stylizer, unmodified and offline, train a "
+        "preset of this package.",
+    )
+    actions = model_maker.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    install = actions.add_parser(
+        "install-assets",
+        help="write a preset as the files that Model Maker looks for",
+        description="Writes a preset as the SavedModels and files that Model Maker looks for in "
+        "its folder for temporary files. Replaces what an earlier call wrote, and nothing else.",
+    )
+    _add_directory(install)
+    install.add_argument(
+        "--preset",
+        default=DEFAULT_PRESET,
+        help="a preset's name or folder; best one that was trained without spatial latents: "
+        f"`pretrain --spatial-sides` and no side ({DEFAULT_PRESET})",
+    )
+    install.add_argument(
+        "--face-landmarker",
+        type=pathlib.Path,
+        metavar="X.task",
+        help="take face detector and landmark model from this bundle",
+    )
+    install.set_defaults(run=_install)
+    uninstall = actions.add_parser(
+        "uninstall",
+        help="remove what install-assets wrote",
+        description="Removes what install-assets wrote. Files that have changed since stay.",
+    )
+    _add_directory(uninstall)
+    uninstall.set_defaults(run=_uninstall)
+
+
+def _add_directory(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--directory",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="the TMPDIR that Model Maker will run with; the assets are in DIR/model_maker (the "
+        "system's folder for temporary files)",
+    )
+
+
+def _install(arguments: argparse.Namespace) -> None:
+    # Here, since it imports TensorFlow, which most commands do without.
+    from mm_face_stylizer.model_maker.assets import install_assets
+    from task_bundle.faces.face_models import find_face_models
+
+    face_models = find_face_models(arguments.face_landmarker)
+    folder = install_assets(arguments.directory, arguments.preset, face_models)
+    sys.stdout.write(f"{folder}\n")
+    if arguments.directory is not None:
+        sys.stdout.write(
+            f"run Model Maker with TMPDIR={arguments.directory.absolute()} in its environment\n"
+        )
+
+
+def _uninstall(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.model_maker.assets import uninstall_assets
+
+    removal = uninstall_assets(arguments.directory)
+    sys.stdout.write(f"{removal.removed} files removed\n")
+    for path in removal.left:
+        sys.stderr.write(f"left as it is, changed since it was installed: {printable(str(path))}\n")

@@ -1,0 +1,1 @@
+"""BlazeStyleGAN: encoder, synthesis network, face prior, and what exports them together."""

@@ -1,0 +1,103 @@
+"""Networks of twice the side from trained ones: which weights the new parts start with.
+
+The coarser parts keep theirs. The new block starts as a linear one that hands on the picture of the
+block before it, so that training begins with a face and not with noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mm_face_stylizer.models.blaze_stylegan.encoder import doubled_stem
+from mm_face_stylizer.models.layers import LEAKY_RELU_SLOPE
+from mm_face_stylizer.models.mapping import LATENT_DIM
+
+# Dense layers whose outputs are rows of the latent, one a block.
+_ROW_LAYERS = ("encoder/latent", "mapping/latent")
+
+
+def grown_weights(
+    weights: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], image_size: int
+) -> dict[str, np.ndarray]:
+    """Weights of networks of twice the side.
+
+    The encoder computes on a photo what it computed on the photo's 2 x 2 means, the new block's row
+    of every latent is that of the block before, and all heads but the new one draw the same.
+
+    Args:
+      weights: `Networks.weights()` of the trained networks.
+      fresh: Those of untrained networks of twice their side; what new parts have that no trained
+        part has an equivalent of is taken from here.
+      image_size: Side of the trained networks' finest image in pixels, at least 128.
+
+    Returns:
+      Weights with the names and shapes of `fresh`.
+
+    Raises:
+      ValueError: The trained networks are too small: the stem of their encoder is not strided.
+    """
+    grown = {name: weights.get(name, value) for name, value in fresh.items()}
+    grown["encoder/stem/kernel"] = doubled_stem(weights["encoder/stem/kernel"], image_size)
+    for layer in _ROW_LAYERS:
+        for kind in ("kernel", "bias"):
+            value = weights[f"{layer}/{kind}"]
+            grown[f"{layer}/{kind}"] = np.concatenate([value, value[..., -LATENT_DIM:]], axis=-1)
+    w_avg = weights["w_avg"]
+    grown["w_avg"] = np.concatenate([w_avg, w_avg[:, [-1, -1]]], axis=1)
+    head = _below(f"synthesis/block{image_size // 2}_to_rgb/", weights)
+    block = f"synthesis/block{image_size}_"
+    new = _handing_on(head, _below(block, fresh), w_avg[0, -1])
+    return grown | {block + name: value for name, value in new.items()}
+
+
+def _below(prefix: str, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights with a prefix, without it."""
+    found = {name: value for name, value in weights.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): value for name, value in found.items()}
+
+
+def _handing_on(
+    head: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], mean: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The new block's weights, by which it draws the last head's picture, a little softer.
+
+    Three pairs of channels carry red, green and blue and their negatives: the difference of a pair
+    behind leaky ReLU is linear. The first convolution does what the last head does, on upsampled
+    features and for the mean of its 2 x 2 pixels (those features cannot tell the four apart). Its
+    demodulation divides by a norm that depends on the latent; the new head's affine function gives
+    the norm back, to first order round the mean latent. All other channels start as the layers make
+    them, and without a say in the picture.
+
+    Args:
+      head: Weights of the last head.
+      fresh: Weights of the new block as the layers made them.
+      mean: Mean latent of the block's row, [512].
+    """
+    rgb = head["kernel"][0, 0].reshape(-1, 4, 3).mean(axis=1)
+    scale = mean @ head["affine_kernel"] + head["affine_bias"]
+    energy = np.square(rgb)
+    norm = np.sqrt(np.square(scale) @ energy)
+    slope = (head["affine_kernel"] * scale) @ energy / norm
+    pair = np.concatenate([np.eye(3), -np.eye(3)], axis=1).astype(np.float32)
+    used = slice(0, pair.shape[1])
+    new = {name: np.array(value) for name, value in fresh.items()}
+
+    new["conv0/kernel"][..., used] = 0.0
+    new["conv0/kernel"][1, 1, :, used] = rgb @ pair
+    new["conv0/affine_kernel"] = head["affine_kernel"]
+    new["conv0/affine_bias"] = head["affine_bias"]
+
+    new["conv1/kernel"][..., used] = 0.0
+    new["conv1/kernel"][1, 1, used, used] = pair.T @ pair
+    new["conv1/affine_kernel"][:, used] = 0.0
+
+    # What a pair makes of its value: twice, and the second convolution's demodulation between.
+    gain = (1.0 + LEAKY_RELU_SLOPE) ** 2 / np.sqrt(2.0)
+    new["to_rgb/kernel"][:] = 0.0
+    new["to_rgb/kernel"][0, 0, used] = np.tile(pair.T, 4) / gain
+    new["to_rgb/bias"] = np.tile(head["bias"].reshape(4, 3).mean(axis=0), 4)
+    new["to_rgb/affine_kernel"][:, used] = np.tile(slope, 2)
+    new["to_rgb/affine_bias"][used] = np.tile(norm - mean @ slope, 2)
+    return new

@@ -1,0 +1,1 @@
+"""StyleGAN2, the teacher of the published recipe."""

@@ -1,0 +1,66 @@
+"""Weights of several networks by name, and back into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mm_face_stylizer._keras import keras, tf
+
+_W_AVG = "w_avg"
+
+
+def joined_weights(
+    parts: Mapping[str, keras.Model], w_avg: np.ndarray | tf.Variable
+) -> dict[str, np.ndarray]:
+    """All weights of some networks by network and layer, float32, and `w_avg`."""
+    weights = {_W_AVG: np.asarray(w_avg, np.float32)}
+    for part, network in parts.items():
+        for name, variable in named_weights(network).items():
+            weights[f"{part}/{name}"] = variable.numpy()
+    return weights
+
+
+def assign_weights(parts: Mapping[str, keras.Model], weights: Mapping[str, np.ndarray]) -> None:
+    """Fills networks with weights, of any float precision, that `joined_weights` gave.
+
+    Raises:
+      ValueError: A weight, `w_avg` included, is missing, left over, or of the wrong shape.
+    """
+    variables = {
+        f"{part}/{name}": variable
+        for part, network in parts.items()
+        for name, variable in named_weights(network).items()
+    }
+    expected = {_W_AVG, *variables}
+    if expected != set(weights):
+        missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
+        raise ValueError(
+            f"The weights do not fit the networks: missing {missing[:3]} ({len(missing)} in all), "
+            f"unknown {unknown[:3]} ({len(unknown)} in all)."
+        )
+    for name, variable in variables.items():
+        value = weights[name]
+        if tuple(variable.shape) != value.shape:
+            raise ValueError(
+                f"The weight {name} has the shape {value.shape}; the network needs "
+                f"{tuple(variable.shape)}."
+            )
+        variable.assign(value.astype(np.float32))
+
+
+def named_weights(model: keras.Model) -> dict[str, tf.Variable]:
+    """Weights of a model by `layer/weight`, independent of the model's own name.
+
+    Raises:
+      ValueError: Two weights share a name.
+    """
+    named = {}
+    for variable in model.weights:
+        parts = variable.name.split(":")[0].split("/")
+        name = "/".join(parts[-2:]) if len(parts) > 1 else parts[-1]
+        if name in named:
+            raise ValueError(f"{model.name} has two weights named {name}.")
+        named[name] = variable
+    return named

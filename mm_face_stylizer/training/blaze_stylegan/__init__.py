@@ -1,0 +1,1 @@
+"""Recipes of BlazeStyleGAN: pretraining, few-shot tuning, and the published distillation."""

@@ -1,0 +1,300 @@
+"""Long trainings as commands: this project's recipe for presets, and the published one."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+from mm_face_stylizer.preset import DEFAULT_PRESET, Preset
+from mm_face_stylizer.training.command_options import (
+    add_distribution,
+    add_landmarker,
+    add_networks,
+    add_precision,
+    add_run,
+    face_mesh,
+    finish,
+    network_options,
+    portraits_of,
+    provenance_of,
+    replicas,
+    share,
+)
+
+
+def add_recipe(commands) -> None:
+    """Adds the commands to a parser's sub-commands."""
+    _add_pretrain(commands)
+    _add_prior(commands)
+    _add_teacher(commands)
+    _add_distill(commands)
+    _add_invert(commands)
+
+
+def _add_pretrain(commands) -> None:
+    pretrain = commands.add_parser(
+        "pretrain",
+        help="train a preset from portraits",
+        description="Trains encoder, synthesis network, discriminator and mapping network from a "
+        "folder of aligned portraits. Run it again to resume after an interruption.",
+    )
+    pretrain.add_argument(
+        "--start-from",
+        metavar="PRESET",
+        help="go on from this preset, a name or a folder, with the shorter refining schedule",
+    )
+    pretrain.add_argument(
+        "--image-size",
+        type=int,
+        metavar="SIDE",
+        help="in pixels (that of PRESET, or 256); twice that of PRESET: its encoder and coarser "
+        "blocks are kept, and what draws the finer pixels is trained",
+    )
+    pretrain.add_argument(
+        "--sharpen",
+        action="store_true",
+        help="keep PRESET's encoder and coarser blocks, and train the finer ones for fine detail",
+    )
+    pretrain.add_argument(
+        "--strength",
+        type=share,
+        default=1.0,
+        metavar="S",
+        help="with --sharpen: how much of what was learned the new preset takes over, from 0, "
+        "PRESET itself, to 1 (1)",
+    )
+    pretrain.add_argument(
+        "--spatial-sides",
+        type=int,
+        nargs="*",
+        metavar="SIDE",
+        help="sides of the spatial latents (those of PRESET, or 8 16); none: the published "
+        "configuration, all of a face goes through the w+ latent",
+    )
+    schedule = "that of the schedule"
+    add_run(pretrain, "blaze_face_stylizer_SIDE", "those of the schedule", schedule, schedule)
+    add_distribution(pretrain)
+    add_landmarker(pretrain)
+    add_precision(pretrain)
+    pretrain.set_defaults(run=_pretrain, name=None)
+
+
+def _add_prior(commands) -> None:
+    prior = commands.add_parser(
+        "pretrain-prior",
+        help="train what draws the faces that few-shot training practises on",
+        description="Trains the face prior of a preset on its encoder's latents of a folder of "
+        "aligned portraits, and writes the preset with it. Run it again to resume after an "
+        "interruption.",
+    )
+    prior.add_argument(
+        "--start-from",
+        default=DEFAULT_PRESET,
+        metavar="PRESET",
+        help=f"the preset, a name or a folder ({DEFAULT_PRESET})",
+    )
+    add_run(prior, "that of PRESET", steps=7000, learning_rate=1e-3, batch=32)
+    prior.set_defaults(run=_pretrain_prior, name=None)
+
+
+def _add_teacher(commands) -> None:
+    teacher = commands.add_parser(
+        "pretrain-teacher",
+        help="published recipe, 1 of 3: train a StyleGAN2 teacher on portraits",
+        description="Trains a StyleGAN2 on a folder of aligned portraits, with adaptive "
+        "discriminator augmentation, and writes it into the run's folder. Run it again to resume "
+        "after an interruption.",
+    )
+    teacher.add_argument(
+        "--start-from",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="go on from what pretrain-teacher wrote, of the same --width and at most the "
+        "--image-size: small pictures first, at a fraction of the time",
+    )
+    add_run(teacher, "teacher", steps=50_000, learning_rate=2e-3)
+    add_distribution(teacher)
+    add_networks(teacher)
+    teacher.set_defaults(run=_pretrain_teacher)
+
+
+def _add_distill(commands) -> None:
+    distill = commands.add_parser(
+        "distill",
+        help="published recipe, 2 of 3: distil the teacher into a BlazeStyleGAN",
+        description="Trains a BlazeStyleGAN to draw what the teacher draws and writes it as a "
+        "preset without an encoder. Run it again to resume after an interruption.",
+    )
+    distill.add_argument(
+        "--teacher",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="what pretrain-teacher wrote",
+    )
+    add_run(distill, "student", steps=20_000, learning_rate=1.5e-3)
+    add_distribution(distill)
+    add_networks(distill)
+    distill.add_argument(
+        "--truncation",
+        type=float,
+        default=1.0,
+        help="how far from the mean the teacher's faces lie, 0 to 1 (1)",
+    )
+    distill.add_argument(
+        "--reweighting",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="the teacher's good pictures count more than its bad ones: by exp(X * logit) of its "
+        "discriminator (0)",
+    )
+    add_landmarker(distill)
+    distill.set_defaults(run=_distill)
+
+
+def _add_invert(commands) -> None:
+    invert = commands.add_parser(
+        "invert",
+        help="published recipe, 3 of 3: train the encoder of a distilled student",
+        description="Trains an encoder for a preset whose synthesis network stays as it is, and "
+        "writes the whole preset. Run it again to resume after an interruption.",
+    )
+    invert.add_argument(
+        "--start-from",
+        required=True,
+        metavar="PRESET",
+        help="what distill wrote, or any preset: a folder or a name",
+    )
+    add_run(invert, "blaze_face_stylizer", steps="those of the stages", learning_rate=1.5e-3)
+    add_distribution(invert)
+    invert.add_argument(
+        "--refine", action="store_true", help="train the synthesis network too, in a last stage"
+    )
+    invert.add_argument(
+        "--spatial-sides",
+        type=int,
+        nargs="*",
+        default=None,
+        metavar="SIDE",
+        help="sides of spatial latents, which the published network has not (those of PRESET)",
+    )
+    add_landmarker(invert)
+    invert.set_defaults(run=_invert)
+
+
+def _pretrain(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.training.blaze_stylegan.pretraining import Pretraining
+    from mm_face_stylizer.training.blaze_stylegan.release import release
+    from mm_face_stylizer.training.blaze_stylegan.schedules import pretraining_options
+
+    start = Preset.find(arguments.start_from) if arguments.start_from else None
+    with replicas(arguments):
+        networks, options = pretraining_options(arguments, start)
+        mesh, face_models = face_mesh(arguments)
+        portraits = portraits_of(arguments, options.image_size)
+        run = Pretraining(options, portraits, mesh, arguments.output, networks)
+    arguments.name = arguments.name or f"blaze_face_stylizer_{options.image_size}"
+    provenance = provenance_of(arguments, start.card if start else None)
+    folder = arguments.output / arguments.name
+    results = (run, portraits, provenance, folder, face_models)
+    if options.encoder_is_kept:
+        kept = {"start": networks, "strength": arguments.strength}
+        finish(run, folder, lambda: release(*results, mapping_rounds=0, fit_prior=False, **kept))
+    else:
+        finish(run, folder, lambda: release(*results))
+
+
+def _pretrain_prior(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.training.blaze_stylegan.prior_training import (
+        PriorOptions,
+        PriorStage,
+        PriorTraining,
+    )
+    from mm_face_stylizer.training.blaze_stylegan.release import release_prior
+
+    options = PriorOptions(
+        PriorStage(arguments.steps),
+        arguments.batch_size,
+        arguments.learning_rate,
+        arguments.seed,
+    )
+    start = Preset.find(arguments.start_from)
+    networks = start.networks()
+    portraits = portraits_of(arguments, networks.config.image_size)
+    arguments.name = arguments.name or start.card["name"]
+    provenance = provenance_of(arguments)
+    run = PriorTraining(options, networks, portraits, arguments.output)
+    folder = arguments.output / arguments.name
+    finish(run, folder, lambda: release_prior(run, start, portraits, provenance, folder))
+
+
+def _pretrain_teacher(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.models.stylegan.networks import Teacher
+    from mm_face_stylizer.training.blaze_stylegan.release import release_teacher
+    from mm_face_stylizer.training.blaze_stylegan.teacher import TeacherOptions, TeacherTraining
+
+    # Before the portraits are decoded: a wrong number is found out at once.
+    options = TeacherOptions(**network_options(arguments))
+    start = Preset.find(arguments.start_from) if arguments.start_from else None
+    provenance = provenance_of(arguments, start.card if start else None)
+    with replicas(arguments):
+        teacher = Teacher.load(start.folder) if start else None
+        portraits = portraits_of(arguments, options.image_size)
+        run = TeacherTraining(options, portraits, arguments.output, teacher)
+    folder = arguments.output / arguments.name
+    finish(run, folder, lambda: release_teacher(run, portraits, provenance, folder))
+
+
+def _distill(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.models.stylegan.networks import Teacher
+    from mm_face_stylizer.training.blaze_stylegan.distillation import (
+        Distillation,
+        DistillationOptions,
+    )
+    from mm_face_stylizer.training.blaze_stylegan.release import release_student
+
+    options = DistillationOptions(
+        **network_options(arguments),
+        truncation=arguments.truncation,
+        reweighting=arguments.reweighting,
+    )
+    with replicas(arguments):
+        teacher = Teacher.load(arguments.teacher)
+        mesh, _ = face_mesh(arguments)
+        portraits = portraits_of(arguments, options.image_size)
+        run = Distillation(options, teacher, portraits, mesh, arguments.output)
+    provenance = provenance_of(arguments, Preset.find(arguments.teacher).card)
+    folder = arguments.output / arguments.name
+    finish(run, folder, lambda: release_student(run, portraits, provenance, folder))
+
+
+def _invert(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.training.blaze_stylegan.inversion import (
+        FROZEN_STAGES,
+        JOINT_STAGES,
+        Inversion,
+        InversionOptions,
+    )
+    from mm_face_stylizer.training.blaze_stylegan.release import release
+    from mm_face_stylizer.training.blaze_stylegan.schedules import shortened
+
+    stages = shortened(JOINT_STAGES if arguments.refine else FROZEN_STAGES, arguments.steps)
+    options = InversionOptions(
+        stages, arguments.batch_size, arguments.learning_rate, arguments.seed
+    )
+    start = Preset.find(arguments.start_from)
+    with replicas(arguments):
+        networks = start.networks()
+        if arguments.spatial_sides is not None:
+            networks = networks.with_spatial_latents(arguments.spatial_sides)
+        mesh, face_models = face_mesh(arguments)
+        portraits = portraits_of(arguments, networks.config.image_size)
+        run = Inversion(options, networks, portraits, mesh, arguments.output)
+    provenance = provenance_of(arguments, start.card)
+    folder = arguments.output / arguments.name
+    finish(
+        run,
+        folder,
+        lambda: release(run, portraits, provenance, folder, face_models, mapping_rounds=0),
+    )

@@ -1,0 +1,190 @@
+"""From a finished pretraining run to a preset: mean latent, mapping network, metrics, card."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from mm_face_stylizer._keras import graph_function, keras
+from mm_face_stylizer.evaluation import evaluate_reconstructions
+from mm_face_stylizer.export import export_stylizer
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
+from mm_face_stylizer.models.weights import named_weights
+from mm_face_stylizer.pixels import from_pixels
+from mm_face_stylizer.preset import Preset, save_preset
+from mm_face_stylizer.training.blaze_stylegan.distillation import Distillation
+from mm_face_stylizer.training.blaze_stylegan.inversion import Inversion
+from mm_face_stylizer.training.blaze_stylegan.mapping_fit import fit_mapping
+from mm_face_stylizer.training.blaze_stylegan.pretraining import Pretraining
+from mm_face_stylizer.training.blaze_stylegan.prior_training import PriorTraining, coarse_latents
+from mm_face_stylizer.training.blaze_stylegan.reconstruction_sheet import reconstruction_sheet
+from mm_face_stylizer.training.blaze_stylegan.teacher import TeacherTraining
+from mm_face_stylizer.training.card import Provenance, data_card, run_card
+from mm_face_stylizer.training.portraits import Portraits
+from task_bundle.faces.face_models import FaceModels
+from task_bundle.tflite.model import describe
+
+_SHEET_SIZE = 32
+
+_OF_THE_PRESET = ("name", "licence", "start")
+
+
+def release(
+    run: Pretraining | Inversion,
+    portraits: Portraits,
+    provenance: Provenance,
+    folder: pathlib.Path,
+    face_models: FaceModels | None = None,
+    mapping_rounds: int = 120,
+    fit_prior: bool = True,
+    start: Networks | None = None,
+    strength: float = 1.0,
+) -> Preset:
+    """Finishes a run and writes its preset.
+
+    Args:
+      run: A run that is over.
+      portraits: The run's portraits.
+      provenance: What the card says about the run.
+      folder: Folder of the preset; an earlier one is replaced.
+      face_models: What MediaPipe finds faces with.
+      mapping_rounds: Rounds of the mapping network's training; 0 leaves it and `w_avg` as they are,
+        where they are a teacher's or the encoder was not trained.
+      fit_prior: Whether the face prior is fitted to the run's portraits; if not, it stays as it is.
+      start: Networks that the run started from, for a strength below 1.
+      strength: How much of what the run changed the preset takes over, from 0 to 1.
+
+    Returns:
+      The preset.
+    """
+    keras.utils.set_random_seed(run.options.seed)
+    # A plain float32 copy: precision of the convolutions is a matter of the run.
+    weights = run.networks.weights()
+    if start is not None and strength < 1.0:
+        weights = {
+            name: weight + np.float32(strength) * (weights[name] - weight)
+            for name, weight in start.weights().items()
+        }
+    networks = Networks.from_weights(run.networks.config, weights)
+    if mapping_rounds:
+        networks, latents = _centred(networks, portraits)
+        latents = np.concatenate([latents, _w_plus(networks, portraits.training(), True)])
+        fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
+    if fit_prior:
+        networks.prior.fit_latents(coarse_latents(networks, portraits.training()), whole=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    preset = save_preset(folder, networks, {"name": provenance.name}, overwrite=True)
+    # Measured on the weights as they are on disk, float16 and all.
+    networks = preset.networks()
+    photos = portraits.held_out()
+    reconstructions = networks.reconstruct(photos)
+    metrics = evaluate_reconstructions(photos, reconstructions, face_models)
+    # Beside the preset and not in it: portraits are not ours to ship.
+    sheet = reconstruction_sheet(networks, portraits.held_out(_SHEET_SIZE), generated=True)
+    sheet.save(folder.with_name(f"{provenance.name}_sheet.png"), overwrite=True)
+    card = run_card(run, provenance) | {
+        "macs": describe(export_stylizer(networks, "float32")).macs,
+        "data": data_card(portraits, provenance, folder),
+        "metrics": {"held_out_reconstruction": dataclasses.asdict(metrics)},
+    }
+    return save_preset(folder, networks, card, overwrite=True)
+
+
+def _centred(networks: Networks, portraits: Portraits) -> tuple[Networks, np.ndarray]:
+    """The networks, with the mean of all latents moved from the encoder into `w_avg`.
+
+    Also returns the portraits' w+ latents, which this leaves as they are.
+    """
+    latents = _w_plus(networks, portraits.training(), False)
+    mean = latents.mean(axis=0, keepdims=True)
+    shift = mean - networks.w_avg
+    bias = named_weights(networks.encoder)["latent/bias"]
+    bias.assign_sub(shift[0, ::2].reshape(-1))
+    return dataclasses.replace(networks, w_avg=mean), latents
+
+
+def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarray:
+    encode = graph_function(lambda batch: networks.latents(batch)["inputs"], reduce_retracing=True)
+    step = -1 if mirrored else 1
+    return np.concatenate(
+        [
+            encode(from_pixels(photos[start : start + 32, :, ::step])).numpy()
+            for start in range(0, len(photos), 32)
+        ]
+    )
+
+
+def release_teacher(
+    run: TeacherTraining, portraits: Portraits, provenance: Provenance, folder: pathlib.Path
+) -> Preset:
+    """Finishes a teacher's training and writes its weights, with `w_avg` measured exactly.
+
+    Args:
+      run: A run that is over.
+      portraits: The run's portraits.
+      provenance: What the card says about the run.
+      folder: Folder of the weights; earlier ones are replaced.
+
+    Returns:
+      Weights and card, for `Teacher.load`.
+    """
+    return _unmeasured(run, run.teacher.with_exact_mean(), portraits, provenance, folder)
+
+
+def release_student(
+    run: Distillation, portraits: Portraits, provenance: Provenance, folder: pathlib.Path
+) -> Preset:
+    """Finishes a distillation and writes a preset whose encoder is not trained yet.
+
+    Args:
+      run: A run that is over.
+      portraits: The run's portraits.
+      provenance: What the card says about the run.
+      folder: Folder of the preset; an earlier one is replaced.
+
+    Returns:
+      The preset, for `Inversion`.
+    """
+    return _unmeasured(run, run.networks, portraits, provenance, folder)
+
+
+def release_prior(
+    run: PriorTraining,
+    start: Preset,
+    portraits: Portraits,
+    provenance: Provenance,
+    folder: pathlib.Path,
+) -> Preset:
+    """Finishes a training of the face prior: the preset that it started from, with another prior.
+
+    Args:
+      run: A run that is over.
+      start: The preset.
+      portraits: The run's portraits.
+      provenance: What the card says about the run.
+      folder: Folder of the new preset; an earlier one is replaced.
+
+    Returns:
+      The preset. Its card is that of `start`, less what was measured of faces that its prior drew
+      or was tuned with, and says under `prior` what trained the prior.
+    """
+    networks = run.released()
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet = reconstruction_sheet(networks, portraits.held_out(_SHEET_SIZE), generated=True)
+    sheet.save(folder.with_name(f"{provenance.name}_sheet.png"), overwrite=True)
+    prior = run_card(run, provenance) | {"data": data_card(portraits, provenance, folder)}
+    # What is the run's own, and not the preset's.
+    prior = {name: value for name, value in prior.items() if name not in _OF_THE_PRESET}
+    metrics = start.card.get("metrics", {})
+    kept = {name: metrics[name] for name in ("held_out_reconstruction",) if name in metrics}
+    card = start.card | {"name": provenance.name, "prior": prior, "metrics": kept}
+    return save_preset(folder, networks, card, overwrite=True)
+
+
+def _unmeasured(run, networks, portraits, provenance, folder) -> Preset:
+    """Writes networks that cannot reconstruct, and so have no metrics."""
+    folder.mkdir(parents=True, exist_ok=True)
+    card = run_card(run, provenance) | {"data": data_card(portraits, provenance, folder)}
+    return save_preset(folder, networks, card, overwrite=True)

@@ -1,0 +1,353 @@
+"""The face crop that MediaPipe's FaceStylizer works on, its matrix and its inverse."""
+
+import math
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.errors import FaceModelsError
+from task_bundle.faces.face_graph import FaceGraph
+from task_bundle.faces.face_models import FaceModels, find_face_models
+from task_bundle.faces.region import Region
+from task_bundle.media.images import check_image
+from task_bundle.mediapipe_import import import_mediapipe
+
+# Mesh points, as in MediaPipe's FaceToRect calculator. Left and right are the picture's.
+_LEFT_EYE = (33, 133)
+_RIGHT_EYE = (263, 362)
+_MOUTH = (61, 291)
+_MESH_POINTS = 468
+
+
+@dataclass(frozen=True)
+class FaceCrop:
+    """A rotated square round a face, in pixels of the photo.
+
+    Attributes:
+      center_x: x of the centre, measured from the photo's left edge.
+      center_y: y of the centre, measured from the photo's top edge.
+      side: length of a side.
+      rotation: radians by which the square is turned clockwise as seen.
+    """
+
+    center_x: float
+    center_y: float
+    side: float
+    rotation: float
+
+    @classmethod
+    def from_landmarks(cls, landmarks: npt.ArrayLike, whole_pixels: bool = True) -> Self:
+        """Computes the crop from face landmarks as MediaPipe's FaceToRect does.
+
+        The construction is FFHQ's: the axis across the face is a mean of the line through the eyes
+        and of the normal to the line from the eyes to the mouth; the side is the greater of 4.0 eye
+        distances and 3.6 eye-to-mouth distances.
+
+        Args:
+          landmarks: [N >= 468, 2 or 3] face mesh points, in pixels of the photo.
+          whole_pixels: whether centre and side are rounded, as MediaPipe does.
+
+        Returns:
+          The crop.
+
+        Raises:
+          ValueError: the array has another shape, is not finite, or its points coincide.
+        """
+        points = np.asarray(landmarks, np.float64)
+        if points.ndim != 2 or points.shape[0] < _MESH_POINTS or points.shape[1] not in (2, 3):
+            raise ValueError(f"landmarks have shape {list(points.shape)}, not [>= 468, 2 or 3]")
+        left, right, mouth = (
+            points[list(pair), :2].mean(axis=0) for pair in (_LEFT_EYE, _RIGHT_EYE, _MOUTH)
+        )
+        eyes = (left + right) / 2
+        across, down = right - left, mouth - eyes
+        axis = across + np.array([down[1], -down[0]])
+        center = eyes + 0.1 * down
+        side = max(3.6 * math.hypot(*down), 4.0 * math.hypot(*across))
+        if not (np.isfinite(center).all() and math.isfinite(side)):
+            raise ValueError("landmarks are not finite")
+        if _rounded(side) < 1:
+            raise ValueError("landmarks coincide: there is no face to crop")
+        x, y, side = (_rounded(v) if whole_pixels else float(v) for v in (*center, side))
+        return cls(x, y, side, rotation=math.atan2(axis[1], axis[0]))
+
+    def matrix(self, size: int | tuple[int, int]) -> npt.NDArray[np.float64]:
+        """Returns the matrix from the photo's pixels to those of a picture of the face.
+
+        MediaPipe maps the corners of the rotated square to (0, 0) and (size, size) and then reads
+        the photo at whole coordinates, so a coordinate names a pixel, not its upper left corner;
+        that is the convention on both sides of this matrix. A picture that is not square has the
+        rotated square in its middle, as large as fits, and more of the photo beside it.
+
+        Args:
+          size: the picture's side, or its width and height, in pixels.
+
+        Returns:
+          [3, 3], affine: matrix @ (x, y, 1) of the photo is (u, v, 1) of the crop.
+
+        Raises:
+          ValueError: `size` is not positive.
+        """
+        width, height = _width_and_height(size)
+        if width < 1 or height < 1:
+            raise ValueError(f"a crop's size must be positive, not {size}")
+        scale = min(width, height) / self.side
+        a, b = scale * math.cos(self.rotation), scale * math.sin(self.rotation)
+        x, y = self.center_x, self.center_y
+        return np.array(
+            [
+                [a, b, width / 2 - a * x - b * y],
+                [-b, a, height / 2 + b * x - a * y],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+
+    def inverse(self, size: int | tuple[int, int]) -> npt.NDArray[np.float64]:
+        """Returns the matrix from the pixels of a picture of the face to the photo's.
+
+        Args:
+          size: the picture's side, or its width and height, in pixels.
+
+        Returns:
+          [3, 3], affine: the inverse of `matrix(size)`.
+
+        Raises:
+          ValueError: `size` is not positive.
+        """
+        return np.linalg.inv(self.matrix(size))
+
+    def crop(
+        self, image: npt.NDArray[np.uint8], size: int | tuple[int, int]
+    ) -> npt.NDArray[np.uint8]:
+        """Cuts the face out of the photo as MediaPipe does.
+
+        Bilinear, without smoothing where the crop is much smaller than the face, as in the native
+        graph; black outside the photo.
+
+        Args:
+          image: [height, width, 3] uint8.
+          size: the picture's side, or its width and height, in pixels; see `matrix`.
+
+        Returns:
+          [size, size, 3] or [height, width, 3] uint8.
+
+        Raises:
+          ImageError: `image` is not such an array.
+          ValueError: `size` is not positive.
+        """
+        import cv2
+
+        check_image(image)
+        result = cv2.warpPerspective(
+            image,
+            self.matrix(size),
+            _width_and_height(size),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+        )
+        return np.asarray(result, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face found in a photo.
+
+    Attributes:
+      landmarks: [478, 3] float64 in pixels of the photo; z is a depth in the scale of x. The last
+        ten are the irises; with the models of mediapipe's wheel, points of the eyes' contours.
+      crop: the square that the stylizer gets.
+    """
+
+    landmarks: npt.NDArray[np.float64]
+    crop: FaceCrop
+
+
+class FaceFinder:
+    """Finds faces with MediaPipe's FaceLandmarker. Use it in a `with` statement, or close it."""
+
+    def __init__(
+        self, models: FaceModels | None = None, max_faces: int = 4, video: bool = False
+    ) -> None:
+        """Loads the models.
+
+        Args:
+          models: the face models; `find_face_models()` if None.
+          max_faces: how many faces to look for in a picture. With one, it is that which the
+            detector is surest of, and which MediaPipe's FaceStylizer takes.
+          video: whether pictures are frames of a video, for `track`, or have nothing to do with
+            each other, for `find`.
+
+        Raises:
+          FaceModelsError: no models were found, or MediaPipe cannot open them.
+          ImportError: mediapipe is not installed.
+          ValueError: `max_faces` is not positive.
+        """
+        if max_faces < 1:
+            raise ValueError(f"max_faces must be positive, not {max_faces}")
+        models = models or find_face_models()
+        self._models = models
+        self._max_faces = max_faces
+        self._graph: FaceGraph | None = None
+        self._mediapipe = import_mediapipe()
+        self._video = video
+        self._time = -1
+        tasks = self._mediapipe.tasks
+        options = tasks.vision.FaceLandmarkerOptions(
+            base_options=tasks.BaseOptions(model_asset_buffer=models.landmarker_task()),
+            running_mode=getattr(tasks.vision.RunningMode, "VIDEO" if video else "IMAGE"),
+            num_faces=max_faces,
+        )
+        try:
+            self._landmarker: Any = tasks.vision.FaceLandmarker.create_from_options(options)
+        except Exception as error:  # 1.x has any kind, FileNotFoundError for missing metadata.
+            raise FaceModelsError(
+                f"MediaPipe cannot open the face models of {models.source}: {error}"
+            ) from error
+
+    def find(self, image: npt.NDArray[np.uint8], region: Region | None = None) -> list[Face]:
+        """Finds the faces in a picture.
+
+        Args:
+          image: [height, width, 3] uint8 RGB.
+          region: where to look for faces; everywhere if None.
+
+        Returns:
+          The faces, the one with the biggest crop first; empty if there is none.
+
+        Raises:
+          BundleError: a region is given, and the models have another form than MediaPipe's, or
+            LiteRT cannot run them.
+          ImageError: `image` is not such an array.
+          ValueError: the finder is closed, or is one for videos.
+        """
+        if self._video:
+            raise ValueError("this face finder is for videos: call track")
+        self._check(image)
+        if region is None or region.is_all:
+            result = self._landmarker.detect(self._frame(image), self._options(region))
+            return _faces(_landmarks(result, image), whole_pixels=True)
+        if self._graph is None:
+            self._graph = FaceGraph(self._models, self._max_faces)
+        return _faces(self._graph.run(np.ascontiguousarray(image), region), whole_pixels=True)
+
+    def track(
+        self, image: npt.NDArray[np.uint8], timestamp_ms: int, region: Region | None = None
+    ) -> list[Face]:
+        """Finds the faces in a video's next frame.
+
+        A face is looked for where it was in the frame before, and anywhere only if fewer faces
+        than asked for were there.
+
+        Args:
+          image: [height, width, 3] uint8 RGB.
+          timestamp_ms: the frame's time, in milliseconds, greater than the one before.
+          region: where to look for faces, the same for all frames; everywhere if None.
+
+        Returns:
+          The faces as `find` gives them, their crops not rounded to whole pixels.
+
+        Raises:
+          ImageError: `image` is not such an array.
+          TypeError: `timestamp_ms` is no integer.
+          ValueError: the finder is closed, or is not for videos, or time does not advance.
+        """
+        if not self._video:
+            raise ValueError("this face finder is for single pictures: call find")
+        # MediaPipe takes no integers of NumPy's.
+        timestamp_ms = operator.index(timestamp_ms)
+        if timestamp_ms <= self._time:
+            raise ValueError(
+                "the timestamps of a video's frames must increase: got"
+                f" {timestamp_ms} ms after {self._time} ms"
+                if self._time >= 0
+                else f"a timestamp must not be negative: got {timestamp_ms} ms"
+            )
+
+        self._check(image)
+        picture, options, matrix = image, self._options(region), np.eye(2, 3)
+        if region is not None and not region.is_all:
+            # The tracker takes no region of interest. What it follows is all it sees.
+            picture, matrix = region.cut(image)
+            options = self._options(None)
+        result = self._landmarker.detect_for_video(self._frame(picture), timestamp_ms, options)
+        self._time = timestamp_ms
+        landmarks = _landmarks(result, picture)
+        for points in landmarks:
+            points[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        return _faces(landmarks, whole_pixels=False)
+
+    def _check(self, image: npt.NDArray[np.uint8]) -> None:
+        if self._landmarker is None:
+            raise ValueError("the face finder is closed")
+        check_image(image)
+
+    def _frame(self, picture: npt.NDArray[np.uint8]) -> Any:
+        return self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
+        )
+
+    def _options(self, region: Region | None) -> Any:
+        """Returns `ImageProcessingOptions` of the rotation alone."""
+        return self._mediapipe.tasks.vision.ImageProcessingOptions(
+            rotation_degrees=0 if region is None else region.rotation_degrees
+        )
+
+    def close(self) -> None:
+        """Frees the models. Closing twice does nothing."""
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = self._graph = None
+
+    def __enter__(self) -> Self:
+        """Returns the finder itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the finder."""
+        self.close()
+
+
+def _landmarks(result: Any, picture: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float64]]:
+    """Returns the landmarks of a FaceLandmarkerResult in pixels of the picture."""
+    height, width = picture.shape[:2]
+    # Normalized by the picture's size; z shares the scale of x.
+    return [
+        np.array([(p.x * width, p.y * height, p.z * width) for p in points])
+        for points in result.face_landmarks
+    ]
+
+
+def _faces(landmarks: Iterable[npt.NDArray[np.float64]], whole_pixels: bool) -> list[Face]:
+    """Returns the faces that have these landmarks, each once, the biggest first."""
+    faces: list[Face] = []
+    for points in landmarks:
+        face = Face(points, FaceCrop.from_landmarks(points, whole_pixels))
+        if not any(_same(face, other) for other in faces):
+            faces.append(face)
+    return sorted(faces, key=lambda face: face.crop.side, reverse=True)
+
+
+def _same(face: Face, other: Face) -> bool:
+    """Whether two detections led the landmark model to one face."""
+    distance = np.linalg.norm((face.landmarks - other.landmarks)[:, :2], axis=1).mean()
+    # Mesh points of neighbours, cheek to cheek, are half a side apart.
+    return bool(distance < 0.1 * min(face.crop.side, other.crop.side))
+
+
+def _width_and_height(size: int | tuple[int, int]) -> tuple[int, int]:
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def _rounded(value: float) -> float:
+    # Half away from zero, as C++ rounds.
+    return math.copysign(math.floor(abs(value) + 0.5), value)

@@ -1,0 +1,254 @@
+"""Where the face detector and face landmark models come from."""
+
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from task_bundle.archive import (
+    FACE_DETECTOR,
+    FACE_LANDMARKS_DETECTOR,
+    read_archive,
+    read_bytes,
+    write_archive,
+)
+from task_bundle.cache import cache_folder
+from task_bundle.download import DownloadError, fetch
+from task_bundle.errors import BundleError, FaceModelsError
+from task_bundle.files import atomic_write
+from task_bundle.tflite import schema
+from task_bundle.tflite.validation import check_loads
+
+FACE_LANDMARKER_FILE = "face_landmarker.task"
+FACE_LANDMARKER_URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+    "face_landmarker.task"
+)
+FACE_LANDMARKER_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+
+_LANDMARKS = 478
+_LANDMARKS_WITHOUT_IRIS = 468
+# For each of the ten iris points 468..477 the mesh point that lies nearest to it on average over
+# 60 portraits. The crop does not use them; they only have to be on the eye.
+_IRIS_STAND_INS = (159, 157, 159, 160, 145, 386, 388, 386, 384, 374)
+# Rejects an endless answer before the hash gets to see it; the file has 3.8 MB.
+_MAX_DOWNLOAD_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class FaceModels:
+    """The two models that find a face and its landmarks.
+
+    Attributes:
+      detector: BlazeFace short range, a TFLite flatbuffer with metadata.
+      landmarks: face mesh, a TFLite flatbuffer with metadata and the outputs that MediaPipe's
+        stylizer graph insists on: 478 x 3 coordinates in input pixels, then the presence logit.
+      source: where they come from, for people.
+    """
+
+    detector: bytes
+    landmarks: bytes
+    source: str
+
+    def landmarker_task(self) -> bytes:
+        """Returns a `.task` archive of the two models that MediaPipe's FaceLandmarker opens.
+
+        It carries neither blendshapes nor face geometry, so ask FaceLandmarker for neither.
+        """
+        return write_archive(
+            {FACE_DETECTOR: self.detector, FACE_LANDMARKS_DETECTOR: self.landmarks}
+        )
+
+
+def find_face_models(path: str | os.PathLike[str] | None = None) -> FaceModels:
+    """Finds face models without downloading anything.
+
+    In this order: the file given; the copy of Google's face_landmarker.task that
+    `download_face_landmarker` left in the cache; the models inside an installed mediapipe 0.10.
+
+    Args:
+      path: a `.task` archive with the two face entries, such as face_landmarker.task,
+        face_landmarker_v2.task or a stylizer bundle. Nothing else is tried when it is given.
+
+    Returns:
+      The models.
+
+    Raises:
+      FaceModelsError: `path` does not exist, the cached copy is damaged, or there are no models.
+      BundleError: `path` is not such an archive, or its models are not safe to load.
+    """
+    if path is not None:
+        return _from_task(path)
+    cached = cache_folder() / FACE_LANDMARKER_FILE
+    if cached.is_file():
+        data, name = read_bytes(cached)
+        if hashlib.sha256(data).hexdigest() != FACE_LANDMARKER_SHA256:
+            raise FaceModelsError(
+                f"{cached} is damaged (its sha256 is not that of Google's {FACE_LANDMARKER_FILE}):"
+                " delete it, and download it again if you want it"
+            )
+        return _from_archive(data, name)
+    folder = schema.mediapipe_folder()
+    if folder is not None:
+        models = _from_wheel(folder)
+        if models is not None:
+            return models
+    raise FaceModelsError(
+        "no face detector and landmark models: give a face_landmarker.task (--face-landmarker on"
+        " the command line), or download Google's once with download_face_landmarker()"
+        " (task-bundle download-face-landmarker), or install mediapipe 0.10.21, which carries"
+        " models (1.x does not)"
+    )
+
+
+def download_face_landmarker(
+    destination: str | os.PathLike[str] | None = None,
+    timeout: float = 60.0,
+    url: str = FACE_LANDMARKER_URL,
+) -> Path:
+    """Downloads Google's face_landmarker.task (3.8 MB), the only thing here that uses the network.
+
+    Args:
+      destination: the file to write; the cache, where `find_face_models` looks, if None. A file
+        already there is left alone if it is the right one, and replaced otherwise.
+      timeout: seconds to wait for an answer, and for each part of it.
+      url: a mirror's address; the content must be Google's, bit for bit.
+
+    Returns:
+      The path of the file, its sha256 checked.
+
+    Raises:
+      FaceModelsError: the download failed, or its content is not what was published.
+      OSError: the file cannot be written.
+    """
+    if destination is None:
+        path = cache_folder() / FACE_LANDMARKER_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        path = Path(destination)
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == FACE_LANDMARKER_SHA256:
+        return path
+    try:
+        data = fetch(url, timeout, _MAX_DOWNLOAD_BYTES)
+    except DownloadError as error:
+        raise FaceModelsError(str(error)) from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != FACE_LANDMARKER_SHA256:
+        raise FaceModelsError(
+            f"{url} did not give the published {FACE_LANDMARKER_FILE}: sha256 {digest} instead of"
+            f" {FACE_LANDMARKER_SHA256}; nothing was written"
+        )
+    atomic_write(path, data, overwrite=True)
+    return path
+
+
+def _from_task(path: str | os.PathLike[str]) -> FaceModels:
+    try:
+        data, name = read_bytes(path)
+    except OSError as error:
+        raise FaceModelsError(f"cannot read face models: {error}") from error
+    return _from_archive(data, name)
+
+
+def _from_archive(data: bytes, name: str) -> FaceModels:
+    entries = read_archive(data, name)
+    missing = [e for e in (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR) if e not in entries]
+    if missing:
+        raise BundleError(f"{name} has no {' and no '.join(missing)}")
+    check_loads({e: entries[e] for e in (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR)}, name)
+    landmarks = adapt_landmarks(
+        entries[FACE_LANDMARKS_DETECTOR], f"{FACE_LANDMARKS_DETECTOR} in {name}"
+    )
+    return FaceModels(entries[FACE_DETECTOR], landmarks, name)
+
+
+@functools.cache
+def _from_wheel(folder: Path) -> FaceModels | None:
+    detector = folder / "modules" / "face_detection" / "face_detection_short_range.tflite"
+    landmarks = folder / "modules" / "face_landmark" / "face_landmark.tflite"
+    if not (detector.is_file() and landmarks.is_file()):
+        return None
+    return FaceModels(
+        detector.read_bytes(),
+        adapt_landmarks(landmarks.read_bytes(), str(landmarks)),
+        f"the mediapipe package in {folder}",
+    )
+
+
+def adapt_landmarks(model: bytes, name: str = "the landmark model") -> bytes:
+    """Brings a face landmark model into the form that MediaPipe's stylizer graph accepts.
+
+    The graph wants 478 points. Older models give 468: one appended GATHER copies eye contour points
+    as stand-ins for the ten iris points.
+
+    Args:
+      model: a TFLite flatbuffer whose first output is the points and the second the presence.
+      name: what to call it in messages.
+
+    Returns:
+      The adapted flatbuffer; `model` itself where nothing is to be done.
+
+    Raises:
+      BundleError: not a TFLite model, or not a face landmark model.
+    """
+    unpacked = schema.unpack_model(model, name)
+    graph = unpacked.subgraphs[0]
+    outputs = [graph.tensors[i] for i in graph.outputs]
+    sizes = [0 if t.shape is None else int(np.prod(t.shape)) for t in outputs]
+    # Google's current model has a third output, the tongue's score. More than three outputs is the
+    # attention mesh, whose points are spread over several.
+    if len(sizes) in (2, 3) and sizes[0] == 3 * _LANDMARKS and sizes[1] == 1:
+        return model
+    if sizes != [3 * _LANDMARKS_WITHOUT_IRIS, 1]:
+        raise BundleError(
+            f"{name} is not a face landmark model with 468 or 478 points and a presence score:"
+            f" its outputs have {sizes} values"
+        )
+    _append_iris(unpacked)
+    return schema.pack_model(unpacked)
+
+
+def _append_iris(model: Any) -> None:
+    """Appends a GATHER from 468 to 478 points to the first output of the first subgraph."""
+    tfl = schema.model_schema()
+    graph = model.subgraphs[0]
+    source_index = int(graph.outputs[0])
+    source = graph.tensors[source_index]
+    points = np.concatenate([np.arange(_LANDMARKS_WITHOUT_IRIS), _IRIS_STAND_INS])
+    values = (3 * points[:, None] + np.arange(3)).astype("<i4").ravel()
+
+    buffer = tfl.BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    indices = tfl.TensorT()
+    indices.name = "landmark_indices"
+    indices.type = tfl.TensorType.INT32
+    indices.shape = np.array([values.size], np.int32)
+    indices.buffer = len(model.buffers) - 1
+    result = tfl.TensorT()
+    # The metadata names the output tensor: the name moves to the new one.
+    result.name = source.name
+    source.name = schema.text(source.name) + "_without_iris"
+    result.type = source.type
+    result.shape = np.array([*source.shape[:-1], values.size], np.int32)
+    result.buffer = 0  # TFLite's empty buffer: computed, not constant.
+    graph.tensors += [indices, result]
+
+    code = tfl.OperatorCodeT()
+    code.deprecatedBuiltinCode = code.builtinCode = tfl.BuiltinOperator.GATHER
+    code.version = 1
+    model.operatorCodes.append(code)
+    options = tfl.GatherOptionsT()
+    options.axis = len(source.shape) - 1
+    gather = tfl.OperatorT()
+    gather.opcodeIndex = len(model.operatorCodes) - 1
+    gather.builtinOptionsType = tfl.BuiltinOptions.GatherOptions
+    gather.builtinOptions = options
+    gather.inputs = np.array([source_index, len(graph.tensors) - 2], np.int32)
+    gather.outputs = np.array([len(graph.tensors) - 1], np.int32)
+    graph.operators.append(gather)
+    graph.outputs = np.array([len(graph.tensors) - 1, *graph.outputs[1:]], np.int32)

@@ -1,0 +1,262 @@
+"""Reading videos frame by frame, and writing them with the sound of another."""
+
+import contextlib
+import math
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.errors import VideoError
+from task_bundle.files import atomic_path
+from task_bundle.media.images import check_image
+
+# What OpenCV's FFmpeg opens and people have; other files are taken for pictures.
+VIDEO_SUFFIXES = frozenset(
+    (".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv")
+)
+
+# MPEG-4 part 2 is the best that every OpenCV from PyPI encodes: they come without H.264.
+_CODEC = "mp4v"
+# On the way to the codec's YUV, OpenCV's FFmpeg cuts fractions off instead of rounding them (4.11
+# and 5.0 do), which darkens and tints the picture at each writing. So much blue, green and red more
+# makes up for it.
+_CUT_OFF = (2, 1, 2, 0)
+# A rate beyond this is not one but a container's clock, in files that do not tell their rate.
+_MAX_FPS = 240.0
+_FALLBACK_FPS = 30.0
+# As they are, and if mp4 cannot hold them so, in the form in which it always can.
+_SOUND_CODECS = ("copy", "aac")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame of a video.
+
+    Attributes:
+      image: [height, width, 3] uint8 RGB, upright.
+      timestamp_ms: when it is shown, in milliseconds since the start; greater than the one before.
+    """
+
+    image: npt.NDArray[np.uint8]
+    timestamp_ms: float
+
+
+class Video:
+    """A video file, opened for reading. Use it in a `with` statement, or close it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Opens the file.
+
+        Args:
+          path: a video in any format that OpenCV's FFmpeg reads.
+
+        Raises:
+          VideoError: naming the file: missing, not a file, or not a video that OpenCV reads.
+        """
+        import cv2
+
+        self.path = Path(path)
+        if not self.path.is_file():
+            wrong = "is not a file" if self.path.exists() else "does not exist"
+            raise VideoError(f"{self.path} {wrong}")
+        # Absolute: OpenCV would take a relative name with a colon for an address.
+        self._capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise VideoError(f"{self.path} is not a video in a known format, or is damaged")
+        # The default, except in OpenCV 4.11: https://github.com/opencv/opencv/issues/26795
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        self._clock = cv2.CAP_PROP_POS_MSEC
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self._fps = fps if 0 < fps <= _MAX_FPS else _FALLBACK_FPS
+        self._frame_count = int(count) if 0 < count < 2**31 else None
+
+    @property
+    def fps(self) -> float:
+        """Frames a second; 30 where the file does not tell."""
+        return self._fps
+
+    @property
+    def frame_count(self) -> int | None:
+        """About how many frames there are, or None if the file does not tell."""
+        return self._frame_count
+
+    def frames(self) -> Iterator[Frame]:
+        """Yields the frames that have not been read yet, turned upright where the file says how.
+
+        Raises:
+          VideoError: the file has not a single frame that can be decoded.
+        """
+        import cv2
+
+        previous = None
+        while True:
+            decoded, pixels = self._capture.read()
+            if not decoded:
+                break
+            timestamp = self._capture.get(self._clock)
+            if previous is not None and not timestamp > previous:
+                # Some containers have no clock.
+                timestamp = previous + 1000 / self._fps
+            previous = timestamp
+            yield Frame(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8), timestamp)
+        if previous is None:
+            raise VideoError(f"{self.path} has no frames that can be decoded")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._capture.release()
+
+    def __enter__(self) -> Self:
+        """Returns the video itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the file."""
+        self.close()
+
+
+def find_ffmpeg() -> str | None:
+    """Returns the path of the ffmpeg program, or None if there is none on the PATH."""
+    return shutil.which("ffmpeg")
+
+
+def save_video(
+    path: str | os.PathLike[str],
+    frames: Iterable[Frame],
+    fps: float,
+    sound_of: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> bool:
+    """Writes an MP4 video, whole or not at all.
+
+    Whatever ends the writing, an exception of `frames` and KeyboardInterrupt included, leaves what
+    was there before. The frames keep their times: at the constant rate of the new file some may be
+    repeated or left out, if theirs was not constant. OpenCV encodes MPEG-4 part 2, and a width or
+    height that is odd loses its last pixel.
+
+    Args:
+      path: the file, customarily named `*.mp4`. Its folder must exist.
+      frames: at least one, all of one size.
+      fps: frames a second.
+      sound_of: a video whose sound tracks are copied; this needs ffmpeg, without which the new
+        video is silent.
+      overwrite: whether a file already there may be replaced.
+
+    Returns:
+      False if there may have been sound that could not be copied: no ffmpeg, or it failed.
+
+    Raises:
+      VideoError: no frames, frames of different sizes or of less than 2 x 2 pixels, or the encoder
+        failed, for instance on a full disk.
+      FileExistsError: the file exists and `overwrite` is false.
+      OSError: the file cannot be written.
+      ValueError: `fps` is not positive.
+    """
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"the frame rate must be positive, not {fps}")
+    with atomic_path(path, overwrite, ".mp4") as temporary:
+        _encode(temporary, Path(path), frames, fps)
+        return sound_of is None or _add_sound(temporary, Path(sound_of))
+
+
+def _encode(target: Path, name: Path, frames: Iterable[Frame], fps: float) -> None:
+    """Encodes frames into `target`, called `name` in messages."""
+    import cv2
+
+    remaining = iter(frames)
+    first = next(remaining, None)
+    if first is None:
+        raise VideoError(f"there are no frames for {name}")
+    shape = first.image.shape
+    if min(shape[:2]) < 2:
+        raise VideoError(f"{name} would have {shape[1]} x {shape[0]} pixels; 2 x 2 is the least")
+    writer = cv2.VideoWriter(
+        str(target),
+        cv2.CAP_FFMPEG,
+        cv2.VideoWriter.fourcc(*_CODEC),
+        fps,
+        (shape[1], shape[0]),
+    )
+    try:
+        if not writer.isOpened():
+            raise VideoError(f"OpenCV cannot write {name} with {shape[1]} x {shape[0]} pixels")
+        cut_off = np.array(_CUT_OFF, np.float64)
+        written = 0
+        for pixels in _at_constant_rate(first, remaining, fps):
+            check_image(pixels)
+            if pixels.shape != shape:
+                raise VideoError(f"the frames for {name} are not all of one size")
+            writer.write(cv2.add(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), cut_off))
+            written += 1
+    finally:
+        writer.release()
+    # OpenCV does not say that a write has failed.
+    if not _has_frames(target, written):
+        raise VideoError(f"cannot write {name}: the encoder failed; is the disk full?")
+
+
+def _at_constant_rate(
+    first: Frame, remaining: Iterator[Frame], fps: float
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yields the pictures to show at 0, 1, 2 ... frames after the first."""
+    shown, count = first.image, 0
+    for frame in remaining:
+        due = round((frame.timestamp_ms - first.timestamp_ms) * fps / 1000)
+        while count < due:
+            yield shown
+            count += 1
+        shown = frame.image
+    yield shown
+
+
+def _has_frames(path: Path, count: int) -> bool:
+    try:
+        with Video(path) as video:
+            return video.frame_count == count
+    except VideoError:
+        return False
+
+
+def _add_sound(video: Path, source: Path) -> bool:
+    """Puts the sound of `source` into `video`; returns whether that worked."""
+    ffmpeg = find_ffmpeg()
+    if ffmpeg is None:
+        return False
+    joined = video.with_name(f"{video.name}.joined.mp4")
+    try:
+        for codec in _SOUND_CODECS:
+            done = subprocess.run(
+                [
+                    *(ffmpeg, "-nostdin", "-v", "error", "-y"),
+                    # With a protocol no file name can pass for an address or an option.
+                    *("-i", f"file:{video}", "-i", f"file:{source.absolute()}"),
+                    # The question mark: sound only if there is any.
+                    *("-map", "0:v:0", "-map", "1:a?", "-c:v", "copy", "-c:a", codec),
+                    *("-movflags", "+faststart", f"file:{joined}"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+            if done.returncode == 0 and joined.exists():
+                os.replace(joined, video)
+                return True
+        return False
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            joined.unlink()

@@ -1,0 +1,1 @@
+"""Running a bundle on photos, and pasting the results back."""

@@ -1,0 +1,290 @@
+"""The `task-bundle stylize` command: pictures, folders and videos through a bundle."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from task_bundle.bundle import TaskBundle
+from task_bundle.errors import ImageError, NoFaceError, VideoError
+from task_bundle.media.images import load_image, save_png
+from task_bundle.media.video import (
+    VIDEO_SUFFIXES,
+    Frame,
+    Video,
+    find_ffmpeg,
+    save_video,
+)
+from task_bundle.runtime.compositing import composite, cutout
+from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
+from task_bundle.tflite.model import describe, picture_size
+
+# What is taken from folders, of the formats that `load_image` reads.
+_PICTURE_SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+)
+
+# Called with what went wrong with one of the inputs; shows it on one line.
+Report = Callable[[Exception], object]
+
+
+def add_stylize(commands: Any, report: Report) -> None:
+    """Adds the command to those of `task-bundle`.
+
+    Args:
+      commands: what `argparse.ArgumentParser.add_subparsers` gave.
+      report: shows what keeps one of the inputs from being stylized; the others go on.
+    """
+    stylize = commands.add_parser(
+        "stylize",
+        help="stylize pictures, folders of them, and videos",
+        description="Stylizes faces and writes a PNG for each picture, an MP4 for each video, into"
+        " DIR: by default the upright face alone. Frames of a video that show no face stay as they"
+        " are in a composite; where the face alone is written, the picture before stays. The sound"
+        " of videos is kept if ffmpeg is installed.",
+    )
+    stylize.add_argument("bundle", type=Path, metavar="BUNDLE")
+    stylize.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="INPUT",
+        help="a picture, a video, or a folder, of which all pictures and videos are taken",
+    )
+    stylize.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    form = stylize.add_mutually_exclusive_group()
+    form.add_argument(
+        "--composite", action="store_true", help="paste the stylized faces into the whole picture"
+    )
+    form.add_argument(
+        "--cutout",
+        action="store_true",
+        help="cut the stylized faces out, on a transparent picture of the photo's size",
+    )
+    stylize.add_argument(
+        "--num-faces",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="stylize up to N faces, the biggest first (1); without --composite or --cutout the"
+        " others go into PHOTO-2.png, PHOTO-3.png, ...",
+    )
+    stylize.add_argument(
+        "--colour-match",
+        action="store_true",
+        help="with --composite or --cutout: give the stylized faces the photo's colours",
+    )
+    stylize.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+    def run(arguments: argparse.Namespace) -> int:
+        if arguments.colour_match and not (arguments.composite or arguments.cutout):
+            stylize.error("--colour-match needs --composite or --cutout")
+        return _stylize(arguments, report)
+
+    stylize.set_defaults(run=run)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An input file, and the files that may become of it."""
+
+    source: Path
+    targets: tuple[Path, ...]
+
+    @property
+    def is_video(self) -> bool:
+        return _is_video(self.source)
+
+
+def _stylize(arguments: argparse.Namespace, report: Report) -> int:
+    from tqdm import tqdm
+
+    # OpenCV and its decoders complain on stderr; what matters becomes a message here. Read when
+    # they are loaded, which is later.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    jobs = [
+        _Job(source, _targets(source, arguments))
+        for path in arguments.inputs
+        for source in _files(path)
+    ]
+    _check(jobs, arguments.overwrite)
+    bundle = TaskBundle.open(arguments.bundle)
+    options = FaceStylizerOptions(num_faces=arguments.num_faces)
+    failed = False
+    written: Sequence[Path]
+    with FaceStylizer.create_from_bundle(bundle, options) as stylizer:
+        _make_folder(arguments.output)
+        # None: only where somebody watches.
+        for job in tqdm(jobs, unit="file", disable=None if len(jobs) > 1 else True):
+            try:
+                if job.is_video:
+                    written = [_stylize_video(job, bundle, options, arguments)]
+                else:
+                    written = _stylize_photo(job, stylizer, arguments)
+            except (ImageError, OSError) as error:
+                failed = True
+                with tqdm.external_write_mode():
+                    report(error)
+                continue
+            for path in written:
+                _write(sys.stdout, str(path))
+    return int(failed)
+
+
+def _stylize_photo(
+    job: _Job, stylizer: FaceStylizer, arguments: argparse.Namespace
+) -> Sequence[Path]:
+    photo = load_image(job.source)
+    faces = stylizer.stylize_all(photo)
+    if not faces:
+        raise NoFaceError(f"no face was found in {job.source}")
+    if arguments.composite:
+        pictures = [composite(photo, faces, colour_match=arguments.colour_match)]
+    elif arguments.cutout:
+        pictures = [cutout(photo, faces, colour_match=arguments.colour_match)]
+    else:
+        pictures = [face.image for face in faces]
+    written = job.targets[: len(pictures)]
+    profile = _colour_profile(job.source)
+    for target, picture in zip(written, pictures, strict=True):
+        save_png(target, picture, arguments.overwrite, profile)
+    return written
+
+
+def _colour_profile(photo: Path) -> bytes | None:
+    """Returns the ICC profile of a photo, without which phones' photos would look paler."""
+    from PIL import Image
+
+    with Image.open(photo) as image:
+        # Profiles of grey or CMYK pictures say nothing about the RGB that is made of them.
+        is_rgb = image.mode in ("RGB", "RGBA", "P")
+        profile = image.info.get("icc_profile") if is_rgb else None
+    return profile if isinstance(profile, bytes) else None
+
+
+def _stylize_video(
+    job: _Job, bundle: TaskBundle, options: FaceStylizerOptions, arguments: argparse.Namespace
+) -> Path:
+    if arguments.cutout:
+        raise VideoError(f"{job.source}: an MP4 cannot be transparent; use --composite for videos")
+    if options.num_faces > 1 and not arguments.composite:
+        raise VideoError(
+            f"{job.source}: a video of the face alone shows one; use --composite for"
+            f" {options.num_faces}"
+        )
+    (target,) = job.targets
+    # A stylizer of its own: it follows the faces of one video.
+    with FaceStylizer.create_from_bundle(bundle, options) as stylizer, Video(job.source) as video:
+        frames = _stylized_frames(video, stylizer, arguments, bundle)
+        sound = save_video(target, frames, video.fps, job.source, arguments.overwrite)
+    if not sound:
+        reason = "ffmpeg failed to copy it" if find_ffmpeg() else "there is no ffmpeg on the PATH"
+        _write(sys.stderr, f"{target} has no sound: {reason}")
+    return target
+
+
+def _stylized_frames(
+    video: Video, stylizer: FaceStylizer, arguments: argparse.Namespace, bundle: TaskBundle
+) -> Iterator[Frame]:
+    from tqdm import tqdm
+
+    timestamp = -1
+    width, height = picture_size(describe(bundle.stylizer).outputs[0])
+    picture = np.zeros((height, width, 3), np.uint8)
+    found = False
+    bar = tqdm(
+        video.frames(),
+        total=video.frame_count,
+        desc=video.path.name,
+        unit="frame",
+        leave=False,
+        disable=None,
+    )
+    for frame in bar:
+        # Whole milliseconds that increase, as MediaPipe wants them.
+        timestamp = max(timestamp + 1, round(frame.timestamp_ms))
+        faces = stylizer.stylize_all(frame.image, None, timestamp)
+        found = found or bool(faces)
+        if arguments.composite:
+            picture = composite(frame.image, faces, colour_match=arguments.colour_match)
+        elif faces:
+            picture = faces[0].image
+        yield Frame(picture, frame.timestamp_ms)
+    if not found:
+        raise NoFaceError(f"no face was found in {video.path}")
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """Writes a line beside the progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=stream)
+
+
+def _files(path: Path) -> list[Path]:
+    """Returns the path itself, or what is in the folder."""
+    if not path.is_dir():
+        return [path]
+    # Hidden files are other programs' notes, or ours while they are written.
+    files = [
+        file
+        for file in sorted(path.iterdir())
+        if file.is_file()
+        and not file.name.startswith(".")
+        and (_is_video(file) or file.suffix.lower() in _PICTURE_SUFFIXES)
+    ]
+    if not files:
+        raise ImageError(f"there are no pictures or videos in the folder {path}")
+    return files
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _targets(source: Path, arguments: argparse.Namespace) -> tuple[Path, ...]:
+    if _is_video(source):
+        return (arguments.output / f"{source.stem}.mp4",)
+    alone = not (arguments.composite or arguments.cutout)
+    count = arguments.num_faces if alone else 1
+    names = [source.stem, *(f"{source.stem}-{i}" for i in range(2, count + 1))]
+    return tuple(arguments.output / f"{name}.png" for name in names)
+
+
+def _check(jobs: Sequence[_Job], overwrite: bool) -> None:
+    """Refuses before anything is written what could only be written over something else."""
+    owners: dict[Path, Path] = {}
+    sources = {job.source.resolve(): job.source for job in jobs}
+    for job in jobs:
+        for target in job.targets:
+            if target in owners:
+                raise ImageError(
+                    f"{owners[target]} and {job.source} would both be written to {target}"
+                )
+            owners[target] = job.source
+            if target.resolve() in sources:
+                raise ImageError(
+                    f"{target} would replace the input {sources[target.resolve()]}; choose another"
+                    " output folder"
+                )
+            if target.exists() and not overwrite:
+                raise FileExistsError(f"{target} already exists")
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number

@@ -1,0 +1,75 @@
+"""MediaPipe's own FaceStylizer task, which 0.10.21 is the last release to have."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.bundle import TaskBundle
+from task_bundle.errors import BundleError
+from task_bundle.faces.region import Region
+from task_bundle.mediapipe_import import import_mediapipe
+
+
+def has_native_stylizer() -> bool:
+    """Whether the installed mediapipe has the FaceStylizer task.
+
+    Raises:
+      ImportError: mediapipe is not installed.
+    """
+    return hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
+
+
+class NativeStylizer:
+    """A bundle in MediaPipe's own graph, for arrays. It must be closed."""
+
+    def __init__(self, bundle: TaskBundle, delegate: Any = None) -> None:
+        """Opens a bundle.
+
+        Args:
+          bundle: the bundle.
+          delegate: a `mediapipe.tasks.BaseOptions.Delegate`; the CPU if None.
+
+        Raises:
+          BundleError: MediaPipe cannot open the bundle.
+          ImportError: the installed mediapipe has no FaceStylizer.
+          NotImplementedError: MediaPipe has no such delegate on this system.
+        """
+        self._mediapipe = import_mediapipe()
+        if not has_native_stylizer():
+            version = getattr(self._mediapipe, "__version__", "installed")
+            raise ImportError(
+                f"mediapipe {version} has no FaceStylizer; install mediapipe 0.10.21 (Python 3.12"
+                " at most) to run a bundle natively, or take the portable backend"
+            )
+        tasks = self._mediapipe.tasks
+        options = tasks.vision.FaceStylizerOptions(
+            base_options=tasks.BaseOptions(model_asset_buffer=bundle.to_bytes(), delegate=delegate)
+        )
+        try:
+            self._task = tasks.vision.FaceStylizer.create_from_options(options)
+        except NotImplementedError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            raise BundleError(f"MediaPipe cannot open the bundle: {error}") from error
+
+    def run(self, photo: npt.NDArray[np.uint8], region: Region) -> npt.NDArray[np.uint8] | None:
+        """Stylizes the face that MediaPipe finds most likely.
+
+        Args:
+          photo: [height, width, 3] uint8 RGB.
+          region: where to look for it.
+
+        Returns:
+          [side, side, 3] uint8 RGB, or None if there is no face.
+        """
+        image = self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(photo)
+        )
+        result = self._task.stylize(image, region.mediapipe_options(self._mediapipe))
+        # A copy: the view belongs to MediaPipe's image.
+        return None if result is None else np.array(result.numpy_view()[..., :3])
+
+    def close(self) -> None:
+        """Frees MediaPipe's objects."""
+        self._task.close()

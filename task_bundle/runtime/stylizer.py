@@ -1,0 +1,385 @@
+"""FaceStylizer with the shape of MediaPipe's task, on any MediaPipe."""
+
+import os
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.bundle import TaskBundle
+from task_bundle.errors import BundleError, FaceModelsError
+from task_bundle.faces.alignment import Face, FaceFinder
+from task_bundle.faces.face_models import FaceModels
+from task_bundle.faces.region import Region
+from task_bundle.faces.tracking import CropSmoother
+from task_bundle.media.photo import as_photo
+from task_bundle.runtime.native_stylizer import NativeStylizer, has_native_stylizer
+from task_bundle.runtime.stylized_face import StylizedFace
+from task_bundle.runtime.stylizer_model import StylizerModel
+from task_bundle.tflite.model import describe, picture_size
+from task_bundle.tflite.validation import check_loads
+
+BACKENDS = ("auto", "native", "portable")
+
+
+@dataclass(frozen=True)
+class FaceStylizerOptions:
+    """Options of a `FaceStylizer`.
+
+    Attributes:
+      base_options: for `create_from_options`: a `mediapipe.tasks.BaseOptions` that names the
+        bundle by path or content.
+      backend: 'native' is Google's own graph, which only mediapipe 0.10.21 and older have, takes
+        one face, and runs Google's old bundles with their custom operators; 'portable' runs on any
+        mediapipe, which finds the face, with the stylizer in LiteRT, and gives the same picture;
+        'auto' is native where that exists and is able to do what is asked.
+      num_faces: how many faces of a photo to stylize at most.
+      strength: from 0, the aligned crop of the photo, to 1, the stylizer's picture; between them
+        the two are blended pixel by pixel. A bundle trained with a strength looks better: there the
+        networks are blended, and nothing shows through.
+      threads: how many threads the portable stylizer may use. MediaPipe decides for itself.
+    """
+
+    base_options: Any = None
+    backend: str = "auto"
+    num_faces: int = 1
+    strength: float = 1.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+          ValueError: one is out of its range, or they contradict each other.
+        """
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {self.backend!r}")
+        if self.num_faces < 1:
+            raise ValueError(f"num_faces must be positive, not {self.num_faces}")
+        if not 0.0 <= self.strength <= 1.0:
+            raise ValueError(f"strength must be in [0, 1], not {self.strength}")
+        if self.threads < 1:
+            raise ValueError(f"threads must be positive, not {self.threads}")
+        if self.backend == "native" and self.num_faces > 1:
+            raise ValueError("the native backend takes one face; use 'portable' or 'auto' for more")
+
+
+class FaceStylizer:
+    """Stylizes the faces of photos and videos with a bundle.
+
+    The calls and options of Google's `mediapipe.tasks.vision.FaceStylizer`, and more. Use it in a
+    `with` statement, or close it. It may be shared by threads: calls wait for each other. For work
+    in parallel make one in each thread.
+    """
+
+    def __init__(self, bundle: TaskBundle, options: FaceStylizerOptions | None = None) -> None:
+        """Opens a bundle that was read already.
+
+        Args:
+          bundle: the bundle.
+          options: how to run it; `base_options` say no more than the delegate.
+
+        Raises:
+          BundleError: the bundle is not safe to load, or the backend cannot run it.
+          ImportError: mediapipe is not installed, or has no native FaceStylizer and that was asked
+            for.
+          ValueError: the options contradict each other.
+        """
+        self._bundle = bundle
+        self._options = options or FaceStylizerOptions()
+        delegate = getattr(self._options.base_options, "delegate", None)
+        self._backend = _chosen(self._options, delegate)
+        self._lock = threading.Lock()
+        self._open = True
+        self._input_size: tuple[int, int] | None = None
+        self._model: StylizerModel | None = None
+        self._native: NativeStylizer | None = None
+        self._video: FaceFinder | None = None
+        self._smoother = CropSmoother()
+        check_loads(bundle.entries(), "the bundle")
+        # What may fail more often comes first: nothing is to be closed then.
+        if self._backend == "portable":
+            self._model = StylizerModel(bundle.stylizer, self._options.threads)
+        self._finder = self._face_finder()
+        if self._backend == "native":
+            try:
+                self._native = NativeStylizer(bundle, delegate)
+            except BaseException:
+                self._finder.close()
+                raise
+
+    @classmethod
+    def create_from_model_path(
+        cls, model_path: str | os.PathLike[str], options: FaceStylizerOptions | None = None
+    ) -> Self:
+        """Opens a bundle file.
+
+        Args:
+          model_path: the `.task` file.
+          options: everything but `base_options`.
+
+        Returns:
+          The stylizer.
+
+        Raises:
+          BundleError: the file is no bundle of a face stylizer, is not safe to load, or one that
+            the backend cannot run.
+          ImportError: mediapipe is not installed, or has no native FaceStylizer and that was asked
+            for.
+          OSError: the file cannot be read.
+          ValueError: the options contradict each other.
+        """
+        return cls.create_from_bundle(TaskBundle.open(model_path), options)
+
+    @classmethod
+    def create_from_model_buffer(
+        cls, model_buffer: bytes, options: FaceStylizerOptions | None = None
+    ) -> Self:
+        """Opens a bundle's content.
+
+        Args:
+          model_buffer: the content of a `.task` file.
+          options: everything but `base_options`.
+
+        Returns:
+          The stylizer.
+
+        Raises:
+          BundleError: the content is no bundle of a face stylizer, is not safe to load, or one that
+            the backend cannot run.
+          ImportError: as for `create_from_model_path`.
+          ValueError: the options contradict each other.
+        """
+        return cls.create_from_bundle(TaskBundle.open(bytes(model_buffer)), options)
+
+    @classmethod
+    def create_from_bundle(
+        cls, bundle: TaskBundle, options: FaceStylizerOptions | None = None
+    ) -> Self:
+        """Opens a bundle that was read already.
+
+        Args:
+          bundle: the bundle.
+          options: everything but `base_options`.
+
+        Returns:
+          The stylizer.
+
+        Raises:
+          BundleError: the bundle is not safe to load, or the backend cannot run it.
+          ImportError: as for `create_from_model_path`.
+          ValueError: the options contradict each other.
+        """
+        if options is not None and options.base_options is not None:
+            raise ValueError("base_options name a bundle: call create_from_options with them")
+        return cls(bundle, options)
+
+    @classmethod
+    def create_from_options(cls, options: FaceStylizerOptions) -> Self:
+        """Opens the bundle that `options.base_options` name.
+
+        Args:
+          options: with a `mediapipe.tasks.BaseOptions`, whose path counts if both are given. Its
+            delegate 'GPU' needs the native backend.
+
+        Returns:
+          The stylizer.
+
+        Raises:
+          BundleError: they name no bundle of a face stylizer, or one that is not safe to load or
+            that the backend cannot run.
+          ImportError: as for `create_from_model_path`.
+          OSError: the file cannot be read.
+          ValueError: there are no base options, they name nothing, or the options contradict each
+            other.
+        """
+        base = options.base_options
+        path = getattr(base, "model_asset_path", None)
+        source = getattr(base, "model_asset_buffer", None) if path is None else path
+        if source is None:
+            raise ValueError("base_options must name the bundle by path or content")
+        return cls(TaskBundle.open(source), options)
+
+    @property
+    def backend(self) -> str:
+        """What is used: 'native' or 'portable'."""
+        return self._backend
+
+    def stylize(self, image: Any, image_processing_options: Any = None) -> StylizedFace | None:
+        """Stylizes the face of a photo.
+
+        Args:
+          image: a `mediapipe.Image`, a uint8 array (grey, RGB or RGBA), a Pillow image, or a path;
+            see `photo.as_photo`.
+          image_processing_options: MediaPipe's, with a region of interest in which to look for the
+            face, and a rotation by which the photo must be turned for the face to be upright.
+
+        Returns:
+          The stylized face, whose `numpy_view()` is what Google's task gives; None if there is no
+          face. With `num_faces` above 1 the biggest one, otherwise the one the detector is surest
+          of.
+
+        Raises:
+          ImageError: `image` is none of these, or cannot be read.
+          ValueError: the stylizer is closed, or the options make no sense.
+          BundleError: the stylizer network fails.
+        """
+        return next(iter(self.stylize_all(image, image_processing_options)), None)
+
+    def stylize_for_video(
+        self, image: Any, timestamp_ms: int, image_processing_options: Any = None
+    ) -> StylizedFace | None:
+        """Stylizes the face of a video's next frame, always in the portable way.
+
+        The face is tracked from frame to frame, and its crop is smoothed: where a face is still,
+        the picture is.
+
+        Args:
+          image: as for `stylize`.
+          timestamp_ms: the frame's time, in milliseconds, greater than the one before. A stylizer
+            takes one video; photos may come between.
+          image_processing_options: as for `stylize`; the same for all frames.
+
+        Returns:
+          As `stylize`. The crop is not rounded to whole pixels.
+
+        Raises:
+          ImageError: `image` is no photo, or cannot be read.
+          TypeError: `timestamp_ms` is no integer.
+          ValueError: the stylizer is closed, time does not advance, or the options make no sense.
+          BundleError: the stylizer network fails, or LiteRT cannot run it.
+        """
+        faces = self.stylize_all(image, image_processing_options, timestamp_ms)
+        return next(iter(faces), None)
+
+    def stylize_all(
+        self, image: Any, image_processing_options: Any = None, timestamp_ms: int | None = None
+    ) -> list[StylizedFace]:
+        """Stylizes up to `num_faces` faces of a photo, or of a video's next frame.
+
+        Args:
+          image: as for `stylize`.
+          image_processing_options: as for `stylize`.
+          timestamp_ms: for a frame, as for `stylize_for_video`; None for a photo.
+
+        Returns:
+          The stylized faces, the one with the biggest crop first; empty if there is none.
+
+        Raises:
+          ImageError: `image` is no photo, or cannot be read.
+          TypeError: `timestamp_ms` is no integer.
+          ValueError: the stylizer is closed, time does not advance, or the options make no sense.
+          BundleError: the stylizer network fails, or LiteRT cannot run it.
+        """
+        with self._lock:
+            photo, region, faces = self._find(image, image_processing_options, timestamp_ms)
+            native = self._native if timestamp_ms is None else None
+            results = []
+            for face in faces:
+                picture = (
+                    self._run_model(photo, face) if native is None else native.run(photo, region)
+                )
+                if picture is not None:
+                    results.append(StylizedFace(self._blended(photo, face, picture), face))
+            return results
+
+    def align(
+        self, image: Any, image_processing_options: Any = None
+    ) -> npt.NDArray[np.uint8] | None:
+        """Cuts out the face of a photo as the stylizer sees it.
+
+        Args:
+          image: as for `stylize`.
+          image_processing_options: as for `stylize`.
+
+        Returns:
+          [height, width, 3] uint8 RGB, upright, of the stylizer's input size; None if there is no
+          face.
+
+        Raises:
+          ImageError: `image` is no photo, or cannot be read.
+          ValueError: the stylizer is closed, or the options make no sense.
+        """
+        with self._lock:
+            photo, _, faces = self._find(image, image_processing_options, None)
+            if not faces:
+                return None
+            if self._input_size is None:
+                self._input_size = picture_size(describe(self._bundle.stylizer).inputs[0])
+            return faces[0].crop.crop(photo, self._input_size)
+
+    def close(self) -> None:
+        """Frees the models, once a call of another thread is done. Closing twice does nothing."""
+        with self._lock:
+            self._open = False
+            for part in (self._finder, self._video, self._native):
+                if part is not None:
+                    part.close()
+            self._video = self._native = self._model = None
+
+    def __enter__(self) -> Self:
+        """Returns the stylizer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the stylizer."""
+        self.close()
+
+    def _find(
+        self, image: Any, options: Any, timestamp_ms: int | None
+    ) -> tuple[npt.NDArray[np.uint8], Region, list[Face]]:
+        if not self._open:
+            raise ValueError("the face stylizer is closed")
+        photo = as_photo(image)
+        region = Region.from_options(options, *photo.shape[:2])
+        if timestamp_ms is None:
+            return photo, region, self._finder.find(photo, region)
+        if self._video is None:
+            self._video = self._face_finder(video=True)
+        faces = self._video.track(photo, timestamp_ms, region)
+        return photo, region, self._smoother.update(faces, timestamp_ms / 1000)
+
+    def _run_model(self, photo: npt.NDArray[np.uint8], face: Face) -> npt.NDArray[np.uint8]:
+        if self._model is None:  # A native stylizer's first frame of a video.
+            self._model = StylizerModel(self._bundle.stylizer, self._options.threads)
+        return self._model.run(face.crop.crop(photo, self._model.input_size))
+
+    def _blended(
+        self, photo: npt.NDArray[np.uint8], face: Face, picture: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.uint8]:
+        import cv2
+
+        strength = self._options.strength
+        if strength == 1.0:
+            return picture
+        aligned = face.crop.crop(photo, (picture.shape[1], picture.shape[0]))
+        return np.asarray(cv2.addWeighted(picture, strength, aligned, 1 - strength, 0), np.uint8)
+
+    def _face_finder(self, video: bool = False) -> FaceFinder:
+        models = FaceModels(self._bundle.detector, self._bundle.landmarks, "the bundle")
+        try:
+            return FaceFinder(models, self._options.num_faces, video)
+        except FaceModelsError as error:
+            raise BundleError(str(error)) from error
+
+
+def _chosen(options: FaceStylizerOptions, delegate: Any) -> str:
+    """Returns the backend, which is 'native' or 'portable'."""
+    if getattr(delegate, "name", None) == "GPU":
+        if options.backend == "portable" or options.num_faces > 1:
+            raise ValueError(
+                "the GPU delegate needs the native backend, and that takes one face; leave the"
+                " delegate out"
+            )
+        return "native"
+    if options.backend != "auto":
+        return options.backend
+    return "native" if options.num_faces == 1 and has_native_stylizer() else "portable"

@@ -1,0 +1,1 @@
+"""TFLite models: the wall against strangers' files, metadata, and the interpreter."""

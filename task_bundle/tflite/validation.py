@@ -1,0 +1,343 @@
+"""Whether the models of a bundle are safe to load: first by reading them, then by loading them.
+
+Reading (`check_model`) finds what contradicts itself and takes milliseconds. Loading
+(`check_loads`) happens in another process and takes a third of a second, once for each model: the
+verdict is remembered in memory and in the cache folder, by the model's sha256.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from task_bundle.archive import FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER
+from task_bundle.cache import cache_folder
+from task_bundle.errors import BundleError
+from task_bundle.files import atomic_write
+from task_bundle.tflite import probe, schema
+from task_bundle.tflite.metadata import check_metadata
+from task_bundle.tflite.model import (
+    check_face_detector,
+    check_face_landmarks,
+    check_stylizer_images,
+)
+
+# 1024 x 1024 pixels of 128 channels.
+MAX_TENSOR_BYTES = 512 * 2**20
+
+# Whoever makes a check stricter counts up: verdicts of before no longer count.
+_CHECKS = 2
+_FOLDER = "checked-models"
+# How LiteRT says that it does not know a custom operator.
+_UNRESOLVED = "unresolved custom op"
+_BITS = {
+    "FLOAT64": 64,
+    "INT64": 64,
+    "UINT64": 64,
+    "COMPLEX64": 64,
+    "COMPLEX128": 128,
+    "FLOAT32": 32,
+    "INT32": 32,
+    "UINT32": 32,
+    "FLOAT16": 16,
+    "BFLOAT16": 16,
+    "INT16": 16,
+    "UINT16": 16,
+    "INT8": 8,
+    "UINT8": 8,
+    "BOOL": 8,
+    "INT4": 4,
+    "INT2": 2,
+}
+_FLOATS = {"FLOAT16": "<f2", "FLOAT32": "<f4", "FLOAT64": "<f8"}
+
+_ROLES = {
+    FACE_DETECTOR: check_face_detector,
+    FACE_LANDMARKS_DETECTOR: check_face_landmarks,
+    FACE_STYLIZER: check_stylizer_images,
+}
+
+_sound: set[str] = set()
+_loadable: set[str] = set()
+
+
+def check_models(models: Mapping[str, bytes], name: str) -> None:
+    """Checks models by reading them.
+
+    Args:
+      models: TFLite flatbuffers by entry.
+      name: of the bundle, for messages.
+
+    Raises:
+      BundleError: see `check_model`.
+    """
+    for entry, model in models.items():
+        digest = hashlib.sha256(model).hexdigest()
+        if digest in _sound or _is_remembered(digest):
+            continue
+        check_model(model, f"{entry} in {name}")
+        _sound.add(digest)
+
+
+def check_loads(models: Mapping[str, bytes], name: str) -> None:
+    """Checks models by reading them and then by loading and running them in another process.
+
+    A face detector, landmark model or stylizer, told by the entry's name, must also have the form
+    that MediaPipe's graphs take for granted.
+
+    LiteRT refuses custom operators, in good order, and so they are no reason to refuse a bundle
+    here: Google's own stylizers have them. What MediaPipe's own graph makes of such a model is
+    then not known.
+
+    Args:
+      models: TFLite flatbuffers by entry.
+      name: of the bundle, for messages.
+
+    Raises:
+      BundleError: see `check_model`, `probe.run_models`, and in `task_bundle.tflite.model`
+        `check_face_detector`, `check_face_landmarks` and `check_stylizer_images`.
+      OSError: the other process cannot be started.
+    """
+    check_models(models, name)
+    for entry, check in _ROLES.items():
+        if entry in models:
+            check(models[entry], f"{entry} in {name}")
+    unknown = {}
+    for entry, model in models.items():
+        digest = hashlib.sha256(model).hexdigest()
+        if digest in _loadable or _is_remembered(digest):
+            continue
+        if _is_custom(model):
+            _check_custom(model, f"{entry} in {name}")
+            _remember([digest])
+        else:
+            unknown[digest] = (entry, model)
+    if not unknown:
+        return
+    probe.run_models(
+        [model for _, model in unknown.values()],
+        [f"{entry} in {name}" for entry, _ in unknown.values()],
+    )
+    _remember(unknown)
+
+
+def _is_custom(model: bytes) -> bool:
+    root = schema.read_model(model)
+    codes = [root.OperatorCodes(i) for i in range(root.OperatorCodesLength())]
+    custom = schema.model_schema().BuiltinOperator.CUSTOM
+    # Old converters fill one field, new ones both.
+    return any(custom in (code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes)
+
+
+def _check_custom(model: bytes, name: str) -> None:
+    # All the same it is tried: a custom operator that nothing uses hinders LiteRT in nothing.
+    try:
+        probe.run_models([model], [name])
+    except BundleError as error:
+        if _UNRESOLVED not in str(error):
+            raise
+
+
+def _is_remembered(digest: str) -> bool:
+    """Whether this model once passed all checks with the LiteRT that is installed."""
+    if digest in _loadable:
+        return True
+    with contextlib.suppress(OSError):
+        if _verdict_file(digest).is_file():
+            _loadable.add(digest)
+            return True
+    return False
+
+
+def _remember(digests: Iterable[str]) -> None:
+    _loadable.update(digests)
+    # A cache that cannot be written to only costs time.
+    with contextlib.suppress(OSError):
+        for digest in digests:
+            file = _verdict_file(digest)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(file, b"", overwrite=True)
+
+
+def _verdict_file(digest: str) -> Path:
+    return cache_folder() / _FOLDER / f"{_CHECKS}-{_litert_version()}" / digest
+
+
+@functools.cache
+def _litert_version() -> str:
+    return importlib.metadata.version("ai-edge-litert")
+
+
+def check_model(model: bytes, name: str = "the model") -> None:
+    """Checks a TFLite model without running anything: what its parts say about each other.
+
+    Args:
+      model: the flatbuffer.
+      name: what to call it in messages.
+
+    Raises:
+      BundleError: not a TFLite model; offsets out of bounds; parts that refer to tensors, buffers
+        or operators that do not exist; an operator that reads what nothing has written yet, or
+        writes what is constant or written already; a tensor with negative sizes or of more than
+        `MAX_TENSOR_BYTES`; a constant whose content does not fill its shape; NaN, or an infinite
+        value among others; weights outside the flatbuffer; damaged metadata.
+      ImportError: mediapipe, which knows the layout of the metadata, is not installed.
+    """
+    unpacked = schema.unpack_model(model, name)
+    check_metadata(model, name)
+    try:
+        _Checker(unpacked).run()
+    except _Defect as defect:
+        raise BundleError(f"{name} is damaged: {defect}") from None
+
+
+class _Defect(Exception):
+    """What is wrong, without the model's name."""
+
+
+class _Checker:
+    """One pass over a model."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._types = schema.model_schema().TensorType
+        self._finite: set[tuple[int, str]] = set()
+
+    def run(self) -> None:
+        model = self._model
+        for buffer in model.buffers:
+            # 1 is a placeholder of the converter's.
+            if getattr(buffer, "offset", 0) > 1:
+                raise _Defect("it keeps weights behind the flatbuffer, as only huge models need to")
+        if getattr(model, "externalBuffers", None):
+            raise _Defect("it keeps weights in other files")
+        for graph in model.subgraphs:
+            self._graph(graph)
+        if not _numbers(model.subgraphs[0].inputs) or not _numbers(model.subgraphs[0].outputs):
+            raise _Defect("it has no input or no output")
+        for entry in model.metadata or []:
+            if entry.name is None or entry.buffer >= len(model.buffers):
+                raise _Defect("its metadata have no name or no buffer")
+        for signature in model.signatureDefs or []:
+            if signature.subgraphIndex >= len(model.subgraphs):
+                raise _Defect(f"a signature is of graph {signature.subgraphIndex}")
+            tensors = model.subgraphs[signature.subgraphIndex].tensors
+            for item in [*(signature.inputs or []), *(signature.outputs or [])]:
+                if item.name is None or item.tensorIndex >= len(tensors):
+                    raise _Defect(f"a signature has no tensor {item.tensorIndex}")
+
+    def _graph(self, graph: Any) -> None:
+        tensors = graph.tensors or []
+        count = len(tensors)
+        inputs, outputs = _numbers(graph.inputs), _numbers(graph.outputs)
+        _check_indices([*inputs, *outputs], count, "the graph")
+        # Tensors with content, before any operator has run.
+        constant = {i for i, tensor in enumerate(tensors) if self._tensor(tensor)}
+        if constant.intersection(inputs):
+            raise _Defect("an input of the graph is constant")
+        known = constant.union(inputs)
+        known.update(i for i, tensor in enumerate(tensors) if tensor.isVariable)
+        for number, operator in enumerate(graph.operators or []):
+            self._operator(operator, f"operator {number}", count, known)
+        missing = [i for i in outputs if i not in known]
+        if missing:
+            raise _Defect(f"nothing computes its output {missing[0]}")
+
+    def _operator(self, operator: Any, what: str, count: int, known: set[int]) -> None:
+        if operator.opcodeIndex >= len(self._model.operatorCodes or []):
+            raise _Defect(f"{what} has no code {operator.opcodeIndex}")
+        if getattr(operator, "largeCustomOptionsOffset", 0) > 1:
+            raise _Defect(f"{what} keeps options behind the flatbuffer")
+        # -1 stands for an optional input that is left out.
+        read = [i for i in _numbers(operator.inputs) if i != -1]
+        written = _numbers(operator.outputs)
+        _check_indices([*read, *written, *_numbers(operator.intermediates)], count, what)
+        unknown = [i for i in read if i not in known]
+        if unknown:
+            raise _Defect(f"{what} reads tensor {unknown[0]}, which nothing has written")
+        if len(set(written)) < len(written) or known.intersection(written):
+            raise _Defect(f"{what} writes a tensor that has its value already")
+        known.update(written)
+
+    def _tensor(self, tensor: Any) -> bool:
+        """Checks a tensor; returns whether it has its content in the file, or none at all."""
+        name = schema.text(tensor.name)[:80]
+        kind = schema.enum_name(self._types, tensor.type)
+        shape = _numbers(tensor.shape)
+        elements = math.prod(shape)
+        if any(size < 0 for size in shape):
+            raise _Defect(f"tensor {name!r} has the shape {shape}")
+        # A type that is new here has at least a bit.
+        size = -(-elements * _BITS.get(kind, 1) // 8)
+        if size > MAX_TENSOR_BYTES:
+            raise _Defect(
+                f"tensor {name!r} of shape {shape} has more than {MAX_TENSOR_BYTES // 2**20} MiB"
+            )
+        signature = _numbers(tensor.shapeSignature)
+        if signature and not (
+            len(signature) == len(shape)
+            and all(fixed in (-1, size) for fixed, size in zip(signature, shape, strict=True))
+        ):
+            raise _Defect(f"tensor {name!r} has the shape {shape} and the signature {signature}")
+        self._quantization(tensor.quantization, shape, name)
+        if tensor.buffer >= len(self._model.buffers):
+            raise _Defect(f"tensor {name!r} has no buffer {tensor.buffer}")
+        data = self._model.buffers[tensor.buffer].data
+        # Buffer 0 means none to TFLite, whatever is in it.
+        if tensor.buffer == 0 or data is None or len(data) == 0:
+            return elements == 0
+        if kind in _BITS and tensor.sparsity is None and len(data) != size:
+            raise _Defect(
+                f"tensor {name!r} of shape {shape} and type {kind} has {len(data)} bytes instead"
+                f" of {size}"
+            )
+        if (tensor.buffer, kind) not in self._finite:
+            _check_finite(np.asarray(data, np.uint8), kind, name)
+            self._finite.add((tensor.buffer, kind))
+        return True
+
+    def _quantization(self, quantization: Any, shape: list[int], name: str) -> None:
+        if quantization is None:
+            return
+        scales = np.asarray([] if quantization.scale is None else quantization.scale, np.float32)
+        points = _numbers(quantization.zeroPoint)
+        if not np.isfinite(scales).all() or (scales < 0).any():
+            raise _Defect(f"tensor {name!r} has quantization scales that are no positive numbers")
+        if points and len(points) not in (1, len(scales)):
+            raise _Defect(f"tensor {name!r} has {len(scales)} scales and {len(points)} zero points")
+        if len(scales) > 1:
+            axis = quantization.quantizedDimension
+            if not 0 <= axis < len(shape) or shape[axis] != len(scales):
+                raise _Defect(f"tensor {name!r} has {len(scales)} scales for the shape {shape}")
+
+
+def _check_indices(indices: list[int], count: int, what: str) -> None:
+    for index in indices:
+        if not 0 <= index < count:
+            raise _Defect(f"{what} has no tensor {index}")
+
+
+def _check_finite(data: npt.NDArray[np.uint8], kind: str, name: str) -> None:
+    if kind == "BFLOAT16":
+        # The upper half of a float32.
+        values = (data.view("<u2").astype("<u4") << 16).view("<f4")
+    elif kind in _FLOATS:
+        values = data.view(_FLOATS[kind])
+    else:
+        return
+    if np.isfinite(values).all():
+        return
+    # One infinite number is a limit or what a border is filled with.
+    if np.isnan(values).any() or values.size > 1:
+        raise _Defect(f"the weights {name!r} have values that are not finite")
+
+
+def _numbers(values: Any) -> list[int]:
+    return [] if values is None else [int(value) for value in values]

@@ -1,0 +1,91 @@
+"""The `serve` command of `task-bundle`: a page that runs a bundle in the browser."""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from task_bundle.bundle import TaskBundle
+from task_bundle.command_line import printable
+from task_bundle.web.page import page_files
+from task_bundle.web.server import HOST, WebServer
+from task_bundle.web.tasks_vision import (
+    PACKAGE,
+    VERSION,
+    find_tasks_vision,
+    install_tasks_vision,
+)
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_DEFAULT_PORT = 8765
+_INTERRUPTED = 130
+
+
+def add_serve(commands: "Commands") -> None:
+    """Adds the command to a parser's sub-commands."""
+    serve = commands.add_parser(
+        "serve",
+        help="show a page on this computer that runs a bundle in the browser",
+        description=f"Serves a page at {HOST}, to browsers on this computer alone, that runs the"
+        f" bundle on photos and on the camera, through MediaPipe's npm package {PACKAGE}"
+        f" {VERSION}. Nothing is downloaded without --install-tasks-vision.",
+    )
+    serve.add_argument("bundle", nargs="?", type=Path, metavar="BUNDLE")
+    serve.add_argument(
+        "--port",
+        type=_port,
+        default=_DEFAULT_PORT,
+        help=f"where to listen ({_DEFAULT_PORT}); 0 is any port that is free",
+    )
+    package = serve.add_mutually_exclusive_group()
+    package.add_argument(
+        "--tasks-vision",
+        type=Path,
+        metavar="DIR",
+        help="the unpacked npm package; default: node_modules of the working directory, then what"
+        " --install-tasks-vision left",
+    )
+    package.add_argument(
+        "--install-tasks-vision",
+        action="store_true",
+        help="first fetch the npm package (20 MB) into the cache, by npm; BUNDLE may be left out",
+    )
+
+    def run(arguments: argparse.Namespace) -> int:
+        if arguments.bundle is None and not arguments.install_tasks_vision:
+            serve.error("name a BUNDLE, or pass --install-tasks-vision")
+        return _serve(arguments)
+
+    serve.set_defaults(run=run)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    if arguments.install_tasks_vision:
+        _say(str(install_tasks_vision()))
+        if arguments.bundle is None:
+            return 0
+    bundle = TaskBundle.open(arguments.bundle)
+    tasks_vision = find_tasks_vision(arguments.tasks_vision)
+    files = page_files(bundle, str(arguments.bundle), tasks_vision)
+    server = WebServer(files, arguments.port)
+    with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
+        _say(f"{arguments.bundle} is served at {server.url} (Ctrl-C ends it)")
+        server.serve_forever()
+    # Said quietly: Ctrl-C is the way to end it.
+    return _INTERRUPTED
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{printable(line)}\n")
+    # Somebody may read it through a pipe.
+    sys.stdout.flush()
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port

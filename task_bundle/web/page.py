@@ -1,0 +1,86 @@
+"""The page that runs a bundle in the browser: its files, and what it is told of the bundle."""
+
+import dataclasses
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from task_bundle.archive import FACE_STYLIZER
+from task_bundle.bundle import TaskBundle
+from task_bundle.faces.face_models import FaceModels
+from task_bundle.tflite.model import picture_size
+from task_bundle.web.server import WebFile
+from task_bundle.web.tasks_vision import VERSION
+
+# Browsers refuse scripts and WebAssembly of other types.
+_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "mjs": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "task": "application/octet-stream",
+    "wasm": "application/wasm",
+}
+_START = "index.html"
+
+
+def page_files(
+    bundle: TaskBundle, name: str, tasks_vision: Mapping[str, bytes]
+) -> dict[str, WebFile]:
+    """Collects everything the page loads.
+
+    Args:
+      bundle: the bundle, which is served as `to_bytes` lays it out.
+      name: its path, of which the page shows the last part.
+      tasks_vision: the files of the npm package (see `find_tasks_vision`).
+
+    Returns:
+      URL paths to files, for a `WebServer`.
+
+    Raises:
+      BundleError: MediaPipe's FaceStylizer cannot use the bundle (see `TaskBundle.validate`).
+      OSError: the process that tries the models cannot be started.
+    """
+    remarks = bundle.validate(name)
+    content = bundle.to_bytes()
+    # FaceStylizer does not say where the face is. FaceLandmarker does, by the same models.
+    landmarker = FaceModels(bundle.detector, bundle.landmarks, name).landmarker_task()
+    files = {
+        "/bundle/face_stylizer.task": content,
+        "/bundle/face_landmarker.task": landmarker,
+        **{f"/tasks-vision/{path}": data for path, data in tasks_vision.items()},
+    }
+    for asset in importlib.resources.files("task_bundle").joinpath("web", "static").iterdir():
+        if asset.name.rpartition(".")[2] in _TYPES:
+            files[f"/{asset.name}"] = asset.read_bytes()
+    files["/"] = files.pop(f"/{_START}")
+    about = json.dumps(_about(bundle, name, content, remarks)).encode()
+    return {
+        "/bundle/about.json": WebFile(about, "application/json"),
+        **{
+            path: WebFile(data, _TYPES[(path if path != "/" else _START).rpartition(".")[2]])
+            for path, data in files.items()
+        },
+    }
+
+
+def _about(
+    bundle: TaskBundle, name: str, content: bytes, remarks: tuple[str, ...]
+) -> dict[str, Any]:
+    entries = {report.name: report for report in bundle.inspect()}
+    stylizer = entries[FACE_STYLIZER].model
+    assert stylizer is not None  # Else `validate` would have refused it.
+    return {
+        "name": Path(name).name,
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "inputSize": picture_size(stylizer.inputs[0]),
+        "outputSize": picture_size(stylizer.outputs[0]),
+        "entries": [dataclasses.asdict(report) for report in entries.values()],
+        "remarks": list(remarks),
+        "tasksVision": VERSION,
+    }

@@ -1,0 +1,51 @@
+"""A short run of the harness that damages bundles; a long one is for the command line."""
+
+import re
+import zlib
+from collections.abc import Callable
+
+import fuzzing
+import pytest
+
+from benchmarks.studies.fuzz_bundles import fuzz
+from task_bundle.bundle import TaskBundle
+
+
+@pytest.fixture
+def bundle(make_stylizer, any_face_models) -> bytes:
+    """A real bundle, with a small stylizer."""
+    return TaskBundle.build(make_stylizer(16), any_face_models).to_bytes()
+
+
+def test_nothing_goes_wrong(bundle: bytes, grace_hopper_file) -> None:
+    report = fuzz([bundle], [grace_hopper_file.read_bytes()], range(80))
+    assert report["findings"] == []
+    assert sum(report["outcomes"].values()) == 80
+    # Every stage has had its share.
+    assert {"archive refused", "models refused", "refused by LiteRT", "loaded"} <= set(
+        report["outcomes"]
+    )
+
+
+def test_the_same_seed_does_the_same(bundle: bytes) -> None:
+    first, again, other = (
+        fuzz([bundle], [], range(10), seed, attempt=zlib.crc32)["outcomes"] for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("attempt", "problem"),
+    [
+        (fuzzing.crash, "the worker died with status -11"),
+        (fuzzing.linger, r"took 2\.\d s"),
+        (fuzzing.swell, r"took 1\d\d\d MiB"),
+        (int, "ValueError: invalid literal"),
+    ],
+)
+def test_what_goes_wrong_is_found(
+    bundle: bytes, attempt: Callable[[bytes], object], problem: str
+) -> None:
+    findings = fuzz([bundle], [], [5], attempt=attempt)["findings"]
+    assert [finding["case"] for finding in findings] == [5]
+    assert re.search(problem, findings[0]["problem"])

@@ -1,0 +1,247 @@
+"""Tests of task_bundle.media.images."""
+
+import io
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from task_bundle.errors import ImageError
+from task_bundle.media import images
+from task_bundle.media.images import load_image, save_png
+
+
+def _png_header(width: int, height: int, extra: bytes = b"") -> bytes:
+    """A PNG that promises a size and has no pixels."""
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", size) + extra + _chunk(b"IDAT", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    crc = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+
+def _jpeg(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def _chunk_flood() -> bytes:
+    """Pieces that Pillow goes through one by one in Python."""
+    return _png_header(8, 8, 300_000 * _chunk(b"aaAa", b""))
+
+
+def _exif_flood() -> bytes:
+    """Pieces that Pillow joins, each time copying all before."""
+    small = _jpeg(Image.new("RGB", (8, 8)))
+    return small[:2] + 1000 * (b"\xff\xe1\xff\xffExif\0\0" + bytes(65527)) + small[2:]
+
+
+def _scan_flood() -> bytes:
+    """Scans that are nearly empty and cost a pass over all pixels each."""
+    large = _jpeg(Image.new("L", (4000, 4000)), progressive=True)
+    start = large.rindex(b"\xff\xda")
+    (length,) = struct.unpack_from(">H", large, start + 2)
+    return large[:-2] + 1000 * large[start : start + 2 + length] + large[-2:]
+
+
+def _tag_flood() -> bytes:
+    """A TIFF with tags that are all the whole file each."""
+    size = 2_000_000
+    numbers = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 8, 279: 64}
+    tags = {**{tag: None for tag in range(60_000)}, **numbers}
+    entries = b"".join(
+        struct.pack("<HHII", tag, 1, size - 16, 8)
+        if tags[tag] is None
+        else struct.pack("<HHII", tag, 4, 1, tags[tag])
+        for tag in sorted(tags)
+    )
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    return head + bytes(size - len(head))
+
+
+def _run_length_bmp() -> bytes:
+    """Its pixels would be decoded in Python."""
+    header = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 8, 1, 8, 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1086, 0, 0, 1078) + header + bytes(1024) + b"\0\1" * 4
+
+
+def test_portrait(grace_hopper: np.ndarray) -> None:
+    assert grace_hopper.shape == (600, 512, 3)
+    assert grace_hopper.dtype == np.uint8
+    assert 20 < grace_hopper.mean() < 235
+
+
+def test_png_round_trip(tmp_path: Path, grace_hopper: np.ndarray) -> None:
+    path = tmp_path / "a.png"
+    save_png(path, grace_hopper)
+    np.testing.assert_array_equal(load_image(path), grace_hopper)
+    with pytest.raises(FileExistsError, match=r"a\.png"):
+        save_png(path, grace_hopper)
+    save_png(path, grace_hopper[:10], overwrite=True)
+    assert load_image(path).shape == (10, 512, 3)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 4)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), [1]]
+)
+def test_save_refuses_what_is_no_picture(tmp_path: Path, bad: np.ndarray) -> None:
+    with pytest.raises(ImageError):
+        save_png(tmp_path / "a.png", bad)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unusable_files_are_named(tmp_path: Path, grace_hopper_file: Path) -> None:
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("I am not a picture")
+    (tmp_path / "cut.jpg").write_bytes(grace_hopper_file.read_bytes()[:20_000])
+    (tmp_path / "pixelless.png").write_bytes(_png_header(8, 8))
+    cases = {
+        "missing.jpg": "does not exist",
+        "empty.jpg": "is empty",
+        "text.jpg": "not a picture",
+        "cut.jpg": "truncated",
+        "pixelless.png": "cannot be read",
+    }
+    for name, message in cases.items():
+        with pytest.raises(ImageError, match=f"{name}.*{message}"):
+            load_image(tmp_path / name)
+    with pytest.raises(ImageError, match="is a folder"):
+        load_image(tmp_path)
+
+
+def test_size_is_checked_before_decoding(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    for side in (8_000, 12_000, 60_000):  # Within Pillow's limits, in its warnings, beyond.
+        path.write_bytes(_png_header(side, side))
+        with pytest.raises(ImageError, match=r"huge\.png .*(megapixels|too big)"):
+            load_image(path)
+    small = tmp_path / "small.png"
+    save_png(small, np.zeros((10, 11, 3), np.uint8))
+    assert load_image(small, max_megapixels=0.00011).shape == (10, 11, 3)
+    with pytest.raises(ImageError, match="10 x 11|11 x 10"):
+        load_image(small, max_megapixels=0.0001)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (_chunk_flood, "keep its reader busy"),
+        (_exif_flood, "EXIF in more than 16 parts"),
+        (_scan_flood, "JPEG of 10.. scans"),
+        (_tag_flood, "keep its reader busy"),
+        (_run_length_bmp, "run-length coded"),
+        (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "known format"),
+        (lambda: b"P3 8 8 255 " + b"0 " * 192, "known format"),
+    ],
+)
+def test_headers_that_keep_their_reader_busy(
+    tmp_path: Path, content: Callable[[], bytes], reason: str
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(content())
+    began = time.process_time()
+    with pytest.raises(ImageError, match=rf"a\.png .*{reason}"):
+        load_image(path)
+    assert time.process_time() - began < 2
+
+
+def test_slow_formats_are_allowed_fewer_pixels(tmp_path: Path) -> None:
+    for suffix in ("jpg", "jp2"):
+        Image.new("RGB", (40, 50)).save(tmp_path / f"a.{suffix}")
+    assert load_image(tmp_path / "a.jpg", max_megapixels=0.002).shape == (50, 40, 3)
+    with pytest.raises(ImageError, match="limit for JPEG2000"):
+        load_image(tmp_path / "a.jp2", max_megapixels=0.002)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "I;16", "F"])
+def test_bands_fit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    values = np.arange(30 * 20, dtype=np.float32).reshape(30, 20) / 700
+    image = Image.fromarray(values)
+    if mode == "I;16":
+        image = Image.fromarray((values * 65535).astype("<u2"))
+    elif mode != "F":
+        image = Image.fromarray((values * 255).astype(np.uint8)).convert(mode)
+    image.save(tmp_path / "a.tif")
+    whole = load_image(tmp_path / "a.tif")
+    monkeypatch.setattr(images, "_BAND_PIXELS", 7 * 20)
+    np.testing.assert_array_equal(load_image(tmp_path / "a.tif"), whole)
+    assert len(np.unique(whole)) > 100
+
+
+def test_endless_exif_is_not_read(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x9286] = 6, "x" * 200_000
+    for name, content in (("long", exif.tobytes()), ("short", b"Exif\0\0" + _short_exif())):
+        Image.new("RGB", (4, 8)).save(tmp_path / f"{name}.png", exif=content)
+    assert load_image(tmp_path / "long.png").shape == (8, 4, 3)
+    assert load_image(tmp_path / "short.png").shape == (4, 8, 3)
+
+
+def _short_exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1))])
+def test_exif_orientation(tmp_path: Path, orientation: int, corner: tuple[int, int]) -> None:
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:16, :16] = 255
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    loaded = load_image(tmp_path / "a.jpg")
+    assert loaded.shape == ((80, 40, 3) if orientation == 6 else (40, 80, 3))
+    assert loaded[corner].min() > 240
+    assert (loaded > 128).sum() == pytest.approx(16 * 16 * 3, rel=0.05)
+
+
+def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    pixels[0, 0] = (200, 0, 0, 255)
+    pixels[1, 1] = (0, 0, 0, 128)
+    Image.fromarray(pixels).save(tmp_path / "rgba.png")
+    loaded = load_image(tmp_path / "rgba.png")
+    assert loaded[0, 0].tolist() == [200, 0, 0]
+    assert loaded[0, 1].tolist() == [255, 255, 255]
+    assert loaded[1, 1] == pytest.approx([127] * 3, abs=1)
+
+    Image.fromarray(pixels).convert("LA").save(tmp_path / "la.png")
+    assert load_image(tmp_path / "la.png")[0, 1].tolist() == [255, 255, 255]
+
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.save(tmp_path / "p.png", transparency=1)
+    assert load_image(tmp_path / "p.png").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_grey_and_cmyk(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 77, 255]], np.uint8)).save(tmp_path / "l.png")
+    assert load_image(tmp_path / "l.png").tolist() == [[[v] * 3 for v in (0, 77, 255)]]
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "c.tif")
+    red = load_image(tmp_path / "c.tif")[0, 0]
+    assert red[0] > 200 and red[1] < 60 and red[2] < 60
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / "one.png")
+    assert load_image(tmp_path / "one.png")[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize(("dtype", "suffix"), [("u2", "png"), ("i4", "tif"), ("f4", "tif")])
+def test_sixteen_bits_keep_their_range(tmp_path: Path, dtype: str, suffix: str) -> None:
+    values = np.array([[0, 257, 32896, 65535]], f"<{dtype}")
+    path = tmp_path / f"deep.{suffix}"
+    Image.fromarray(values).save(path)
+    assert load_image(path)[0, :, 1].tolist() == [0, 1, 128, 255]
+
+
+def test_unit_range_floats(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)).save(tmp_path / "f.tif")
+    assert load_image(tmp_path / "f.tif")[0, :, 0].tolist() == [0, 128, 255]

@@ -1,0 +1,375 @@
+"""Tests of task_bundle.runtime.command, through the command line."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from interrupts import heed_interrupts
+from PIL import Image, ImageCms
+
+from task_bundle import cli
+from task_bundle.bundle import TaskBundle
+from task_bundle.media.images import load_image, save_png
+from task_bundle.media.video import Frame, Video, save_video
+from task_bundle.runtime import command as stylize_command
+from task_bundle.runtime.compositing import composite, cutout, face_mask
+from task_bundle.runtime.stylized_face import StylizedFace
+from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
+
+Picture = npt.NDArray[np.uint8]
+RunCommand = Callable[..., int]
+
+_REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def bundle_file(tmp_path: Path, make_stylizer, face_models) -> Path:
+    """A bundle that makes faces much darker."""
+    path = tmp_path / "dark.task"
+    TaskBundle.build(make_stylizer(64, gain=0.25), face_models).save(path)
+    return path
+
+
+@pytest.fixture
+def stylize(bundle_file: Path, tmp_path: Path) -> RunCommand:
+    """Returns a function that runs the command, with the output folder `out`."""
+
+    def run(*arguments: object) -> int:
+        words = ["stylize", bundle_file, *arguments, "--output", tmp_path / "out"]
+        return cli.main([str(word) for word in words])
+
+    return run
+
+
+@pytest.fixture
+def photo_file(grace_hopper: Picture, tmp_path: Path) -> Path:
+    path = tmp_path / "grace.png"
+    save_png(path, grace_hopper)
+    return path
+
+
+@pytest.fixture
+def pair(grace_hopper: Picture) -> Picture:
+    """Two faces, the right one smaller: [400, 700, 3]."""
+    big = grace_hopper[:400, :400]
+    small = np.asarray(Image.fromarray(big).resize((300, 300)))
+    return np.hstack([big, np.pad(small, ((0, 100), (0, 0), (0, 0)), mode="edge")])
+
+
+def _results(bundle_file: Path, photo: Picture, num_faces: int = 1) -> list[StylizedFace]:
+    options = FaceStylizerOptions(num_faces=num_faces)
+    with FaceStylizer.create_from_model_path(bundle_file, options) as stylizer:
+        return stylizer.stylize_all(photo)
+
+
+def _grey(height: int = 300, width: int = 300) -> Picture:
+    return np.full((height, width, 3), 120, np.uint8)
+
+
+def _errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def _make_video(path: Path, pictures: Sequence[Picture]) -> None:
+    save_video(path, (Frame(picture, 40.0 * i) for i, picture in enumerate(pictures)), 25)
+
+
+def _read_video(path: Path) -> list[Picture]:
+    with Video(path) as video:
+        return [frame.image for frame in video.frames()]
+
+
+def test_a_face(
+    stylize, bundle_file: Path, photo_file: Path, grace_hopper: Picture, tmp_path: Path, capsys
+) -> None:
+    assert stylize(photo_file) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/out/grace.png\n"
+    (face,) = _results(bundle_file, grace_hopper)
+    np.testing.assert_array_equal(load_image(tmp_path / "out" / "grace.png"), face.image)
+
+
+def test_a_composite_and_a_cutout(
+    stylize, bundle_file: Path, photo_file: Path, grace_hopper: Picture, tmp_path: Path
+) -> None:
+    faces = _results(bundle_file, grace_hopper)
+    out = tmp_path / "out" / "grace.png"
+    assert stylize(photo_file, "--composite") == 0
+    pasted = load_image(out)
+    np.testing.assert_array_equal(pasted, composite(grace_hopper, faces))
+    mask = face_mask(faces[0].face, *grace_hopper.shape[:2])
+    np.testing.assert_array_equal(pasted[mask == 0], grace_hopper[mask == 0])
+    assert pasted[mask > 0.9].mean() < 0.4 * grace_hopper[mask > 0.9].mean()
+
+    assert stylize(photo_file, "--composite", "--colour-match", "--overwrite") == 0
+    matched = load_image(out)
+    np.testing.assert_array_equal(matched, composite(grace_hopper, faces, colour_match=True))
+    assert matched[mask > 0.9].mean() > 0.8 * grace_hopper[mask > 0.9].mean()
+
+    assert stylize(photo_file, "--cutout", "--overwrite") == 0
+    with Image.open(out) as image:
+        assert image.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(image), cutout(grace_hopper, faces))
+
+
+def test_a_photo_that_a_camera_turned(
+    stylize, bundle_file: Path, grace_hopper: Picture, tmp_path: Path
+) -> None:
+    lying = Image.fromarray(np.rot90(grace_hopper))
+    exif = lying.getexif()
+    exif[0x0112] = 6
+    lying.save(tmp_path / "lying.png", exif=exif)
+    assert stylize(tmp_path / "lying.png", "--composite") == 0
+    expected = composite(grace_hopper, _results(bundle_file, grace_hopper))
+    np.testing.assert_array_equal(load_image(tmp_path / "out" / "lying.png"), expected)
+
+
+def test_the_colour_profile_is_kept(stylize, photo_file: Path, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(photo_file) as image:
+        image.save(tmp_path / "colour.jpg", icc_profile=profile)
+        image.convert("L").save(tmp_path / "grey.jpg", icc_profile=profile)
+    assert stylize(tmp_path / "colour.jpg", tmp_path / "grey.jpg", "--composite") == 0
+    for name, kept in (("colour.png", profile), ("grey.png", None)):
+        with Image.open(tmp_path / "out" / name) as image:
+            assert image.info.get("icc_profile") == kept
+
+
+def test_several_faces(stylize, bundle_file: Path, pair: Picture, tmp_path: Path, capsys) -> None:
+    save_png(tmp_path / "pair.png", pair)
+    out = tmp_path / "out"
+    assert stylize(tmp_path / "pair.png", "--num-faces", "3") == 0
+    assert _names(out) == ["pair-2.png", "pair.png"]
+    faces = _results(bundle_file, pair, 3)
+    assert len(faces) == 2 and faces[0].crop.center_x < 400 < faces[1].crop.center_x
+    for name, face in zip(("pair.png", "pair-2.png"), faces, strict=True):
+        np.testing.assert_array_equal(load_image(out / name), face.image)
+
+    assert stylize(tmp_path / "pair.png", "--num-faces", "2", "--composite", "--overwrite") == 0
+    np.testing.assert_array_equal(load_image(out / "pair.png"), composite(pair, faces))
+
+
+def test_a_folder(stylize, photo_file: Path, grace_hopper: Picture, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "deeper").mkdir(parents=True)
+    for name in ("a.jpg", "b.PNG", "c.webp", "deeper/d.png"):
+        Image.fromarray(grace_hopper).save(folder / name)
+    _make_video(folder / "a.mp4", [grace_hopper[:400]] * 2)
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / ".hidden.png").write_text("not a picture either")
+    assert stylize(folder, photo_file) == 0
+    assert _names(tmp_path / "out") == ["a.mp4", "a.png", "b.png", "c.png", "grace.png"]
+
+
+def test_files_that_fail_do_not_stop_the_others(
+    stylize, photo_file: Path, tmp_path: Path, capfd
+) -> None:
+    save_png(tmp_path / "empty.png", _grey())
+    _make_video(tmp_path / "empty.mp4", [_grey()] * 3)
+    (tmp_path / "damaged.mp4").write_bytes((tmp_path / "empty.mp4").read_bytes()[:500])
+    (tmp_path / "text.jpg").write_text("hello")
+    names = ["empty.png", "empty.mp4", "damaged.mp4", "text.jpg", "none.jpg", "none.mp4"]
+    assert stylize(*(tmp_path / name for name in names), photo_file) == 1
+    shown = capfd.readouterr()
+    assert shown.out == f"{tmp_path}/out/grace.png\n"
+    # MediaPipe and LiteRT write their own logs.
+    errors = [line for line in shown.err.splitlines() if line.startswith("task-bundle: ")]
+    assert errors == [
+        f"task-bundle: error: no face was found in {tmp_path}/empty.png",
+        f"task-bundle: error: no face was found in {tmp_path}/empty.mp4",
+        f"task-bundle: error: {tmp_path}/damaged.mp4 is not a video in a known format, or is"
+        " damaged",
+        f"task-bundle: error: {tmp_path}/text.jpg is not a picture in a known format",
+        f"task-bundle: error: {tmp_path}/none.jpg does not exist",
+        f"task-bundle: error: {tmp_path}/none.mp4 does not exist",
+    ]
+    assert _names(tmp_path / "out") == ["grace.png"]
+
+
+def test_existing_files_are_replaced_only_when_told(
+    stylize, photo_file: Path, grace_hopper: Picture, tmp_path: Path, capsys
+) -> None:
+    save_png(tmp_path / "first.png", grace_hopper)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "grace.png").write_bytes(b"mine")
+    assert stylize(tmp_path / "first.png", photo_file) == 1
+    assert _errors(capsys) == [
+        f"task-bundle: error: {out}/grace.png already exists; pass --overwrite to replace it"
+    ]
+    # Found out before anything was done.
+    assert _names(out) == ["grace.png"] and (out / "grace.png").read_bytes() == b"mine"
+    (out / "grace.png").rename(out / "grace-2.png")
+    assert stylize(photo_file, "--num-faces", "2") == 1
+    assert "grace-2.png already exists" in _errors(capsys)[0]
+    assert stylize(photo_file, "--num-faces", "2", "--overwrite") == 0
+
+
+def test_what_would_be_lost_is_refused(stylize, photo_file: Path, tmp_path: Path, capsys) -> None:
+    Image.open(photo_file).save(tmp_path / "grace.jpg")
+    assert stylize(photo_file, tmp_path / "grace.jpg") == 1
+    assert _errors(capsys)[0].endswith(
+        f"{photo_file} and {tmp_path}/grace.jpg would both be written to {tmp_path}/out/grace.png"
+    )
+    (tmp_path / "out").mkdir()
+    own = tmp_path / "out" / "own.png"
+    photo_file.rename(own)
+    before = own.read_bytes()
+    assert stylize(own, "--overwrite") == 1
+    assert "would replace the input" in _errors(capsys)[0]
+    assert own.read_bytes() == before
+
+
+def test_wrong_places(stylize, photo_file: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "nothing").mkdir()
+    assert stylize(tmp_path / "nothing") == 1
+    assert "no pictures or videos" in _errors(capsys)[0]
+    (tmp_path / "out").write_text("a file")
+    assert stylize(photo_file) == 1
+    assert "out is a file" in _errors(capsys)[-1]
+
+
+def test_wrong_usage(stylize, photo_file: Path, capsys) -> None:
+    for words, reason in (
+        (("--colour-match",), "--colour-match needs"),
+        (("--num-faces", "0"), "--num-faces"),
+        (("--composite", "--cutout"), "not allowed"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            stylize(photo_file, *words)
+        assert caught.value.code == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_a_composite_of_a_video(
+    stylize, grace_hopper: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    photo, empty = grace_hopper[:400, :400], _grey(400, 400)
+    _make_video(tmp_path / "a.mp4", [photo, photo, empty, empty, photo])
+    # A second one, whose time begins anew.
+    _make_video(tmp_path / "b.mp4", [photo] * 3)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert stylize(tmp_path / "a.mp4", tmp_path / "b.mp4", "--composite") == 0
+    assert [line for line in _errors(capsys) if "ffmpeg" in line] == [
+        f"{tmp_path}/out/{name} has no sound: there is no ffmpeg on the PATH"
+        for name in ("a.mp4", "b.mp4")
+    ]
+    before, after = _read_video(tmp_path / "a.mp4"), _read_video(tmp_path / "out" / "a.mp4")
+    assert len(after) == 5
+    face = (slice(140, 200), slice(190, 240))
+    for i in (0, 1, 4):
+        assert after[i][face].mean() < 0.5 * before[i][face].mean()
+        assert np.abs(after[i][:40].astype(int) - before[i][:40]).mean() < 6
+    for i in (2, 3):
+        assert np.abs(after[i].astype(int) - before[i]).mean() < 6
+    assert len(_read_video(tmp_path / "out" / "b.mp4")) == 3
+
+
+def test_a_video_of_the_face_alone(stylize, grace_hopper: Picture, tmp_path: Path, capsys) -> None:
+    photo, empty = grace_hopper[:400, :400], _grey(400, 400)
+    _make_video(tmp_path / "a.mp4", [empty, photo, photo, empty])
+    assert stylize(tmp_path / "a.mp4") == 0
+    frames = _read_video(tmp_path / "out" / "a.mp4")
+    assert [frame.shape for frame in frames] == [(64, 64, 3)] * 4
+    assert frames[0].mean() < 8
+    assert frames[1].mean() > 15
+    # Without a face the last picture stays.
+    assert np.abs(frames[3].astype(int) - frames[2]).mean() < 4
+    assert stylize(tmp_path / "a.mp4", "--overwrite", "--cutout") == 1
+    assert "cannot be transparent" in _errors(capsys)[-1]
+    assert stylize(tmp_path / "a.mp4", "--overwrite", "--num-faces", "2") == 1
+    assert "--composite" in _errors(capsys)[-1]
+
+
+def test_sound_comes_from_the_input(
+    stylize, grace_hopper: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    _make_video(tmp_path / "a.mp4", [grace_hopper[:400, :400]] * 2)
+    program = tmp_path / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import shutil, sys\n"
+        f"open({str(tmp_path / 'log')!r}, 'w').write('\\n'.join(sys.argv))\n"
+        "name = lambda text: text.removeprefix('file:')\n"
+        "shutil.copy(name(sys.argv[sys.argv.index('-i') + 1]), name(sys.argv[-1]))\n"
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert stylize(tmp_path / "a.mp4", "--composite") == 0
+    assert f"file:{tmp_path}/a.mp4" in (tmp_path / "log").read_text().splitlines()
+    assert not [line for line in _errors(capsys) if "sound" in line]
+    assert _names(tmp_path / "out") == ["a.mp4"]
+    program.write_text(f"#!{sys.executable}\nimport sys; sys.exit(1)\n")
+    assert stylize(tmp_path / "a.mp4", "--composite", "--overwrite") == 0
+    assert f"{tmp_path}/out/a.mp4 has no sound: ffmpeg failed to copy it" in _errors(capsys)
+
+
+def test_an_interrupted_video_leaves_nothing(
+    stylize, grace_hopper: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    _make_video(tmp_path / "a.mp4", [grace_hopper[:400, :400]] * 4)
+    seen = []
+
+    def interrupt(*arguments: object, **options: object) -> Picture:
+        seen.append(_names(tmp_path / "out"))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return grace_hopper[:400, :400]
+
+    monkeypatch.setattr(stylize_command, "composite", interrupt)
+    assert stylize(tmp_path / "a.mp4", "--composite") == 130
+    # It was being written under another name.
+    assert len(seen[-1]) == 1 and seen[-1] != ["a.mp4"]
+    assert _names(tmp_path / "out") == []
+    assert _errors(capsys)[-1].startswith("task-bundle: interrupted; nothing half-written")
+
+
+def _start(bundle_file: Path, video: Path, out: Path) -> "subprocess.Popen[str]":
+    words = ["-m", "task_bundle.cli", "stylize", bundle_file, video, "-o", out]
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        cwd=_REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
+
+
+def test_opencv_does_not_complain_on_its_own(bundle_file: Path, tmp_path: Path) -> None:
+    _make_video(tmp_path / "a.mp4", [_grey()])
+    (tmp_path / "a.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:500])
+    process = _start(bundle_file, tmp_path / "a.mp4", tmp_path / "out")
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert f"{tmp_path}/a.mp4 is not a video" in errors.splitlines()[-1]
+    assert "moov" not in errors and "VIDEOIO" not in errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_control_c_in_a_process(bundle_file: Path, grace_hopper: Picture, tmp_path: Path) -> None:
+    _make_video(tmp_path / "a.mp4", [grace_hopper[:400, :400]] * 600)
+    out = tmp_path / "out"
+    process = _start(bundle_file, tmp_path / "a.mp4", out)
+    deadline = time.monotonic() + 100
+    while process.poll() is None and time.monotonic() < deadline:
+        if out.is_dir() and os.listdir(out):
+            process.send_signal(signal.SIGINT)
+            break
+        time.sleep(0.02)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1].startswith("task-bundle: interrupted; nothing half-written")
+    assert "Traceback" not in errors
+    assert os.listdir(out) == []
