@@ -13,7 +13,7 @@ from mm_face_stylizer.models import face_mesh
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
 from mm_face_stylizer.models.layers import upsample_2x
 from mm_face_stylizer.preset import Preset, save_preset
-from mm_face_stylizer.training.blaze_stylegan import pretraining, release
+from mm_face_stylizer.training.blaze_stylegan import release, schedules
 from mm_face_stylizer.training.blaze_stylegan.mapping_fit import fit_mapping
 from mm_face_stylizer.training.blaze_stylegan.pretraining import Pretraining
 from mm_face_stylizer.training.blaze_stylegan.schedules import PretrainingOptions, Stage
@@ -112,7 +112,7 @@ def test_a_block_must_be_there_to_be_trained():
 
 def test_stages_fit_other_sides():
     stages = (Stage(256, 3), Stage(512, 5, trained_from=128))
-    assert pretraining.stages_for(stages, 128) == (Stage(64, 3), Stage(128, 5, trained_from=32))
+    assert schedules.stages_for(stages, 128) == (Stage(64, 3), Stage(128, 5, trained_from=32))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, monkeypatch,
     assert card["config"]["image_size"] == 256 and card["start"]["name"] == "small"
     assert [stage["trained_from"] for stage in card["stages"]] == [64, 64]
     assert [stage["steps"] for stage in card["stages"]] == [1, 1]
-    assert card["batch_size"] == 4 and card["learning_rate"] == pretraining.GROWTH_RATE
+    assert card["batch_size"] == 4 and card["learning_rate"] == schedules.GROWTH_RATE
     # Latents stay what they were, and with them whatever draws them.
     wanted = Preset.find(start).networks().with_image_size(256).weights()
     found = Preset.find(folder).networks().weights()
@@ -184,7 +184,7 @@ def test_pretrain_goes_to_w_plus_alone(start, tmp_path, monkeypatch, capsys):
         assert main([*_arguments(tmp_path, start, 128), *_SHORT, "--spatial-sides"]) == 0
     preset = Preset.find(capsys.readouterr().out.strip())
     assert [stage["image_size"] for stage in preset.card["stages"]] == [16, 32, 64, 128]
-    assert preset.card["learning_rate"] == pretraining.FEWER_SPATIAL_RATE
+    assert preset.card["learning_rate"] == schedules.FEWER_SPATIAL_RATE
     assert preset.networks().config.spatial_sides == ()
 
 

@@ -128,9 +128,10 @@ def test_a_killed_run_resumes(portraits, tmp_path):
 
         save_png(faces / f"{index:05d}.png", image)
     script = textwrap.dedent(f"""
-        from mm_face_stylizer.models.perceptual import FaceMeshFeatures
+        from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
         from mm_face_stylizer.training.portraits import Portraits
-        from mm_face_stylizer.training.pretraining import Pretraining, PretrainingOptions, Stage
+        from mm_face_stylizer.training.blaze_stylegan.pretraining import Pretraining
+        from mm_face_stylizer.training.blaze_stylegan.schedules import PretrainingOptions, Stage
         options = PretrainingOptions(
             (Stage(32, 100000),), image_size=64, batch_size=4, width=0.125
         )
