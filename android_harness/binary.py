@@ -11,7 +11,8 @@ from pathlib import Path
 
 from android_harness.errors import AndroidError
 from task_bundle.cache import cache_folder
-from task_bundle.download import DownloadError, fetch
+from task_bundle.download import fetch
+from task_bundle.errors import DownloadError
 from task_bundle.files import atomic_write
 
 # As LiteRT's and TensorFlow Lite's page on measuring performance gives them. What lies there is

@@ -16,8 +16,8 @@ from mm_face_stylizer.evaluation.command import add_evaluate
 from mm_face_stylizer.families import FAMILIES
 from mm_face_stylizer.model_maker.command import add_model_maker
 from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
-from task_bundle.command_line import fail, message, run
-from task_bundle.errors import BundleError, FaceModelsError, ImageError
+from task_bundle.command_line import CommandParser, run
+from task_bundle.errors import TaskBundleError
 from task_bundle.runtime.command import add_stylize
 
 _PROGRAM = "mm-face-stylizer"
@@ -38,11 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     errors = (
         AndroidError,
-        BundleError,
-        FaceModelsError,
-        ImageError,
+        TaskBundleError,
         PresetError,
         FloatingPointError,
+        # Until the errors of this package have a base class of their own.
         ValueError,
         ImportError,
     )
@@ -56,7 +55,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=_PROGRAM,
         description="Fine-tunes a face stylizer on pictures of a style and packs it into a "
         "MediaPipe .task bundle.",
@@ -64,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_create(commands)
     # The same as task-bundle's, for those who have just made a bundle here.
-    add_stylize(commands, lambda error: fail(_PROGRAM, message(error)))
+    add_stylize(commands, _PROGRAM)
     _add_demo(commands)
     for family in FAMILIES:
         family.add_commands(commands)

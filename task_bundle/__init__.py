@@ -2,7 +2,16 @@
 
 from task_bundle.archive import TaskArchive
 from task_bundle.bundle import TaskBundle
-from task_bundle.errors import BundleError, FaceModelsError, ImageError, NoFaceError, VideoError
+from task_bundle.errors import (
+    BundleError,
+    FaceModelsError,
+    ImageError,
+    InvalidArgumentError,
+    MissingDependencyError,
+    NoFaceError,
+    TaskBundleError,
+    VideoError,
+)
 from task_bundle.faces.alignment import Face, FaceCrop, FaceFinder
 from task_bundle.faces.face_models import FaceModels, download_face_landmarker, find_face_models
 from task_bundle.inspection import EntryReport, inspect_archive
@@ -29,11 +38,14 @@ __all__ = [
     "FaceStylizer",
     "FaceStylizerOptions",
     "ImageError",
+    "InvalidArgumentError",
+    "MissingDependencyError",
     "ModelInfo",
     "NoFaceError",
     "StylizedFace",
     "TaskArchive",
     "TaskBundle",
+    "TaskBundleError",
     "TensorInfo",
     "VideoError",
     "check_stylizer",

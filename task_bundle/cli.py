@@ -11,12 +11,13 @@ from task_bundle.archive import ALIGNMENT, FACE_STYLIZER, TaskArchive, models_of
 from task_bundle.bundle import TaskBundle
 from task_bundle.cache import cache_folder
 from task_bundle.command_line import (
-    fail,
-    message,
+    CommandParser,
+    add_face_landmarker,
+    add_overwrite,
     printable,
     run,
 )
-from task_bundle.errors import BundleError, FaceModelsError, ImageError, TasksVisionError
+from task_bundle.errors import TaskBundleError
 from task_bundle.faces.face_models import download_face_landmarker, find_face_models
 from task_bundle.inspection import EntryReport, inspect_archive
 from task_bundle.runtime.command import add_stylize
@@ -33,17 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: its arguments; those of the process if None.
 
     Returns:
-      The exit status: 0 done, 1 failed with one line on stderr, 130 interrupted.
+      The exit status, as `task_bundle.command_line.run` describes it.
 
     Raises:
       SystemExit: with 2 for wrong usage, with 0 after --help.
     """
-    errors = (BundleError, FaceModelsError, ImageError, ImportError, TasksVisionError)
-    return run(_parser(), argv, errors)
+    return run(_parser(), argv, (TaskBundleError,))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=_PROGRAM, description="Builds and looks into face stylizer .task bundles."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -61,23 +61,20 @@ def _parser() -> argparse.ArgumentParser:
 
     build = commands.add_parser("build", help="pack a TFLite stylizer into a bundle")
     build.add_argument("--stylizer", type=Path, required=True, metavar="X.tflite")
-    build.add_argument(
-        "--face-landmarker",
-        type=Path,
-        metavar="X.task",
-        help="where the face models come from; default: the cache, then mediapipe 0.10's own",
+    add_face_landmarker(
+        build, "where the face models come from; default: the cache, then mediapipe 0.10's own"
     )
     build.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.task")
-    build.add_argument("--overwrite", action="store_true", help="replace OUT.task if it exists")
+    add_overwrite(build, "replace OUT.task if it exists")
     build.set_defaults(run=_build)
 
     extract = commands.add_parser("extract", help="write a bundle's entries into a folder")
     extract.add_argument("bundle", type=Path, metavar="BUNDLE")
     extract.add_argument("folder", type=Path, metavar="DIR", help="made if it does not exist")
-    extract.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_overwrite(extract, "replace files that exist")
     extract.set_defaults(run=_extract)
 
-    add_stylize(commands, lambda error: fail(_PROGRAM, message(error)))
+    add_stylize(commands, _PROGRAM)
     add_serve(commands)
 
     download = commands.add_parser(

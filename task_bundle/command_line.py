@@ -1,70 +1,298 @@
-"""What the command lines have in common: errors are one line on stderr and an exit status."""
+"""What the command-line programs share: option types, common options and error reporting."""
+
+from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
-from typing import Final
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-# Packages that commands need and that an extra brings.
-_EXTRAS: Final = {"pydantic": "benchmark", "scipy": "benchmark", "tensorflow": "train"}
+if TYPE_CHECKING:
+    # What `ArgumentParser.add_subparsers` returns, and whatever has an `add_argument` method: a
+    # parser or one of its groups. Both are public objects of classes with private names.
+    SubCommands = argparse._SubParsersAction[Any]
+    OptionContainer = argparse._ActionsContainer
+
+FAILED: Final = 1
+INTERNAL_ERROR: Final = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED: Final = 130  # what shells report after Ctrl-C: 128 + SIGINT
+
+# Python packages that only an optional extra of the distribution installs.
+_EXTRAS: Final = {
+    "pydantic": "benchmark",
+    "scipy": "benchmark",
+    "tensorflow": "train",
+    "tf_keras": "train",
+}
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser that accepts `--debug`, and so do all of its sub-commands.
+
+    `add_subparsers` makes the parsers of sub-commands with the class of their parent, so that a
+    program only has to use this class for its top-level parser.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_argument(
+            "--debug",
+            action="store_true",
+            # A sub-command's default must not overwrite what was given before its name.
+            default=argparse.SUPPRESS,
+            help="show the Python traceback of errors",
+        )
 
 
 def run(
     parser: argparse.ArgumentParser,
     argv: Sequence[str] | None,
-    errors: tuple[type[BaseException], ...],
+    errors: tuple[type[Exception], ...],
 ) -> int:
-    """Runs the sub-command that `parser` finds, its `run` default.
+    """Parses the arguments, runs the chosen sub-command and reports its errors.
+
+    A sub-command's parser has its function attached by `set_defaults(run=...)`. That takes the
+    parsed arguments and returns an exit status, or None for 0.
 
     Args:
-      parser: the parser; its name is the program's.
-      argv: the arguments; those of the process if None.
-      errors: exceptions whose message is for users. OSError is always one, and so is the lack of a
-        package that an extra brings.
+      parser: The parser of the program; its `prog` starts every error message. Use
+        `CommandParser` to offer `--debug`.
+      argv: The command-line arguments; those of the process if None.
+      errors: Base exceptions of the packages that the program uses, such as `TaskBundleError`.
+        Their messages are written for users. OSError and the ModuleNotFoundError of a package
+        that an extra installs are reported in the same way. Any other exception is a bug.
 
     Returns:
-      The exit status: 0 done, 1 failed with one line on stderr, 130 interrupted.
+      The exit status: 0 after success, 1 (`FAILED`) after an error of the user's making, 70
+      (`INTERNAL_ERROR`) after a bug, 130 (`INTERRUPTED`) after Ctrl-C. All but 0 come with one line
+      on stderr, which the traceback precedes if `--debug` was given.
 
     Raises:
-      SystemExit: with 2 for wrong usage, with 0 after --help.
+      SystemExit: with 2 if the arguments do not parse, with 0 after `--help`.
     """
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)
     except KeyboardInterrupt:
+        if debug_requested(arguments):
+            traceback.print_exc()
         sys.stderr.write(f"\n{parser.prog}: interrupted; nothing half-written was left behind\n")
-        return 130
-    except ModuleNotFoundError as error:
+        return INTERRUPTED
+    except Exception as error:
+        text = _user_message(error, errors)
+        if text is None:
+            return _report_bug(parser.prog, error, debug_requested(arguments))
+        if isinstance(error, FileExistsError) and hasattr(arguments, "overwrite"):
+            text += "; pass --overwrite to replace it"
+        return _report(parser.prog, error, text, debug_requested(arguments))
+
+
+def report_error(program: str, error: Exception, debug: bool = False) -> int:
+    """Writes an error that its user can do something about as one line on stderr.
+
+    Args:
+      program: The name of the program.
+      error: The exception, whose message is written for users.
+      debug: Whether the traceback is written first.
+
+    Returns:
+      The exit status, 1.
+    """
+    return _report(program, error, message(error), debug)
+
+
+def debug_requested(arguments: argparse.Namespace) -> bool:
+    """Returns whether `--debug` was given."""
+    return bool(getattr(arguments, "debug", False))
+
+
+def _user_message(error: Exception, errors: tuple[type[Exception], ...]) -> str | None:
+    """Returns what to tell the user, or None if the exception is a bug of the program."""
+    if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         if package in _EXTRAS:
             extra = f"pip install 'mm-face-stylizer[{_EXTRAS[package]}]'"
-            return fail(parser.prog, f"{package} is not installed; {extra}")
-        if isinstance(error, errors):
-            return fail(parser.prog, message(error))
-        raise
-    except FileExistsError as error:
-        hint = "; pass --overwrite to replace it" if hasattr(arguments, "overwrite") else ""
-        return fail(parser.prog, message(error) + hint)
-    except OSError as error:
-        return fail(parser.prog, message(error))
-    except errors as error:
-        return fail(parser.prog, message(error))
+            return f"{package} is not installed; {extra}"
+    return message(error) if isinstance(error, (OSError, *errors)) else None
 
 
-def fail(program: str, text: str) -> int:
-    """Writes an error as one line that a terminal does not obey, and returns the exit status."""
-    sys.stderr.write(f"{program}: error: {printable(' '.join(text.split()))}\n")
-    return 1
+def _report(program: str, error: Exception, text: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"{program}: error: {_one_line(text)}\n")
+    return FAILED
+
+
+def _report_bug(program: str, error: Exception, debug: bool) -> int:
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if debug:
+        traceback.print_exception(error)
+    hint = "" if debug else " (run again with --debug for the traceback)"
+    sys.stderr.write(f"{program}: internal error: {_one_line(text)}{hint}\n")
+    return INTERNAL_ERROR
 
 
 def message(error: BaseException) -> str:
-    """What an exception tells its user."""
+    """Returns an exception's message as users should see it."""
     if isinstance(error, OSError) and error.strerror:
-        # The system's own messages keep the file apart.
+        # str() of the operating system's own errors starts with the error number and ends with the
+        # file name; users want the file first.
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
 
 
 def printable(text: str) -> str:
-    """Names come from strangers: nothing that a terminal obeys."""
+    """Replaces control characters by question marks.
+
+    Names in bundles and of files come from strangers, and a terminal would obey the control
+    sequences in them.
+    """
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+# Types for argparse's `type=`. Their ArgumentTypeErrors end the program with status 2.
+
+
+def positive_int(text: str) -> int:
+    """Parses a whole number of at least 1.
+
+    Raises:
+      argparse.ArgumentTypeError: the text is something else.
+    """
+    return _int(text, 1, None, "a whole number of at least 1")
+
+
+def port(text: str) -> int:
+    """Parses the number of a TCP port to connect to, 1 to 65535.
+
+    Raises:
+      argparse.ArgumentTypeError: the text is something else.
+    """
+    return _int(text, 1, 65535, "a port, which is a whole number from 1 to 65535")
+
+
+def listening_port(text: str) -> int:
+    """Parses the number of a TCP port to listen on, 1 to 65535, or 0 for any that is free.
+
+    Raises:
+      argparse.ArgumentTypeError: the text is something else.
+    """
+    return _int(text, 0, 65535, "a port, which is a whole number from 0 to 65535")
+
+
+def positive_number(text: str) -> float:
+    """Parses a finite number above 0, such as a learning rate.
+
+    Raises:
+      argparse.ArgumentTypeError: the text is something else.
+    """
+    return _float(text, lambda number: 0.0 < number < float("inf"), "a number above 0")
+
+
+def fraction(text: str) -> float:
+    """Parses a number in [0, 1], such as a probability or a share.
+
+    Raises:
+      argparse.ArgumentTypeError: the text is something else.
+    """
+    return _float(text, lambda number: 0.0 <= number <= 1.0, "a number from 0 to 1")
+
+
+def seconds(text: str) -> float:
+    """Parses a time to wait in seconds, from 0 to below a million (eleven days).
+
+    Raises:
+      argparse.ArgumentTypeError: the text is something else.
+    """
+    return _float(text, lambda number: 0.0 <= number < 1e6, "a number of seconds of at least 0")
+
+
+def _int(text: str, low: int, high: int | None, wanted: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = low - 1
+    if number < low or (high is not None and number > high):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return number
+
+
+def _float(text: str, is_allowed: Callable[[float], bool], wanted: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not is_allowed(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return number
+
+
+# Options that several commands have.
+
+
+def add_face_landmarker(
+    command: OptionContainer, help: str = "take face detector and landmark model from this bundle"
+) -> None:
+    """Adds `--face-landmarker X.task`, a path for `find_face_models`; None if it is not given.
+
+    Args:
+      command: A parser, or a group of its options.
+      help: What the command takes from the bundle.
+    """
+    command.add_argument("--face-landmarker", type=Path, metavar="X.task", help=help)
+
+
+def add_overwrite(command: OptionContainer, help: str = "replace existing files") -> None:
+    """Adds the flag `--overwrite`. Where it exists, `run` mentions it after FileExistsError.
+
+    Args:
+      command: A parser, or a group of its options.
+      help: Which files the command replaces.
+    """
+    command.add_argument("--overwrite", action="store_true", help=help)
+
+
+# Checks of output paths, for commands that work for minutes before they write.
+
+
+def check_output_folder(folder: Path) -> None:
+    """Checks that a path can be a folder for output, which need not exist yet.
+
+    Raises:
+      NotADirectoryError: there is a file of that name.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
+
+
+def check_output_files(*paths: Path | None, overwrite: bool) -> None:
+    """Checks that files can be written, before the work that makes their content begins.
+
+    Args:
+      *paths: The files; None stands for one that is not asked for.
+      overwrite: Whether existing files may be replaced.
+
+    Raises:
+      FileNotFoundError: the folder of a file does not exist.
+      IsADirectoryError: a path is a folder.
+      FileExistsError: a file exists and must not be replaced.
+      PermissionError: the folder of a file is read-only.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"cannot write {path}: no folder {path.parent}")
+        if path.is_dir():
+            raise IsADirectoryError(f"cannot write {path}: it is a folder")
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} already exists")
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"cannot write {path}: the folder {path.parent} is read-only")

@@ -1,8 +1,6 @@
 """Downloading a file, which happens only where a user asks for it."""
 
-
-class DownloadError(RuntimeError):
-    """A download failed; the message names the address."""
+from task_bundle.errors import DownloadError
 
 
 def fetch(url: str, timeout: float, max_bytes: int) -> bytes:

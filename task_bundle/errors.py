@@ -1,15 +1,31 @@
-"""Exceptions of this package. Each message is one line that names the file or value at fault."""
+"""Exceptions of this package. Each message is one line that names the file or value at fault.
+
+All of them derive from `TaskBundleError`, and also from the built-in exception that fits, so that
+`except ValueError` catches wrong arguments and unusable files as usual.
+"""
 
 
-class BundleError(ValueError):
+class TaskBundleError(Exception):
+    """Base class of the errors that a user of this package can do something about."""
+
+
+class InvalidArgumentError(TaskBundleError, ValueError):
+    """An argument or option is out of its range, or contradicts another."""
+
+
+class MissingDependencyError(TaskBundleError, ImportError):
+    """A Python package is not installed, cannot be imported, or is of an unsuitable version."""
+
+
+class BundleError(TaskBundleError, ValueError):
     """A `.task` archive or a model inside it cannot be used."""
 
 
-class FaceModelsError(RuntimeError):
-    """No usable face detector and landmark models."""
+class FaceModelsError(TaskBundleError, RuntimeError):
+    """There are no usable face detector and landmark models."""
 
 
-class ImageError(ValueError):
+class ImageError(TaskBundleError, ValueError):
     """A picture cannot be read or has the wrong form."""
 
 
@@ -21,5 +37,13 @@ class VideoError(ImageError):
     """A video cannot be read or written."""
 
 
-class TasksVisionError(RuntimeError):
+class TasksVisionError(TaskBundleError, RuntimeError):
     """The npm package that runs bundles in browsers is missing or cannot be installed."""
+
+
+class DownloadError(TaskBundleError, RuntimeError):
+    """A download failed; the message names the address."""
+
+
+class ResultError(TaskBundleError, ValueError):
+    """A result file cannot be read, or a result breaks the schema."""

@@ -47,7 +47,7 @@ def inspect_archive(archive: TaskArchive) -> tuple[EntryReport, ...]:
 
     Raises:
       BundleError: an entry called `*.tflite` is no TFLite model, or a damaged one.
-      ImportError: mediapipe, which knows the metadata, is not installed.
+      MissingDependencyError: mediapipe, which knows the metadata, is not installed.
     """
     models = models_of(archive)
     check_models(models, archive.name)

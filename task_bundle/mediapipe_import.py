@@ -5,6 +5,8 @@ import sys
 import threading
 from types import ModuleType
 
+from task_bundle.errors import MissingDependencyError
+
 _lock = threading.Lock()
 
 
@@ -24,7 +26,7 @@ def import_mediapipe(name: str = "mediapipe") -> ModuleType:
       The module.
 
     Raises:
-      ImportError: mediapipe is not installed, or has no such module.
+      MissingDependencyError: mediapipe is not installed, cannot be loaded, or has no such module.
     """
     if name in sys.modules:
         return importlib.import_module(name)  # Waits if another thread is still at it.
@@ -35,6 +37,8 @@ def import_mediapipe(name: str = "mediapipe") -> ModuleType:
             sys.modules["tensorflow"] = None  # type: ignore[assignment]
         try:
             return importlib.import_module(name)
+        except ImportError as error:
+            raise MissingDependencyError(f"cannot import {name}: {error}") from error
         finally:
             if hidden:
                 sys.modules.pop("tensorflow", None)

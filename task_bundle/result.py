@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Final, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from task_bundle.errors import ResultError
 from task_bundle.files import atomic_write
 
 CONFIG: Final = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -24,10 +25,6 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(min_length=1)]
 # As `date -u +%Y-%m-%dT%H:%M:%SZ` prints it.
 Instant = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
-
-
-class ResultError(ValueError):
-    """A result that cannot be read, or breaks the format; the message is one line."""
 
 
 class Result:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from task_bundle.errors import FaceModelsError
+from task_bundle.errors import FaceModelsError, InvalidArgumentError
 from task_bundle.faces.face_graph import FaceGraph
 from task_bundle.faces.face_models import FaceModels, find_face_models
 from task_bundle.faces.region import Region
@@ -60,7 +60,9 @@ class FaceCrop:
         """
         points = np.asarray(landmarks, np.float64)
         if points.ndim != 2 or points.shape[0] < _MESH_POINTS or points.shape[1] not in (2, 3):
-            raise ValueError(f"landmarks have shape {list(points.shape)}, not [>= 468, 2 or 3]")
+            raise InvalidArgumentError(
+                f"landmarks have shape {list(points.shape)}, not [>= 468, 2 or 3]"
+            )
         left, right, mouth = (
             points[list(pair), :2].mean(axis=0) for pair in (_LEFT_EYE, _RIGHT_EYE, _MOUTH)
         )
@@ -70,9 +72,9 @@ class FaceCrop:
         center = eyes + 0.1 * down
         side = max(3.6 * math.hypot(*down), 4.0 * math.hypot(*across))
         if not (np.isfinite(center).all() and math.isfinite(side)):
-            raise ValueError("landmarks are not finite")
+            raise InvalidArgumentError("landmarks are not finite")
         if _rounded(side) < 1:
-            raise ValueError("landmarks coincide: there is no face to crop")
+            raise InvalidArgumentError("landmarks coincide: there is no face to crop")
         x, y, side = (_rounded(v) if whole_pixels else float(v) for v in (*center, side))
         return cls(x, y, side, rotation=math.atan2(axis[1], axis[0]))
 
@@ -95,7 +97,7 @@ class FaceCrop:
         """
         width, height = _width_and_height(size)
         if width < 1 or height < 1:
-            raise ValueError(f"a crop's size must be positive, not {size}")
+            raise InvalidArgumentError(f"a crop's size must be positive, not {size}")
         scale = min(width, height) / self.side
         a, b = scale * math.cos(self.rotation), scale * math.sin(self.rotation)
         x, y = self.center_x, self.center_y
@@ -184,11 +186,11 @@ class FaceFinder:
 
         Raises:
           FaceModelsError: no models were found, or MediaPipe cannot open them.
-          ImportError: mediapipe is not installed.
+          MissingDependencyError: mediapipe is not installed.
           ValueError: `max_faces` is not positive.
         """
         if max_faces < 1:
-            raise ValueError(f"max_faces must be positive, not {max_faces}")
+            raise InvalidArgumentError(f"max_faces must be positive, not {max_faces}")
         models = models or find_face_models()
         self._models = models
         self._max_faces = max_faces
@@ -261,7 +263,7 @@ class FaceFinder:
         # MediaPipe takes no integers of NumPy's.
         timestamp_ms = operator.index(timestamp_ms)
         if timestamp_ms <= self._time:
-            raise ValueError(
+            raise InvalidArgumentError(
                 "the timestamps of a video's frames must increase: got"
                 f" {timestamp_ms} ms after {self._time} ms"
                 if self._time >= 0

@@ -17,8 +17,8 @@ from task_bundle.archive import (
     write_archive,
 )
 from task_bundle.cache import cache_folder
-from task_bundle.download import DownloadError, fetch
-from task_bundle.errors import BundleError, FaceModelsError
+from task_bundle.download import fetch
+from task_bundle.errors import BundleError, DownloadError, FaceModelsError
 from task_bundle.files import atomic_write
 from task_bundle.tflite import schema
 from task_bundle.tflite.validation import check_loads

@@ -6,6 +6,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from task_bundle.errors import InvalidArgumentError
+
 
 @dataclass(frozen=True)
 class Region:
@@ -48,18 +50,18 @@ class Region:
             return cls()
         rotation = options.rotation_degrees
         if rotation % 90:
-            raise ValueError(f"rotation_degrees must be a multiple of 90, not {rotation}")
+            raise InvalidArgumentError(f"rotation_degrees must be a multiple of 90, not {rotation}")
         roi = options.region_of_interest
         if roi is None:
             return cls(rotation_degrees=int(rotation))
         edges = f"left {roi.left}, top {roi.top}, right {roi.right}, bottom {roi.bottom}"
         if not (0 <= roi.left < roi.right <= 1 and 0 <= roi.top < roi.bottom <= 1):
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"a region of interest must have 0 <= left < right <= 1 and 0 <= top < bottom <= 1,"
                 f" not {edges}"
             )
         if (roi.right - roi.left) * width < 1 or (roi.bottom - roi.top) * height < 1:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"the region of interest has not a pixel of a {width} x {height} photo: {edges}"
             )
         return cls(roi.left, roi.top, roi.right, roi.bottom, int(rotation))

@@ -3,14 +3,21 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
 from task_bundle.bundle import TaskBundle
+from task_bundle.command_line import (
+    add_overwrite,
+    check_output_folder,
+    debug_requested,
+    positive_int,
+    report_error,
+)
 from task_bundle.errors import ImageError, NoFaceError, VideoError
 from task_bundle.media.images import load_image, save_png
 from task_bundle.media.video import (
@@ -24,21 +31,21 @@ from task_bundle.runtime.compositing import composite, cutout
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.tflite.model import describe, picture_size
 
+if TYPE_CHECKING:
+    from task_bundle.command_line import SubCommands
+
 # What is taken from folders, of the formats that `load_image` reads.
 _PICTURE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 )
 
-# Called with what went wrong with one of the inputs; shows it on one line.
-Report = Callable[[Exception], object]
 
-
-def add_stylize(commands: Any, report: Report) -> None:
-    """Adds the command to those of `task-bundle`.
+def add_stylize(commands: "SubCommands", program: str) -> None:
+    """Adds the command to those of a program.
 
     Args:
-      commands: what `argparse.ArgumentParser.add_subparsers` gave.
-      report: shows what keeps one of the inputs from being stylized; the others go on.
+      commands: What `argparse.ArgumentParser.add_subparsers` returned.
+      program: The name of the program, for messages about single inputs.
     """
     stylize = commands.add_parser(
         "stylize",
@@ -68,7 +75,7 @@ def add_stylize(commands: Any, report: Report) -> None:
     )
     stylize.add_argument(
         "--num-faces",
-        type=_positive,
+        type=positive_int,
         default=1,
         metavar="N",
         help="stylize up to N faces, the biggest first (1); without --composite or --cutout the"
@@ -79,12 +86,12 @@ def add_stylize(commands: Any, report: Report) -> None:
         action="store_true",
         help="with --composite or --cutout: give the stylized faces the photo's colours",
     )
-    stylize.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_overwrite(stylize)
 
     def run(arguments: argparse.Namespace) -> int:
         if arguments.colour_match and not (arguments.composite or arguments.cutout):
             stylize.error("--colour-match needs --composite or --cutout")
-        return _stylize(arguments, report)
+        return _stylize(arguments, program)
 
     stylize.set_defaults(run=run)
 
@@ -101,7 +108,7 @@ class _Job:
         return _is_video(self.source)
 
 
-def _stylize(arguments: argparse.Namespace, report: Report) -> int:
+def _stylize(arguments: argparse.Namespace, program: str) -> int:
     from tqdm import tqdm
 
     # OpenCV and its decoders complain on stderr; what matters becomes a message here. Read when
@@ -119,7 +126,8 @@ def _stylize(arguments: argparse.Namespace, report: Report) -> int:
     failed = False
     written: Sequence[Path]
     with FaceStylizer.create_from_bundle(bundle, options) as stylizer:
-        _make_folder(arguments.output)
+        check_output_folder(arguments.output)
+        arguments.output.mkdir(parents=True, exist_ok=True)
         # None: only where somebody watches.
         for job in tqdm(jobs, unit="file", disable=None if len(jobs) > 1 else True):
             try:
@@ -130,7 +138,7 @@ def _stylize(arguments: argparse.Namespace, report: Report) -> int:
             except (ImageError, OSError) as error:
                 failed = True
                 with tqdm.external_write_mode():
-                    report(error)
+                    report_error(program, error, debug_requested(arguments))
                 continue
             for path in written:
                 _write(sys.stdout, str(path))
@@ -275,16 +283,3 @@ def _check(jobs: Sequence[_Job], overwrite: bool) -> None:
                 )
             if target.exists() and not overwrite:
                 raise FileExistsError(f"{target} already exists")
-
-
-def _make_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number

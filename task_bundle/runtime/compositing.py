@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from task_bundle.errors import InvalidArgumentError
 from task_bundle.faces.alignment import Face, FaceCrop
 from task_bundle.media.images import check_image
 from task_bundle.media.photo import as_photo
@@ -54,7 +55,7 @@ def face_mask(
       ValueError: `feather` is out of range, or the size is not positive.
     """
     if height < 1 or width < 1:
-        raise ValueError(f"a photo's size must be positive, not {width} x {height}")
+        raise InvalidArgumentError(f"a photo's size must be positive, not {width} x {height}")
     mask = np.zeros((height, width), np.float32)
     drawn = _draw_mask(face, feather)
     window = _window(face.crop, drawn, height, width)
@@ -199,7 +200,7 @@ def _draw_mask(face: Face, feather: float) -> npt.NDArray[np.float32]:
     import cv2
 
     if not 0 <= feather <= 0.5:
-        raise ValueError(f"feather must be in [0, 0.5], not {feather}")
+        raise InvalidArgumentError(f"feather must be in [0, 0.5], not {feather}")
     # No finer than the photo, so that it is never sampled with gaps.
     side = round(min(max(face.crop.side, 1), _MAX_MASK_SIDE))
     matrix = face.crop.matrix(side)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from task_bundle.bundle import TaskBundle
-from task_bundle.errors import BundleError
+from task_bundle.errors import BundleError, MissingDependencyError
 from task_bundle.faces.region import Region
 from task_bundle.mediapipe_import import import_mediapipe
 
@@ -15,7 +15,7 @@ def has_native_stylizer() -> bool:
     """Whether the installed mediapipe has the FaceStylizer task.
 
     Raises:
-      ImportError: mediapipe is not installed.
+      MissingDependencyError: mediapipe is not installed.
     """
     return hasattr(import_mediapipe("mediapipe.tasks.python.vision"), "FaceStylizer")
 
@@ -32,13 +32,13 @@ class NativeStylizer:
 
         Raises:
           BundleError: MediaPipe cannot open the bundle.
-          ImportError: the installed mediapipe has no FaceStylizer.
+          MissingDependencyError: the installed mediapipe has no FaceStylizer.
           NotImplementedError: MediaPipe has no such delegate on this system.
         """
         self._mediapipe = import_mediapipe()
         if not has_native_stylizer():
             version = getattr(self._mediapipe, "__version__", "installed")
-            raise ImportError(
+            raise MissingDependencyError(
                 f"mediapipe {version} has no FaceStylizer; install mediapipe 0.10.21 (Python 3.12"
                 " at most) to run a bundle natively, or take the portable backend"
             )

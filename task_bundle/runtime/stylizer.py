@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from task_bundle.bundle import TaskBundle
-from task_bundle.errors import BundleError, FaceModelsError
+from task_bundle.errors import BundleError, FaceModelsError, InvalidArgumentError
 from task_bundle.faces.alignment import Face, FaceFinder
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.faces.region import Region
@@ -56,15 +56,19 @@ class FaceStylizerOptions:
           ValueError: one is out of its range, or they contradict each other.
         """
         if self.backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {self.backend!r}")
+            raise InvalidArgumentError(
+                f"backend must be one of {', '.join(BACKENDS)}, not {self.backend!r}"
+            )
         if self.num_faces < 1:
-            raise ValueError(f"num_faces must be positive, not {self.num_faces}")
+            raise InvalidArgumentError(f"num_faces must be positive, not {self.num_faces}")
         if not 0.0 <= self.strength <= 1.0:
-            raise ValueError(f"strength must be in [0, 1], not {self.strength}")
+            raise InvalidArgumentError(f"strength must be in [0, 1], not {self.strength}")
         if self.threads < 1:
-            raise ValueError(f"threads must be positive, not {self.threads}")
+            raise InvalidArgumentError(f"threads must be positive, not {self.threads}")
         if self.backend == "native" and self.num_faces > 1:
-            raise ValueError("the native backend takes one face; use 'portable' or 'auto' for more")
+            raise InvalidArgumentError(
+                "the native backend takes one face; use 'portable' or 'auto' for more"
+            )
 
 
 class FaceStylizer:
@@ -84,8 +88,8 @@ class FaceStylizer:
 
         Raises:
           BundleError: the bundle is not safe to load, or the backend cannot run it.
-          ImportError: mediapipe is not installed, or has no native FaceStylizer and that was asked
-            for.
+          MissingDependencyError: mediapipe is not installed, or the native backend was asked
+            for and mediapipe has no FaceStylizer.
           ValueError: the options contradict each other.
         """
         self._bundle = bundle
@@ -127,8 +131,8 @@ class FaceStylizer:
         Raises:
           BundleError: the file is no bundle of a face stylizer, is not safe to load, or one that
             the backend cannot run.
-          ImportError: mediapipe is not installed, or has no native FaceStylizer and that was asked
-            for.
+          MissingDependencyError: mediapipe is not installed, or the native backend was asked
+            for and mediapipe has no FaceStylizer.
           OSError: the file cannot be read.
           ValueError: the options contradict each other.
         """
@@ -150,7 +154,7 @@ class FaceStylizer:
         Raises:
           BundleError: the content is no bundle of a face stylizer, is not safe to load, or one that
             the backend cannot run.
-          ImportError: as for `create_from_model_path`.
+          MissingDependencyError: as for `create_from_model_path`.
           ValueError: the options contradict each other.
         """
         return cls.create_from_bundle(TaskBundle.open(bytes(model_buffer)), options)
@@ -170,11 +174,13 @@ class FaceStylizer:
 
         Raises:
           BundleError: the bundle is not safe to load, or the backend cannot run it.
-          ImportError: as for `create_from_model_path`.
+          MissingDependencyError: as for `create_from_model_path`.
           ValueError: the options contradict each other.
         """
         if options is not None and options.base_options is not None:
-            raise ValueError("base_options name a bundle: call create_from_options with them")
+            raise InvalidArgumentError(
+                "base_options name a bundle: call create_from_options with them"
+            )
         return cls(bundle, options)
 
     @classmethod
@@ -191,7 +197,7 @@ class FaceStylizer:
         Raises:
           BundleError: they name no bundle of a face stylizer, or one that is not safe to load or
             that the backend cannot run.
-          ImportError: as for `create_from_model_path`.
+          MissingDependencyError: as for `create_from_model_path`.
           OSError: the file cannot be read.
           ValueError: there are no base options, they name nothing, or the options contradict each
             other.
@@ -200,7 +206,7 @@ class FaceStylizer:
         path = getattr(base, "model_asset_path", None)
         source = getattr(base, "model_asset_buffer", None) if path is None else path
         if source is None:
-            raise ValueError("base_options must name the bundle by path or content")
+            raise InvalidArgumentError("base_options must name the bundle by path or content")
         return cls(TaskBundle.open(source), options)
 
     @property
@@ -375,7 +381,7 @@ def _chosen(options: FaceStylizerOptions, delegate: Any) -> str:
     """Returns the backend, which is 'native' or 'portable'."""
     if getattr(delegate, "name", None) == "GPU":
         if options.backend == "portable" or options.num_faces > 1:
-            raise ValueError(
+            raise InvalidArgumentError(
                 "the GPU delegate needs the native backend, and that takes one face; leave the"
                 " delegate out"
             )

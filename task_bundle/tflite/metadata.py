@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from task_bundle.archive import FACE_STYLIZER
-from task_bundle.errors import BundleError
+from task_bundle.errors import BundleError, MissingDependencyError
 from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.tflite import schema
 from task_bundle.tflite.verifier import verify
@@ -42,7 +42,7 @@ def stylizer_metadata(model: bytes) -> bytes:
 
     Raises:
       BundleError: not a TFLite model, or one that MediaPipe's writer cannot take.
-      ImportError: mediapipe is not installed.
+      MissingDependencyError: mediapipe is not installed.
     """
     original = schema.unpack_model(model)
     if _has_writer():
@@ -65,7 +65,7 @@ def read_metadata(model: bytes) -> dict[str, Any] | None:
 
     Raises:
       BundleError: not a TFLite model, or its metadata are damaged.
-      ImportError: mediapipe is not installed.
+      MissingDependencyError: mediapipe is not installed.
     """
     data = _metadata_buffer(model)
     if data is None:
@@ -93,7 +93,7 @@ def normalization(model: bytes) -> tuple[list[float], list[float]] | None:
     Raises:
       BundleError: not a TFLite model, its metadata are damaged, or the numbers are no finite ones,
         the standard deviations zero.
-      ImportError: mediapipe is not installed.
+      MissingDependencyError: mediapipe is not installed.
     """
     data = _metadata_buffer(model)
     graphs = _unpack(data).subgraphMetadata if data is not None else None
@@ -117,7 +117,7 @@ def check_metadata(model: bytes, name: str = "the model") -> None:
 
     Raises:
       BundleError: not a TFLite model, or its metadata are damaged.
-      ImportError: mediapipe is not installed.
+      MissingDependencyError: mediapipe is not installed.
     """
     data = _metadata_buffer(model, name)
     if data is None:
@@ -177,7 +177,7 @@ def _has_writer() -> bool:
     """Whether MediaPipe's writer and displayer are there (0.10) or not (1.x)."""
     folder = schema.mediapipe_folder()
     if folder is None:
-        raise ImportError("mediapipe is not installed")
+        raise MissingDependencyError("mediapipe is not installed")
     tasks = folder / "tasks"
     return (tasks / "python" / "metadata" / "metadata_writers" / "face_stylizer.py").is_file() and (
         tasks / "cc" / "metadata" / "python"

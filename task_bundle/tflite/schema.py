@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from task_bundle.errors import BundleError
+from task_bundle.errors import BundleError, MissingDependencyError
 from task_bundle.tflite.verifier import verify
 
 MODEL_IDENTIFIER = b"TFL3"
@@ -36,7 +36,7 @@ def model_schema() -> ModuleType:
     """Returns the generated classes of the TFLite model schema.
 
     Raises:
-      ImportError: neither ai-edge-litert nor mediapipe is installed.
+      MissingDependencyError: neither ai-edge-litert nor mediapipe is installed.
     """
     try:
         return importlib.import_module("ai_edge_litert.schema_py_generated")
@@ -49,7 +49,7 @@ def metadata_schema() -> ModuleType:
     """Returns the generated classes of the TFLite metadata schema.
 
     Raises:
-      ImportError: mediapipe is not installed.
+      MissingDependencyError: mediapipe is not installed.
     """
     return _load_from_mediapipe("metadata_schema_py_generated")
 
@@ -58,10 +58,10 @@ def _load_from_mediapipe(name: str) -> ModuleType:
     folder = mediapipe_folder()
     file = folder / "tasks" / "metadata" / f"{name}.py" if folder else None
     if file is None or not file.is_file():
-        raise ImportError(f"mediapipe, which carries {name}.py, is not installed")
+        raise MissingDependencyError(f"mediapipe, which carries {name}.py, is not installed")
     spec = importlib.util.spec_from_file_location(f"task_bundle._{name}", file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"cannot load {file}")
+        raise MissingDependencyError(f"cannot load {file}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

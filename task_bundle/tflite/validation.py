@@ -188,7 +188,7 @@ def check_model(model: bytes, name: str = "the model") -> None:
         writes what is constant or written already; a tensor with negative sizes or of more than
         `MAX_TENSOR_BYTES`; a constant whose content does not fill its shape; NaN, or an infinite
         value among others; weights outside the flatbuffer; damaged metadata.
-      ImportError: mediapipe, which knows the layout of the metadata, is not installed.
+      MissingDependencyError: mediapipe, which knows the layout of the metadata, is not installed.
     """
     unpacked = schema.unpack_model(model, name)
     check_metadata(model, name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from task_bundle.bundle import TaskBundle
-from task_bundle.command_line import printable
+from task_bundle.command_line import INTERRUPTED, listening_port, printable
 from task_bundle.web.page import page_files
 from task_bundle.web.server import HOST, WebServer
 from task_bundle.web.tasks_vision import (
@@ -18,13 +18,12 @@ from task_bundle.web.tasks_vision import (
 )
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from task_bundle.command_line import SubCommands
 
 _DEFAULT_PORT = 8765
-_INTERRUPTED = 130
 
 
-def add_serve(commands: "Commands") -> None:
+def add_serve(commands: "SubCommands") -> None:
     """Adds the command to a parser's sub-commands."""
     serve = commands.add_parser(
         "serve",
@@ -36,7 +35,7 @@ def add_serve(commands: "Commands") -> None:
     serve.add_argument("bundle", nargs="?", type=Path, metavar="BUNDLE")
     serve.add_argument(
         "--port",
-        type=_port,
+        type=listening_port,
         default=_DEFAULT_PORT,
         help=f"where to listen ({_DEFAULT_PORT}); 0 is any port that is free",
     )
@@ -75,17 +74,10 @@ def _serve(arguments: argparse.Namespace) -> int:
         _say(f"{arguments.bundle} is served at {server.url} (Ctrl-C ends it)")
         server.serve_forever()
     # Said quietly: Ctrl-C is the way to end it.
-    return _INTERRUPTED
+    return INTERRUPTED
 
 
 def _say(line: str) -> None:
     sys.stdout.write(f"{printable(line)}\n")
     # Somebody may read it through a pipe.
     sys.stdout.flush()
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port

@@ -14,7 +14,7 @@ from benchmarks.report import (
     Round,
     Row,
 )
-from task_bundle.result import ResultError
+from task_bundle.errors import ResultError
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Tests of task_bundle.cli."""
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from task_bundle import cli
 from task_bundle.archive import FACE_STYLIZER, write_archive
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import FaceModelsError
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -151,3 +155,29 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(cli, "download_face_landmarker", interrupt)
     assert cli.main(["download-face-landmarker"]) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_bug_is_no_mistake_of_the_user(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def fail() -> Path:
+        raise ValueError("not enough values to unpack")
+
+    monkeypatch.setattr(cli, "download_face_landmarker", fail)
+    assert cli.main(["download-face-landmarker"]) == 70
+    assert capsys.readouterr().err == (
+        "task-bundle: internal error: ValueError: not enough values to unpack"
+        " (run again with --debug for the traceback)\n"
+    )
+
+
+def test_debug_shows_the_traceback_of_a_mistake(tmp_path: Path, capsys) -> None:
+    for command in (["--debug", "inspect"], ["inspect", "--debug"]):
+        assert cli.main([*command, str(tmp_path / "none.task")]) == 1
+        first, *_, last = capsys.readouterr().err.splitlines()
+        assert first.startswith("Traceback") and last.startswith("task-bundle: error: ")
+
+
+def test_the_package_is_a_program(bundle_file: Path) -> None:
+    command = [sys.executable, "-m", "task_bundle", "inspect", str(bundle_file)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=_REPOSITORY, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{bundle_file}: ")

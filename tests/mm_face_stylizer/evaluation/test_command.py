@@ -16,8 +16,8 @@ from mm_face_stylizer.evaluation.portrait_set import PortraitSet
 from mm_face_stylizer.evaluation.report import MEASURES, Evaluation
 from mm_face_stylizer.preset import save_preset
 from task_bundle.bundle import TaskBundle
+from task_bundle.errors import ResultError
 from task_bundle.media.images import load_image
-from task_bundle.result import ResultError
 
 pytestmark = pytest.mark.usefixtures("face_models")
 
