@@ -28,7 +28,7 @@ export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo test stacks lint format clean help
+.PHONY: demo test stacks lint format docs clean help
 
 demo: $(READY)  ## Train a stylizer on a sample style and write the results to out/.
 	$(BIN)/mm-face-stylizer demo --output out --overwrite
@@ -48,8 +48,15 @@ format: $(READY)  ## Format the code and repair what can be repaired.
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-clean:  ## Remove out/, caches and build products; .venv and .nox stay.
-	rm -rf out build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+docs: .venv/.docs-$(VERSION)  ## Build the documentation into site/; any warning fails.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.venv/.docs-$(VERSION): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+clean:  ## Remove out/, site/, caches and build products; .venv and .nox stay.
+	rm -rf out site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . \( -path ./.venv -o -path ./.nox \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 help:  ## Show this.
