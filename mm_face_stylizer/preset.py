@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import pathlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from task_bundle.files import atomic_write
 _PRESETS_FOLDER = pathlib.Path(__file__).parent / "presets"
 _CARD = "card.json"
 _WEIGHTS = "weights.npz"
+_DRAWING = "drawing.npz"
 DEFAULT_PRESET = "blaze_face_stylizer_256"
 
 
@@ -124,26 +127,59 @@ class Preset:
         Raises:
           PresetError: The weights are missing, or their hash or shapes are not the card's.
         """
-        path = self.folder / _WEIGHTS
+        with self._checked(_WEIGHTS, self.card["sha256"]) as weights:
+            try:
+                config = config_class(**self.card["config"])
+                return networks_class.from_weights(config, weights)
+            except (ValueError, TypeError) as error:
+                raise PresetError(f"{self.folder / _WEIGHTS}: {error}") from error
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles that the preset draws without any tuning, if any."""
+        return tuple(self.card.get("drawing", {}).get("styles", ()))
+
+    def drawing(self) -> Any:
+        """Builds the network that has learned to draw, and fills it with the checked weights.
+
+        Returns:
+          `mm_face_stylizer.models.blaze_stylegan.drawing.Drawing`.
+
+        Raises:
+          PresetError: The preset has not learned to draw, its weights are missing, or their hash or
+            shapes are not the card's.
+        """
+        card = self.card.get("drawing")
+        if card is None:
+            raise PresetError(f"{self.folder} has not learned to draw; see pretrain-drawing.")
+        # Not at the top: cards can be read without TensorFlow.
+        from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
+
+        with self._checked(_DRAWING, card["sha256"]) as weights:
+            try:
+                return Drawing.from_weights(self.config(), self.styles, weights)
+            except (ValueError, TypeError) as error:
+                raise PresetError(f"{self.folder / _DRAWING}: {error}") from error
+
+    @contextlib.contextmanager
+    def _checked(self, name: str, sha256: str) -> Iterator[Mapping[str, np.ndarray]]:
+        """Opens a file of weights whose hash is the card's; they are read one by one."""
+        path = self.folder / name
         try:
             file = path.open("rb")
         except FileNotFoundError:
             raise PresetError(f"The preset's weights {path} are missing.") from None
         with file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != self.card["sha256"]:
+            if found != sha256:
                 raise PresetError(
-                    f"{path} has the sha256 {found}, but its card says {self.card['sha256']}. The "
+                    f"{path} has the sha256 {found}, but its card says {sha256}. The "
                     "file is damaged or not the released one; reinstall mm-face-stylizer."
                 )
             file.seek(0)
             # Read weight by weight, so that they are not in memory twice.
             with np.load(file, allow_pickle=False) as weights:
-                try:
-                    config = config_class(**self.card["config"])
-                    return networks_class.from_weights(config, weights)
-                except (ValueError, TypeError) as error:
-                    raise PresetError(f"{path}: {error}") from error
+                yield weights
 
 
 def save_preset(
@@ -166,13 +202,8 @@ def save_preset(
     Raises:
       FileExistsError: The folder holds a preset and `overwrite` is False.
     """
-    weights = {
-        name: value.astype(np.float16 if value.ndim > 1 else np.float32)
-        for name, value in networks.weights().items()
-    }
-    buffer = io.BytesIO()
-    np.savez(buffer, **weights)
-    content = buffer.getvalue()
+    weights = networks.weights()
+    content = _packed(weights)
     card = card | {
         "config": dataclasses.asdict(networks.config),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -183,7 +214,47 @@ def save_preset(
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     atomic_write(folder / _WEIGHTS, content, overwrite=overwrite)
-    atomic_write(folder / _CARD, text.encode(), overwrite=overwrite)
+    _write_card(folder, card, overwrite)
     return Preset(folder, card)
+
+
+def save_drawing(preset: Preset, drawing: Any, card: dict[str, Any]) -> Preset:
+    """Adds a network that has learned to draw to a preset; an earlier one is replaced.
+
+    Args:
+      preset: The preset, which stays as it is otherwise.
+      drawing: A `mm_face_stylizer.models.blaze_stylegan.drawing.Drawing`.
+      card: What the preset's card says about it under `drawing`, beside styles and hash.
+
+    Returns:
+      The preset as written.
+    """
+    content = _packed(drawing.weights())
+    own = card | {
+        "styles": list(drawing.styles),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+    }
+    whole = preset.card | {"drawing": own}
+    atomic_write(preset.folder / _DRAWING, content, overwrite=True)
+    _write_card(preset.folder, whole, overwrite=True)
+    return Preset(preset.folder, whole)
+
+
+def _packed(weights: Mapping[str, np.ndarray]) -> bytes:
+    """Weights as a file: kernels in float16, vectors in float32."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        **{
+            name: value.astype(np.float16 if value.ndim > 1 else np.float32)
+            for name, value in weights.items()
+        },
+    )
+    return buffer.getvalue()
+
+
+def _write_card(folder: pathlib.Path, card: dict[str, Any], overwrite: bool) -> None:
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    atomic_write(folder / _CARD, text.encode(), overwrite=overwrite)

@@ -16,6 +16,7 @@ from mm_face_stylizer.training.command_options import (
     finish,
     network_options,
     portraits_of,
+    positive,
     provenance_of,
     replicas,
     share,
@@ -26,6 +27,7 @@ def add_recipe(commands) -> None:
     """Adds the commands to a parser's sub-commands."""
     _add_pretrain(commands)
     _add_prior(commands)
+    _add_drawing(commands)
     _add_teacher(commands)
     _add_distill(commands)
     _add_invert(commands)
@@ -95,6 +97,50 @@ def _add_prior(commands) -> None:
     )
     add_run(prior, "that of PRESET", steps=7000, learning_rate=1e-3, batch=32)
     prior.set_defaults(run=_pretrain_prior, name=None)
+
+
+def _add_drawing(commands) -> None:
+    drawing = commands.add_parser(
+        "pretrain-drawing",
+        help="teach a preset to draw in many styles",
+        description="Paints portraits in many styles, trains a synthesis network on the paintings "
+        "beside the preset's own, and adds it to the preset. Run it again to resume after an "
+        "interruption.",
+    )
+    drawing.add_argument(
+        "--start-from",
+        default=DEFAULT_PRESET,
+        metavar="PRESET",
+        help=f"the preset, a name or a folder ({DEFAULT_PRESET})",
+    )
+    drawing.add_argument(
+        "--styles",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="style pictures, each with a face",
+    )
+    drawing.add_argument(
+        "--style-list",
+        required=True,
+        type=pathlib.Path,
+        metavar="CSV",
+        help="columns file and set: the pictures of a set are of one style",
+    )
+    drawing.add_argument(
+        "--people", type=positive, default=480, metavar="N", help="people that are painted (480)"
+    )
+    drawing.add_argument(
+        "--paintings",
+        type=positive,
+        default=24,
+        metavar="N",
+        help="paintings of each style (24)",
+    )
+    add_run(drawing, "that of PRESET", steps=10_000, learning_rate=2e-3, batch=6)
+    add_precision(drawing)
+    add_landmarker(drawing)
+    drawing.set_defaults(run=_pretrain_drawing, name=None)
 
 
 def _add_teacher(commands) -> None:
@@ -227,6 +273,52 @@ def _pretrain_prior(arguments: argparse.Namespace) -> None:
     run = PriorTraining(options, networks, portraits, arguments.output)
     folder = arguments.output / arguments.name
     finish(run, folder, lambda: release_prior(run, start, portraits, provenance, folder))
+
+
+def _pretrain_drawing(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.models.efficientnet_lite import perceptual_network
+    from mm_face_stylizer.training.blaze_stylegan.drawing_training import (
+        FEATURE_TAPS,
+        DrawingOptions,
+        DrawingStage,
+        DrawingTraining,
+    )
+    from mm_face_stylizer.training.blaze_stylegan.painted_pairs import (
+        PaintedPairs,
+        read_style_list,
+    )
+    from mm_face_stylizer.training.blaze_stylegan.release import release_drawing
+    from task_bundle.faces.face_models import find_face_models
+
+    options = DrawingOptions(
+        DrawingStage(arguments.steps),
+        arguments.batch_size,
+        arguments.learning_rate,
+        arguments.seed,
+        arguments.conv_dtype,
+    )
+    styles = read_style_list(arguments.style_list, arguments.styles)
+    start = Preset.find(arguments.start_from)
+    features = perceptual_network(FEATURE_TAPS)
+    arguments.name = arguments.name or start.card["name"]
+    provenance = provenance_of(arguments)
+    portraits = portraits_of(arguments, start.image_size)
+    pairs = PaintedPairs.paint(
+        styles,
+        portraits,
+        find_face_models(arguments.face_landmarker),
+        arguments.output / "paintings",
+        arguments.people,
+        arguments.paintings,
+        arguments.seed,
+    )
+    run = DrawingTraining(options, start.networks(), pairs, arguments.output, features)
+    folder = arguments.output / arguments.name
+    finish(
+        run,
+        folder,
+        lambda: release_drawing(run, start, provenance, arguments.style_list, folder),
+    )
 
 
 def _pretrain_teacher(arguments: argparse.Namespace) -> None:

@@ -13,8 +13,9 @@ from mm_face_stylizer.export import export_stylizer
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.weights import named_weights
 from mm_face_stylizer.pixels import from_pixels
-from mm_face_stylizer.preset import Preset, save_preset
+from mm_face_stylizer.preset import Preset, save_drawing, save_preset
 from mm_face_stylizer.training.blaze_stylegan.distillation import Distillation
+from mm_face_stylizer.training.blaze_stylegan.drawing_training import DrawingTraining
 from mm_face_stylizer.training.blaze_stylegan.inversion import Inversion
 from mm_face_stylizer.training.blaze_stylegan.mapping_fit import fit_mapping
 from mm_face_stylizer.training.blaze_stylegan.pretraining import Pretraining
@@ -24,6 +25,7 @@ from mm_face_stylizer.training.blaze_stylegan.teacher import TeacherTraining
 from mm_face_stylizer.training.card import Provenance, data_card, run_card
 from mm_face_stylizer.training.portraits import Portraits
 from task_bundle.faces.face_models import FaceModels
+from task_bundle.files import atomic_write
 from task_bundle.tflite.model import describe
 
 _SHEET_SIZE = 32
@@ -181,6 +183,33 @@ def release_prior(
     kept = {name: metrics[name] for name in ("held_out_reconstruction",) if name in metrics}
     card = start.card | {"name": provenance.name, "prior": prior, "metrics": kept}
     return save_preset(folder, networks, card, overwrite=True)
+
+
+def release_drawing(
+    run: DrawingTraining,
+    start: Preset,
+    provenance: Provenance,
+    style_list: pathlib.Path,
+    folder: pathlib.Path,
+) -> Preset:
+    """Writes the preset that a training of a drawing network started from, with that network.
+
+    Args:
+      run: A run; it need not be over.
+      start: The preset.
+      provenance: What the card says about the run.
+      style_list: The list of style pictures, which is kept beside the weights.
+      folder: Folder of the preset; an earlier one is replaced.
+
+    Returns:
+      The preset, whose card says under `drawing` what trained the network.
+    """
+    networks = start.networks()
+    preset = save_preset(folder, networks, start.card | {"name": provenance.name}, overwrite=True)
+    atomic_write(folder / "drawing.csv", style_list.read_bytes(), overwrite=True)
+    card = run_card(run, provenance)
+    card = {name: value for name, value in card.items() if name not in _OF_THE_PRESET}
+    return save_drawing(preset, run.released(), card | {"list": "drawing.csv"})
 
 
 def _unmeasured(run, networks, portraits, provenance, folder) -> Preset:

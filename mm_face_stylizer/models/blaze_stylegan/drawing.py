@@ -1,0 +1,82 @@
+"""A synthesis network that has learned to draw, and the codes of the styles that it knows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
+from mm_face_stylizer.models.mapping import LATENT_DIM
+from mm_face_stylizer.models.weights import assign_weights, named_weights
+
+_CODES = "codes"
+_PART = "synthesis"
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """A drawing network.
+
+    Attributes:
+      styles: Name of each style that it knows.
+      synthesis: Latents of a photo, a style's code added to w+, to a pyramid of pictures.
+      codes: What each style adds to w+, float32 [styles, rows, 512].
+    """
+
+    styles: tuple[str, ...]
+    synthesis: Synthesis
+    codes: np.ndarray
+
+    def code(self, style: str) -> np.ndarray:
+        """The code of a style, float32 [rows, 512].
+
+        Raises:
+          ValueError: The network does not know the style.
+        """
+        if style not in self.styles:
+            raise ValueError(f"style is {style!r}; the preset knows {', '.join(self.styles)}")
+        return self.codes[self.styles.index(style)]
+
+    def stylizer(self, networks: Networks, code: np.ndarray) -> Networks:
+        """The networks of a stylizer: the drawing network with a style's code in its mean latent.
+
+        Args:
+          networks: Those of the preset that learned to draw.
+          code: The style's, [rows, 512].
+        """
+        return dataclasses.replace(
+            networks, synthesis=self.synthesis, w_avg=np.asarray(networks.w_avg) + code
+        )
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """All weights by name, float32, the codes included."""
+        own = named_weights(self.synthesis)
+        weights = {f"{_PART}/{name}": variable.numpy() for name, variable in own.items()}
+        return weights | {_CODES: self.codes}
+
+    @classmethod
+    def from_weights(
+        cls, config: NetworksConfig, styles: tuple[str, ...], weights: Mapping[str, np.ndarray]
+    ) -> Drawing:
+        """Builds a drawing network and fills it.
+
+        Args:
+          config: That of the preset's networks.
+          styles: Names of the styles.
+          weights: As `weights()` gives them, of any float precision.
+
+        Raises:
+          ValueError: A weight is missing, left over, or of the wrong shape.
+        """
+        shape = (len(styles), config.latent_rows, LATENT_DIM)
+        if _CODES not in weights or weights[_CODES].shape != shape:
+            raise ValueError(f"The weight {_CODES} of the shape {shape} is missing.")
+        synthesis = Synthesis(config.image_size, width=config.width, noise=True)
+        synthesis.build()
+        assign_weights(
+            {_PART: synthesis}, {name: weights[name] for name in weights if name != _CODES}
+        )
+        return cls(tuple(styles), synthesis, np.asarray(weights[_CODES], np.float32))

@@ -1,0 +1,1 @@
+"""The painter: guided patch synthesis of a face in a style, without training and TensorFlow."""

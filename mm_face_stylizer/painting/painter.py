@@ -1,0 +1,200 @@
+"""The painter: portraits in the manner of a few style pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mm_face_stylizer.painting.guides import GuideWeights, photo_guides, style_guides
+from mm_face_stylizer.painting.portrait import Portrait
+from mm_face_stylizer.painting.synthesis import PatchSource
+
+COLORS = ("style", "photo")
+# A picture of flat areas has little between its lines for a photo's shading to hold on to.
+_FLAT_STEP = 0.012
+_FLATTEST, _LEAST_LIKENESS, _MOST_LIKENESS = 0.85, 0.15, 0.8
+# How much each counts, beside parts that do not fit, when a style picture is chosen for a photo.
+_TURN_WEIGHT, _MOUTH_WEIGHT, _BLUR_WEIGHT = 0.25, 0.1, 0.1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Painting:
+    """A painted portrait.
+
+    Attributes:
+      picture: uint8 [side, side, 3].
+      style: Index of the style picture that it was painted with.
+      likeness: From 0, the style's own features, to 1, the photo's light and shade.
+    """
+
+    picture: np.ndarray
+    style: int
+    likeness: float
+
+
+class Painter:
+    """Paints portraits in one style.
+
+    Attributes:
+      likeness: See `Painting`.
+    """
+
+    def __init__(
+        self,
+        styles: Sequence[Portrait],
+        likeness: float | None = None,
+        colors: str = "style",
+        seed: int = 0,
+    ):
+        """Prepares the style pictures.
+
+        Args:
+          styles: Pictures of one style, all of one side: 256 or 512 px, or any multiple of 8.
+          likeness: From 0, the style's own features at the photo's landmarks, to 1, the photo's
+            light and shade; chosen from the style pictures if None.
+          colors: `style`, or `photo` for the photo's own skin, hair and clothes.
+          seed: Seed of the search for patches: the same seed gives the same painting.
+
+        Raises:
+          ValueError: An option is out of range, there is no style picture, or their sides differ.
+        """
+        if not styles:
+            raise ValueError("there is no style picture")
+        sides = sorted({style.side for style in styles})
+        if len(sides) > 1 or sides[0] % 8:
+            raise ValueError(
+                f"style pictures have the sides {sides}; they must have one, of 8 n px"
+            )
+        if likeness is not None and not 0.0 <= likeness <= 1.0:
+            raise ValueError(f"likeness is {likeness!r}; it must be a number from 0 to 1")
+        if colors not in COLORS:
+            raise ValueError(f"colors is {colors!r}; it must be one of {', '.join(COLORS)}")
+        self.likeness = likeness_of(styles) if likeness is None else float(likeness)
+        self._colors = colors
+        self._seed = seed
+        self._styles = list(styles)
+        self._weights = GuideWeights.of_likeness(self.likeness)
+        self._sources: dict[int, PatchSource] = {}
+        detail = np.array([_detail(style) for style in self._styles])
+        # Of several pictures of a style, those that are soft were enlarged.
+        self._blur = np.maximum(0.0, np.log2(np.median(detail) / detail))
+
+    def paint(self, photo: Portrait) -> Painting:
+        """Paints a portrait.
+
+        Args:
+          photo: A portrait of the style pictures' side.
+
+        Raises:
+          ValueError: It has another side.
+        """
+        if photo.side != self._styles[0].side:
+            raise ValueError(
+                f"the portrait has {photo.side} px; the style pictures have {self._styles[0].side}"
+            )
+        guides = [photo_guides(photo, style, self._weights) for style in self._styles]
+        chosen = int(np.argmin([self._mismatch(i, photo, guides[i]) for i in range(len(guides))]))
+        style = self._styles[chosen]
+        picture = self._source(chosen).paint(guides[chosen], np.random.default_rng(self._seed))
+        if photo.has_open_mouth and not style.has_open_mouth:
+            picture = _with_open_mouth(picture, photo, style)
+        if self._colors == "photo":
+            picture = _recolored(picture, photo)
+        pixels = (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        return Painting(pixels, chosen, self.likeness)
+
+    def _mismatch(self, index: int, photo: Portrait, guides: np.ndarray) -> float:
+        """How badly a style picture suits a photo: its parts, its pose, its mouth."""
+        style = self._styles[index]
+        return (
+            self._source(index).mismatch(guides)
+            + _TURN_WEIGHT * abs(photo.turn - style.turn)
+            + _MOUTH_WEIGHT * (photo.has_open_mouth != style.has_open_mouth)
+            + _BLUR_WEIGHT * self._blur[index]
+        )
+
+    def _source(self, index: int) -> PatchSource:
+        if index not in self._sources:
+            style = self._styles[index]
+            guides = style_guides(style, self._weights)
+            self._sources[index] = PatchSource(style.picture, guides, style.valid)
+        return self._sources[index]
+
+
+def likeness_of(styles: Sequence[Portrait]) -> float:
+    """The likeness that suits a style: little where its faces are flat, much where they are shaded.
+
+    Args:
+      styles: Pictures of the style.
+    """
+    import cv2
+
+    flat = []
+    for style in styles:
+        scale = style.side / 256
+        luma = cv2.GaussianBlur(style.luma, (0, 0), 0.7 * scale)
+        rows, columns = np.gradient(luma)
+        steps = np.hypot(rows, columns) * scale
+        face = (style.parts["skin"] > 0.8) & style.valid
+        flat.append(float((steps[face] < _FLAT_STEP).mean()) if face.any() else 0.0)
+    shaded = 1.0 - min(1.0, float(np.mean(flat)) / _FLATTEST)
+    return round(_LEAST_LIKENESS + (_MOST_LIKENESS - _LEAST_LIKENESS) * min(1.0, 2.0 * shaded), 2)
+
+
+def _detail(style: Portrait) -> float:
+    """Root mean square of a picture's finest detail, against its contrast."""
+    import cv2
+
+    luma = style.luma
+    fine = (luma - cv2.GaussianBlur(luma, (0, 0), style.side / 256))[style.valid]
+    return float(fine.std() / (luma[style.valid].std() + 1e-3) + 1e-3)
+
+
+def _with_open_mouth(picture: np.ndarray, photo: Portrait, style: Portrait) -> np.ndarray:
+    """Paints teeth and the dark between lips in the style's lightest and darkest colors of a face.
+
+    No patch of a style picture with a closed mouth shows them.
+    """
+    import cv2
+
+    scale = photo.side / 256
+    mouth = cv2.GaussianBlur(photo.parts["mouth"], (0, 0), 0.8 * scale)[..., np.newaxis]
+    face = sum(style.parts[name] for name in ("skin", "eyes", "brows", "lips")) > 0.5
+    colors = style.picture[face & style.valid]
+    if len(colors) < 64:
+        return picture
+    order = np.argsort(colors.mean(axis=1), kind="stable")
+    shades = np.array([part.mean(axis=0) for part in np.array_split(colors[order], 24)])
+    luma = cv2.GaussianBlur(photo.luma, (0, 0), 0.7 * scale)
+    own = luma[(sum(photo.parts[n] for n in ("skin", "eyes", "lips", "mouth")) > 0.5) & photo.valid]
+    levels = np.quantile(own, np.linspace(0.0, 1.0, 24))
+    inside = np.stack([np.interp(luma, levels, shades[:, c]) for c in range(3)], axis=-1)
+    return (1.0 - mouth) * picture + mouth * inside
+
+
+def _recolored(picture: np.ndarray, photo: Portrait) -> np.ndarray:
+    """A painting with the photo's mean color in each part, its own tones kept."""
+    import cv2
+
+    painted = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
+    wanted = cv2.cvtColor(photo.picture.astype(np.float32), cv2.COLOR_RGB2LAB)
+    shift = np.zeros_like(painted)
+    weight = np.full(painted.shape[:2], 1e-3, np.float32)
+    for name in ("skin", "lips", "hair", "clothes", "background"):
+        mask = photo.parts[name] * photo.valid
+        if mask.mean() < 1e-3:
+            continue
+        means = [
+            (mask[..., np.newaxis] * image).sum(axis=(0, 1)) / mask.sum()
+            for image in (wanted, painted)
+        ]
+        difference = means[0] - means[1]
+        # Light paper is part of the manner; most of a part's own tone is not.
+        difference[0] *= 0.6
+        shift += photo.parts[name][..., np.newaxis] * difference
+        weight += photo.parts[name]
+    painted += shift / weight[..., np.newaxis]
+    painted[..., 0] = np.clip(painted[..., 0], 0.0, 100.0)
+    return cv2.cvtColor(painted, cv2.COLOR_LAB2RGB)

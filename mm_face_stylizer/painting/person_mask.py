@@ -1,0 +1,92 @@
+"""Where the person is in a picture: MediaPipe's selfie segmentation, or GrabCut without it.
+
+mediapipe 0.10's wheel carries the segmentation network. Elsewhere the person is found by OpenCV's
+GrabCut, which knows from the face's oval what is surely person. Source: Rother et al., "GrabCut:
+Interactive Foreground Extraction using Iterated Graph Cuts" (2004).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+
+import numpy as np
+
+from task_bundle.tflite.litert_model import LitertModel
+
+_MODEL = pathlib.Path("modules", "selfie_segmentation", "selfie_segmentation.tflite")
+_GRABCUT_SIDE, _GRABCUT_ROUNDS = 128, 4
+
+
+class PersonMask:
+    """Finds the person; made once, used for many pictures."""
+
+    def __init__(self, model: str | pathlib.Path | None = None):
+        """Loads the segmentation network.
+
+        Args:
+          model: A TFLite network from a picture in [0, 1] to the share of the person in each pixel;
+            that of mediapipe's wheel if None, and GrabCut where the wheel has none.
+
+        Raises:
+          BundleError: LiteRT cannot run the network.
+          OSError: `model` cannot be read.
+        """
+        path = _wheel_model() if model is None else pathlib.Path(model)
+        self._network = None if path is None else LitertModel(path.read_bytes(), str(path))
+
+    def find(self, picture: np.ndarray, oval: np.ndarray) -> np.ndarray:
+        """Finds the person whose face is given.
+
+        Args:
+          picture: uint8 [side, side, 3].
+          oval: The face's oval, [side, side] in [0, 1].
+
+        Returns:
+          Share of the person in each pixel, float32 [side, side] in [0, 1], the oval included.
+        """
+        import cv2
+
+        if self._network is None:
+            person = _grab_cut(picture, oval)
+        else:
+            _, height, width, _ = self._network.input_shape
+            small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            person = self._network.run(small[np.newaxis].astype(np.float32) / 255.0)[0]
+            person = person[0, ..., -1]
+        person = cv2.resize(person, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        return np.maximum(np.clip(person, 0.0, 1.0), oval)
+
+
+def _wheel_model() -> pathlib.Path | None:
+    """The network in the installed mediapipe, which 1.x has not."""
+    spec = importlib.util.find_spec("mediapipe")
+    if spec is None or spec.origin is None:
+        return None
+    path = pathlib.Path(spec.origin).parent / _MODEL
+    return path if path.is_file() else None
+
+
+def _grab_cut(picture: np.ndarray, oval: np.ndarray) -> np.ndarray:
+    import cv2
+
+    side = _GRABCUT_SIDE
+    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+    face = cv2.resize(oval, (side, side), interpolation=cv2.INTER_AREA) > 0.5
+    rows, columns = np.nonzero(face)
+    labels = np.full((side, side), cv2.GC_PR_BGD, np.uint8)
+    # Hair round the face, and shoulders below it, are likely; the upper corners are not.
+    grown = cv2.dilate(face.astype(np.uint8), np.ones((side // 5, side // 5))) > 0
+    labels[grown] = cv2.GC_PR_FGD
+    labels[rows.max() :, columns.min() : columns.max()] = cv2.GC_PR_FGD
+    labels[face] = cv2.GC_FGD
+    labels[: side // 12, : side // 12] = labels[: side // 12, -side // 12 :] = cv2.GC_BGD
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)
+    try:
+        cv2.grabCut(small, labels, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+    except cv2.error:
+        # A flat picture has no two colors to tell apart.
+        return grown.astype(np.float32)
+    found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return cv2.GaussianBlur(found.astype(np.float32), (0, 0), 1.5)

@@ -1,0 +1,246 @@
+"""A portrait as the painter sees it: the aligned face, its landmarks, its parts as soft masks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mm_face_stylizer.painting.person_mask import PersonMask
+from task_bundle.faces.alignment import FaceCrop
+
+# Points of the face mesh, each a closed contour.
+_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
+    148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+_EYES = (
+    (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+    (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
+)
+_BROWS = (
+    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
+    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
+)
+_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+_MOUTH = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+_CHEEKS = (50, 280, 205, 425, 101, 330, 4, 197)
+_CHIN, _NOSE_BASE, _LIP_TOP, _LIP_BOTTOM, _EYE_CORNERS = 152, 2, 13, 14, (33, 263)
+_MESH_POINTS = 468
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# A mouth is open if its lips are as far apart as this, against the distance of the eyes.
+_OPEN_MOUTH = 0.06
+
+PARTS = ("skin", "eyes", "brows", "lips", "mouth", "hair", "clothes", "background")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Portrait:
+    """An aligned face and its parts.
+
+    Attributes:
+      picture: float32 [side, side, 3] in [0, 1]; outside the photo, its border goes on.
+      landmarks: Face mesh points, float32 [468, 2] in pixels of the picture.
+      valid: bool [side, side], true inside the photo.
+      parts: Soft masks by the names of `PARTS`, float32 [side, side] in [0, 1].
+    """
+
+    picture: np.ndarray
+    landmarks: np.ndarray
+    valid: np.ndarray
+    parts: dict[str, np.ndarray]
+
+    @property
+    def side(self) -> int:
+        """Side of the picture in pixels."""
+        return len(self.picture)
+
+    @property
+    def luma(self) -> np.ndarray:
+        """Brightness, float32 [side, side] in [0, 1]."""
+        return self.picture @ _LUMA
+
+    @property
+    def mouth_opening(self) -> float:
+        """Distance of the lips, as a fraction of the distance of the eyes' outer corners."""
+        lips = self.landmarks[_LIP_BOTTOM] - self.landmarks[_LIP_TOP]
+        left, right = self.landmarks[list(_EYE_CORNERS)]
+        return float(np.linalg.norm(lips) / max(1.0, float(np.linalg.norm(right - left))))
+
+    @property
+    def has_open_mouth(self) -> bool:
+        """Whether the inside of the mouth is seen."""
+        return self.mouth_opening > _OPEN_MOUTH
+
+    @property
+    def turn(self) -> float:
+        """Where the nose lies between the cheeks: -1 far left, 0 in the middle, 1 far right."""
+        left, right, nose = self.landmarks[234, 0], self.landmarks[454, 0], self.landmarks[4, 0]
+        return float(np.clip(2.0 * (nose - left) / max(1.0, right - left) - 1.0, -1.0, 1.0))
+
+    @classmethod
+    def from_photo(
+        cls, photo: np.ndarray, landmarks: np.ndarray, person_mask: PersonMask, size: int = 256
+    ) -> Portrait:
+        """Aligns a face of a photo as the runtimes do.
+
+        Args:
+          photo: uint8 [height, width, 3].
+          landmarks: Of the face, [>= 468, 2 or 3] in pixels of the photo.
+          person_mask: Finds the person.
+          size: Side of the aligned picture in pixels.
+        """
+        import cv2
+
+        crop = FaceCrop.from_landmarks(landmarks)
+        # Bilinear reading alone would look at few pixels of a large photo.
+        shrinking = max(1, int(crop.side / size))
+        points = np.asarray(landmarks[:_MESH_POINTS], np.float64)[:, :2]
+        if shrinking > 1:
+            height, width = (max(1, length // shrinking) for length in photo.shape[:2])
+            factors = np.array([width / photo.shape[1], height / photo.shape[0]])
+            photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+            points = points * factors
+            crop = FaceCrop.from_landmarks(
+                np.asarray(landmarks, np.float64)[:, :2] * factors, whole_pixels=False
+            )
+        matrix = crop.matrix(size)[:2]
+        picture = cv2.warpAffine(
+            photo, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        inside = np.full(photo.shape[:2], 255, np.uint8)
+        valid = cv2.warpAffine(inside, matrix, (size, size), flags=cv2.INTER_LINEAR) > 254
+        return cls._with_parts(picture, points @ matrix[:, :2].T + matrix[:, 2], valid, person_mask)
+
+    @classmethod
+    def from_aligned(
+        cls,
+        picture: np.ndarray,
+        landmarks: np.ndarray,
+        person_mask: PersonMask,
+        valid: np.ndarray | None = None,
+    ) -> Portrait:
+        """Takes a picture that is aligned already.
+
+        Args:
+          picture: uint8 [side, side, 3].
+          landmarks: [>= 468, 2 or 3] in pixels of the picture.
+          person_mask: Finds the person.
+          valid: bool [side, side], true inside the photo; black that touches the border counts as
+            outside if None.
+        """
+        import cv2
+
+        if valid is None:
+            valid = ~_black_border(picture)
+        if not valid.all():
+            # The nearest pixel of the photo goes on outside, as in `from_photo`.
+            inside = cv2.erode(valid.astype(np.uint8), np.ones((3, 3)))
+            _, labels = cv2.distanceTransformWithLabels(
+                1 - inside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+            )
+            nearest = np.zeros(labels.max() + 1, np.int64)
+            nearest[labels[inside > 0]] = np.flatnonzero(inside)
+            picture = picture.reshape(-1, 3)[nearest[labels]]
+        points = np.asarray(landmarks[:_MESH_POINTS], np.float64)[:, :2]
+        return cls._with_parts(picture, points, valid, person_mask)
+
+    @classmethod
+    def _with_parts(cls, picture, points, valid, person_mask) -> Portrait:
+        side = len(picture)
+        points = points.astype(np.float32)
+        oval = _filled([points[list(_OVAL)]], side)
+        person = person_mask.find(picture, oval)
+        own = picture.astype(np.float32) / 255.0
+        parts = {
+            "eyes": _filled([points[list(eye)] for eye in _EYES], side),
+            "brows": _filled([points[list(brow)] for brow in _BROWS], side),
+            "lips": _filled([points[list(_LIPS)]], side),
+            "mouth": _filled([points[list(_MOUTH)]], side),
+        }
+        parts["lips"] = np.clip(parts["lips"] - parts["mouth"], 0.0, 1.0)
+        mouth = np.maximum(parts["lips"], parts["mouth"])
+        skin = oval * _skin_likeness(own, points, oval, person, mouth, valid)
+        rows = np.arange(side, dtype=np.float32)[:, np.newaxis]
+        below = np.clip((rows - points[_CHIN, 1]) / (0.04 * side) + 0.5, 0.0, 1.0)
+        outside = person * (1.0 - oval)
+        parts |= {
+            "skin": skin,
+            "hair": np.clip(outside * (1.0 - below) + oval - skin, 0.0, 1.0),
+            "clothes": outside * below,
+            "background": 1.0 - person,
+        }
+        return cls(own, points, valid, parts)
+
+
+def _filled(contours: Sequence[np.ndarray], side: int) -> np.ndarray:
+    """Polygons with soft edges, float32 [side, side] in [0, 1]."""
+    import cv2
+
+    mask = np.zeros((side, side), np.float32)
+    for contour in contours:
+        cv2.fillPoly(mask, [np.round(contour * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+    return mask
+
+
+def _black_border(picture: np.ndarray) -> np.ndarray:
+    """Black that touches the border: what lies outside a photo that was aligned before."""
+    import cv2
+
+    black = (picture.max(axis=2) <= 8).astype(np.uint8)
+    _, labels = cv2.connectedComponents(black, connectivity=4)
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    outside = np.isin(labels, np.setdiff1d(edge, [0])) & (black > 0)
+    # A dark coat at the border is no border: outside the photo there is nothing but black.
+    exact = outside & (picture.max(axis=2) <= 2)
+    if exact.sum() < 0.6 * outside.sum() or outside.sum() < 0.002 * outside.size:
+        return np.zeros_like(outside)
+    return cv2.dilate(outside.astype(np.uint8), np.ones((5, 5))) > 0
+
+
+def _skin_likeness(
+    picture: np.ndarray,
+    points: np.ndarray,
+    oval: np.ndarray,
+    person: np.ndarray,
+    mouth: np.ndarray,
+    valid: np.ndarray,
+) -> np.ndarray:
+    """How likely each pixel is skin and not hair, [side, side] in [0, 1].
+
+    Skin looks like the cheeks, hair like what is above the oval. Asked only above the brows, where
+    fringes are, and round the mouth, where beards are: shadows and spectacles between are no hair.
+    """
+    import cv2
+
+    side = len(picture)
+    lab = cv2.cvtColor(cv2.GaussianBlur(picture, (0, 0), side / 256), cv2.COLOR_RGB2LAB)
+    lab[..., 0] *= 0.5
+    brow = points[[i for brow in _BROWS for i in brow], 1].min()
+    rows = np.arange(side, dtype=np.float32)[:, np.newaxis]
+    above_brows = np.clip((brow - rows) / (0.03 * side), 0.0, 1.0)
+    below_nose = np.clip((rows - points[_NOSE_BASE, 1]) / (0.02 * side), 0.0, 1.0)
+    asked = above_brows + below_nose * (1.0 - cv2.dilate(mouth, np.ones((5, 5))))
+    cheeks = np.zeros((side, side), np.uint8)
+    for point in points[list(_CHEEKS)]:
+        center = tuple(int(value) for value in np.round(point))
+        cv2.circle(cheeks, center, max(2, side // 36), 1, -1)
+    above = (person > 0.7) & (oval < 0.05) & (rows < brow) & valid
+    skin = lab[(cheeks > 0) & valid]
+    if len(skin) < 20 or above.sum() < 0.003 * above.size:
+        return np.ones((side, side), np.float32)
+    hair = lab[above]
+    to_skin = _distance(lab, skin)
+    to_hair = _distance(lab, hair)
+    odds = np.clip(0.5 + (to_hair - to_skin) / 3.0, 0.0, 1.0)
+    odds = cv2.GaussianBlur(odds.astype(np.float32), (0, 0), 2.0 * side / 256)
+    return 1.0 - asked * (1.0 - odds)
+
+
+def _distance(lab: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Mahalanobis distance of each pixel from samples of a color."""
+    middle = np.median(samples, axis=0)
+    spread = np.cov(samples.T) + 36.0 * np.eye(3)
+    offset = lab - middle
+    return np.sqrt(np.einsum("hwc,cd,hwd->hw", offset, np.linalg.inv(spread), offset))
