@@ -24,6 +24,8 @@ from task_bundle.faces.face_models import FaceModels
 from task_bundle.files import atomic_write
 from task_bundle.media.images import load_image
 
+# The style whose paintings are the photos themselves.
+PHOTO_STYLE = "photo"
 _HELD_OUT = 16
 # The detector wants more round a face than a tight crop has.
 _MARGIN = 0.125
@@ -49,7 +51,7 @@ class PaintedPairs:
     """Paintings of photos.
 
     Attributes:
-      styles: Name of each style.
+      styles: Name of each style; the last is `PHOTO_STYLE`.
       photos: uint8 [people, side, side, 3].
       held_out: Photos of people that are never painted, uint8 [count, side, side, 3].
       paintings: uint8 [pairs, side, side, 3].
@@ -134,8 +136,12 @@ class PaintedPairs:
                 paintings.append(painted["paintings"])
                 photo_of.append(painted["photos"])
             style_of.append(np.full(len(photo_of[-1]), style))
+        # What a strength of 0 is: with it, the way from photo to style lies in one network.
+        paintings.append(photos)
+        photo_of.append(np.arange(len(photos)))
+        style_of.append(np.full(len(photos), len(jobs)))
         return cls(
-            tuple(styles),
+            (*styles, PHOTO_STYLE),
             photos,
             portraits.held_out(_HELD_OUT),
             np.concatenate(paintings),
