@@ -1,21 +1,22 @@
-"""One case to measure, in a form that goes to the process that measures it."""
+"""One case to measure: a stage of a file, run in one way on one photo."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
 
 from benchmarks.report import Settings
 
-# Runtimes of `end_to_end`, `face_finding` and `crop`; `litert` runs single models.
+# Runtimes of the stages `end_to_end`, `face_finding` and `crop`: Google's FaceStylizer for Python,
+# and that of task_bundle.
 MEDIAPIPE = "mediapipe"
 PORTABLE = "portable"
+# Runtime of the stages that are a single model.
 LITERT = "litert"
-# What a case's result is compared with: the same computation by TFLite's own kernels.
-PLAIN = "plain"
-# `Settings.cores` of a process that is bound to one core, another one in each round; and of one
-# that is not bound, for runtimes that choose their number of threads themselves.
+# Runtime of reference results: TFLite's own kernels on one thread, without a delegate.
+REFERENCE = "reference"
+# Values of `Settings.cores` for runtimes that choose their number of threads themselves: the
+# process is bound to one core, a different one in each round, or it may use all of them.
 ONE_CORE = "one"
 ALL_CORES = "all"
 
@@ -24,49 +25,36 @@ ALL_CORES = "all"
 class Case:
     """A stage of a file, run in one way on one photo.
 
+    Cases are hashable, and are the keys by which results are collected.
+
     Attributes:
-      subject: the subject's name in the report.
-      file: the bundle or model.
-      stage: 'end_to_end' (photo in memory to stylized picture), 'face_finding' (detector and
-        landmarks through MediaPipe), 'crop', or a single model: 'detector', 'landmarks',
+      subject: Name of the file's subject in the report.
+      stage: 'end_to_end' (photo in memory to stylized picture), 'face_finding' (face detector and
+        landmark model through MediaPipe), 'crop', or a single model: 'detector', 'landmarks' or
         'stylizer'.
-      runtime: what runs it.
-      settings: how.
-      input: `.npy` file: the photo, [height, width, 3] uint8 RGB; the model's input, float32, for
-        a single model once it was prepared.
+      runtime: What runs the stage: `MEDIAPIPE`, `PORTABLE`, `LITERT` or `REFERENCE`.
+      settings: How the runtime is set up.
+      photo: Index of the photo among those of the run.
     """
 
     subject: str
-    file: str
     stage: str
     runtime: str
     settings: Settings
-    input: str
+    photo: int = 0
 
-    def plain(self) -> Case:
-        """Returns the case whose result this one's must equal."""
+    def reference(self) -> Case:
+        """Returns the case whose result this one's must equal: TFLite's own kernels, 1 thread."""
         settings = dataclasses.replace(self.settings, threads=1, delegate="none", cores=None)
-        return dataclasses.replace(self, runtime=PLAIN, settings=settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON can carry."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Makes a case of what `to_dict` gave."""
-        settings = dict(values["settings"])
-        if settings["photo"] is not None:
-            settings["photo"] = tuple(settings["photo"])
-        return cls(**{**values, "settings": Settings(**settings)})
+        return dataclasses.replace(self, runtime=REFERENCE, settings=settings)
 
     def __str__(self) -> str:
-        """Names the case for people."""
+        """Names the case in messages."""
         return f"{self.subject}, {self.stage}, {self.runtime}, {label(self.settings)}"
 
 
 def label(settings: Settings) -> str:
-    """Writes settings in a few words, such as '1 thread, xnnpack'."""
+    """Describes settings in a few words, such as '1 thread, xnnpack'."""
     words = []
     if settings.threads is not None:
         words.append(f"{settings.threads} thread{'s' if settings.threads > 1 else ''}")

@@ -1,4 +1,4 @@
-"""`mm-face-stylizer benchmark`: measuring, showing and comparing from the command line."""
+"""The command `mm-face-stylizer benchmark`, which measures, shows and compares results."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.errors import InvalidArgumentError
+from task_bundle.command_line import (
+    add_overwrite,
+    check_output_files,
+    positive_int,
+)
+
 if TYPE_CHECKING:
     from benchmarks.measuring import Options, Target
     from benchmarks.report import Report
     from benchmarks.subject import LoadedSubject
+    from task_bundle.command_line import SubCommands
 
 VARIANTS = ("float32", "float16", "int8", "512")
 
 
-def add_benchmark(commands: Any) -> None:
-    """Adds `benchmark` to the sub-commands of a program; nothing is imported for it yet.
+def add_benchmark(commands: SubCommands) -> None:
+    """Adds `benchmark` to the sub-commands of a program.
+
+    What the command needs is imported when it runs.
 
     Args:
-      commands: what `ArgumentParser.add_subparsers` gave.
+      commands: Return value of `ArgumentParser.add_subparsers`.
     """
     parser = commands.add_parser(
         "benchmark",
@@ -35,12 +45,12 @@ def add_benchmark(commands: Any) -> None:
     _add_compare(kinds)
 
 
-def _add_run(kinds: Any) -> None:
+def _add_run(kinds: SubCommands) -> None:
     run = kinds.add_parser(
         "run",
         help="measure bundles or single models on this computer",
         description="Measures bundles end to end and model by model. Results are checked first; "
-        "what gives a wrong picture has no times.",
+        "a bundle that returns a wrong picture gets no times.",
     )
     run.add_argument(
         "subjects", nargs="*", type=Path, metavar="BUNDLE", help=".task bundle or .tflite model"
@@ -57,22 +67,22 @@ def _add_run(kinds: Any) -> None:
         "--float32",
         type=Path,
         metavar="BUNDLE",
-        help="the float32 export of the other bundles, whose pictures theirs must resemble",
+        help="the float32 export of the other bundles, whose pictures must resemble its own",
     )
     run.add_argument(
         "--pictures",
         type=Path,
         metavar="DIR",
-        help="stored pictures, NAME.png for NAME.task, that the results must resemble; missing "
-        "ones are written",
+        help="folder of stored pictures, NAME.png for NAME.task, that the results must resemble; "
+        "missing ones are written",
     )
     run.add_argument("--no-plain", action="store_true", help="leave out runs without XNNPACK")
-    run.add_argument("--no-profile", action="store_true", help="leave out operators' times")
+    run.add_argument("--no-profile", action="store_true", help="leave out the times of operators")
     _add_measuring(run)
     run.set_defaults(run=_run)
 
 
-def _add_scale(kinds: Any) -> None:
+def _add_scale(kinds: SubCommands) -> None:
     scale = kinds.add_parser(
         "scale",
         help="measure how latency grows with photo, faces, batch and resolution",
@@ -94,36 +104,48 @@ def _add_scale(kinds: Any) -> None:
 def _add_measuring(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", required=True, type=Path, metavar="RESULT.json")
     command.add_argument(
-        "--photo", type=Path, metavar="PICTURE", help="with a face (matplotlib's portrait)"
+        "--photo",
+        type=Path,
+        metavar="PICTURE",
+        help="photo with a face (default: the portrait that matplotlib ships)",
     )
-    command.add_argument("--rounds", type=int, default=10, help="processes a case (10)")
-    command.add_argument("--calls", type=int, default=10, help="counted calls a round (10)")
-    command.add_argument("--warm-up", type=int, default=2, help="calls not counted (2)")
+    command.add_argument(
+        "--rounds", type=positive_int, default=10, help="rounds, each in a fresh process (10)"
+    )
+    command.add_argument(
+        "--calls", type=positive_int, default=10, help="counted calls of a case in a round (10)"
+    )
+    command.add_argument(
+        "--warm-up", type=int, default=2, help="calls of a case in a round that do not count (2)"
+    )
     command.add_argument("--no-memory", action="store_true", help="leave out the memory pass")
-    command.add_argument("--seed", type=int, default=0, help="of the order of cases (0)")
-    command.add_argument("--overwrite", action="store_true", help="replace existing files")
+    command.add_argument("--seed", type=int, default=0, help="seed of the order of the cases (0)")
+    add_overwrite(command)
 
 
-def _add_render(kinds: Any) -> None:
+def _add_render(kinds: SubCommands) -> None:
     render = kinds.add_parser("render", help="show a result as table, Markdown, CSV or plots")
     render.add_argument("result", type=Path, metavar="RESULT.json")
     render.add_argument("--markdown", type=Path, metavar="X.md")
     render.add_argument("--csv", type=Path, metavar="X.csv")
-    render.add_argument("--plots", metavar="STEM", help="writes STEM-stages.png and so on")
-    render.add_argument("--overwrite", action="store_true", help="replace existing files")
+    render.add_argument(
+        "--plots", metavar="STEM", help="write STEM-stages.png, STEM-size.png and so on"
+    )
+    add_overwrite(render)
     render.set_defaults(run=_render)
 
 
-def _add_compare(kinds: Any) -> None:
+def _add_compare(kinds: SubCommands) -> None:
     compare = kinds.add_parser(
         "compare",
         help="say what changed from one result to another beyond noise",
-        description="Exit status 1 if anything became slower or fails now, 0 otherwise.",
+        description="Compares two results case by case. The exit status is 1 if a case became "
+        "slower or fails now, and 0 otherwise.",
     )
     compare.add_argument("before", type=Path, metavar="A.json")
     compare.add_argument("after", type=Path, metavar="B.json")
     compare.add_argument(
-        "--tolerance", type=float, default=0.03, help="smallest change of interest (0.03)"
+        "--tolerance", type=float, default=0.03, help="smallest change to report, as a share (0.03)"
     )
     compare.set_defaults(run=_compare)
 
@@ -151,7 +173,7 @@ def _run(arguments: argparse.Namespace) -> None:
             siblings |= {s.description.name: name for s in others}
         subjects += exported.values()
     if not subjects:
-        raise ValueError("nothing to measure: name bundles, or --variants of the preset")
+        raise InvalidArgumentError("nothing to measure: name bundles, or --variants of the preset")
     photo = load_image(_photo(arguments))
     targets = []
     for subject in subjects:
@@ -168,12 +190,12 @@ def _run(arguments: argparse.Namespace) -> None:
     report = _measure(targets, [photo], options, arguments)
     if arguments.pictures is not None:
         new = [target.subject for target in targets if target.stored is None]
-        _store(arguments.pictures, new, photo)
+        _store_pictures(arguments.pictures, new, photo)
     _show(report)
 
 
-def _store(folder: Path, subjects: Sequence[LoadedSubject], photo: Any) -> None:
-    """Writes the pictures that later runs must resemble."""
+def _store_pictures(folder: Path, subjects: Sequence[LoadedSubject], photo: Any) -> None:
+    """Stores the stylized pictures with which later runs are compared."""
     from task_bundle import FaceStylizer, FaceStylizerOptions
     from task_bundle.media.images import save_png
 
@@ -206,13 +228,9 @@ def _measure(
 ) -> Report:
     from benchmarks.measuring import measure
 
-    asked: dict[str, Any] = {"photo": _photo(arguments).name}
-    # Minutes later it would be a pity.
-    if not arguments.overwrite and arguments.output.exists():
-        raise FileExistsError(f"{arguments.output} already exists")
-    if not arguments.output.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {arguments.output.parent} to write to")
-    report = measure(targets, photos, options, asked, _progress)
+    recorded: dict[str, Any] = {"photo": _photo(arguments).name}
+    check_output_files(arguments.output, overwrite=arguments.overwrite)
+    report = measure(targets, photos, options, recorded, _progress)
     report.save(arguments.output, arguments.overwrite)
     return report
 

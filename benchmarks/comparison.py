@@ -1,4 +1,4 @@
-"""Whether one report's latencies differ from another's by more than noise."""
+"""Compares the latencies of two reports, and tells changes from noise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.case import label
+from benchmarks.errors import InvalidArgumentError
 from benchmarks.report import Report, Row
 from benchmarks.summary import Estimate, Interval, estimate_p50
 
@@ -19,22 +20,23 @@ FASTER, SLOWER, SAME, FAILED, REPAIRED, GONE, NEW = (
     "gone",
     "new",
 )
-# Chance that any row of two runs of the same thing is called slower or faster.
+# Probability that, in two runs of the same files, any row is called slower or faster.
 _ALPHA = 0.05
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one case.
+    """How one case changed.
 
     Attributes:
-      title: the case, for people.
+      title: Description of the case.
       verdict: 'slower', 'faster', 'same', 'fails now', 'works now', 'gone' or 'new'.
-      before_ms: p50 of the first report.
-      after_ms: p50 of the second report.
-      ratio: second to first; of the drift controls' multiples, where both reports have them.
-      interval: of the ratio.
-      relative: whether the ratio is one of drift controls' multiples.
+      before_ms: p50 in the first report, in milliseconds.
+      after_ms: p50 in the second report, in milliseconds.
+      ratio: The second p50 divided by the first. Where both reports have a drift control, each is
+        divided by the control's time before.
+      interval: Confidence interval of the ratio.
+      relative: Whether the ratio is one of times divided by the drift control's.
     """
 
     title: str
@@ -49,33 +51,33 @@ class Change:
 def compare(first: Report, second: Report, tolerance: float = 0.03) -> tuple[Change, ...]:
     """Compares two reports case by case.
 
-    Cases are the same if stage, runtime and settings are, and the names of subject and device;
-    where each report has but one subject, or one device, its name does not matter. Times are
-    compared as multiples of the drift control's in the same round, where both have one: a machine
-    that slowed down as a whole changes nothing. A case is slower or faster if the interval of the
-    ratio of the two p50 leaves out 1 and the ratio is further from 1 than `tolerance`. The
-    intervals are as wide as the number of cases demands (Bonferroni): two runs of the same thing
-    pass as a whole in 19 of 20 tries.
+    Two rows are the same case if stage, runtime, settings, subject name and device name are equal;
+    where each report has only one subject, or one device, its name does not matter. Where both
+    rows have a drift control, times are divided by the control's in the same round, so that a
+    machine that slowed down as a whole changes nothing. A case is slower or faster if the
+    confidence interval of the ratio of the two p50 does not contain 1 and the ratio differs from 1
+    by more than `tolerance`. The intervals are widened for the number of cases (Bonferroni), so
+    that two runs of the same files differ in no case with a probability of 95 %.
 
     Args:
-      first: the earlier report.
-      second: the later report.
-      tolerance: changes smaller than this are nobody's concern.
+      first: The earlier report.
+      second: The later report.
+      tolerance: Smallest change of the ratio that is reported, at least 0.
 
     Returns:
-      What became of each case, in the order of the reports.
+      The change of each case, in the order of the reports.
 
     Raises:
-      ValueError: `tolerance` is negative, or the reports have no case in common.
+      InvalidArgumentError: `tolerance` is negative, or the reports have no case in common.
     """
     if tolerance < 0:
-        raise ValueError(f"tolerance must not be negative; it is {tolerance}")
-    before, after = _keyed(first, second), _keyed(second, first)
+        raise InvalidArgumentError(f"tolerance must not be negative; it is {tolerance}")
+    before, after = _rows_by_key(first, second), _rows_by_key(second, first)
     common = [key for key in before if key in after]
     if not common:
-        raise ValueError(
-            "the two results have no case in common: same stages, runtimes, settings and names of"
-            " subject and device are needed"
+        raise InvalidArgumentError(
+            "the two results have no case in common, that is, none with the same stage, runtime,"
+            " settings, subject name and device name"
         )
     tested = sum(1 for key in common if before[key].rounds and after[key].rounds)
     changes = [
@@ -87,7 +89,7 @@ def compare(first: Report, second: Report, tolerance: float = 0.03) -> tuple[Cha
 
 
 def is_worse(changes: Sequence[Change]) -> bool:
-    """Whether any case became slower or fails now."""
+    """Returns whether any case became slower or fails now."""
     return any(change.verdict in (SLOWER, FAILED) for change in changes)
 
 
@@ -95,17 +97,17 @@ def log_ratio(before: Row, after: Row) -> tuple[Estimate, bool]:
     """Estimates the logarithm of the ratio of two rows' p50.
 
     Args:
-      before: a row with rounds.
-      after: another.
+      before: The earlier row, which has rounds.
+      after: The later row, which has rounds.
 
     Returns:
-      The estimate, and whether it is one of multiples of the drift control.
+      The estimate, and whether times were divided by the drift control's.
     """
     relative = all(one.control_ms for row in (before, after) for one in row.rounds)
     return estimate_p50(after.rounds, relative) - estimate_p50(before.rounds, relative), relative
 
 
-def _keyed(report: Report, other: Report) -> dict[tuple[object, ...], Row]:
+def _rows_by_key(report: Report, other: Report) -> dict[tuple[object, ...], Row]:
     one_subject = len(report.subjects) == len(other.subjects) == 1
     one_device = len(report.devices) == len(other.devices) == 1
     return {
@@ -156,13 +158,13 @@ def _title(row: Row) -> str:
 
 
 def to_text(changes: Sequence[Change]) -> str:
-    """Writes a comparison for a terminal.
+    """Returns a comparison as text for a terminal.
 
     Args:
-      changes: what `compare` gave.
+      changes: Return value of `compare`.
 
     Returns:
-      A line for each case, what changed first.
+      A line for each case, those that changed first.
     """
     lines = []
     for change in sorted(changes, key=lambda c: c.verdict == SAME):

@@ -1,4 +1,4 @@
-"""Measuring: cases in interleaved rounds, their results checked, and a report of it all."""
+"""Measures cases in interleaved rounds, checks their results, and makes a report."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks import parity, report
 from benchmarks.case import ALL_CORES, LITERT, MEDIAPIPE, ONE_CORE, PORTABLE, Case
+from benchmarks.errors import InvalidArgumentError
 from benchmarks.host import allowed_cores, conditions, describe_host
 from benchmarks.litert import control_model
+from benchmarks.messages import (
+    Failure,
+    MemoryRequest,
+    ModelDetails,
+    ModelRequest,
+    Prepared,
+    PrepareRequest,
+    Reference,
+    TimeRequest,
+    Timing,
+    WorkItem,
+)
 from benchmarks.subject import LoadedSubject
 from benchmarks.worker_client import ask
 from task_bundle.runtime.native_stylizer import has_native_stylizer
@@ -32,14 +45,14 @@ class Options:
     """How to measure.
 
     Attributes:
-      rounds: how often every case is measured, in a fresh process each time, in another order.
-      calls: counted calls of a case in a round; at least 5, if they take more than a second.
-      warm_up: calls of a case in a round, after the first, that are not counted.
-      memory: whether to measure memory as well.
-      plain: whether to run the stylizer without XNNPACK as well.
-      profile: whether to time operators one by one as well.
-      seed: of the order of the cases.
-      slow_down: factor by which every counted call is made to take longer, to try comparisons.
+      rounds: How often each case is measured, every time in a fresh process and in another order.
+      calls: Counted calls of a case in a round; fewer, but at least 5, if they take over a second.
+      warm_up: Calls of a case in a round that follow the first and are not counted.
+      memory: Whether to measure memory as well.
+      plain: Whether to run the stylizer without XNNPACK as well.
+      profile: Whether to time each operator as well.
+      seed: Seed of the order of the cases.
+      slow_down: Factor by which each counted call is made to take longer, to test comparisons.
     """
 
     rounds: int = 10
@@ -55,23 +68,24 @@ class Options:
         """Checks the values.
 
         Raises:
-          ValueError: one is out of its range.
+          InvalidArgumentError: a value is out of its range.
         """
         for name, least in (("rounds", 1), ("calls", 1), ("warm_up", 0), ("slow_down", 1)):
             value = getattr(self, name)
             if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
+                raise InvalidArgumentError(f"{name} must be at least {least}, not {value}")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A file to measure, on photos.
+    """A file to measure.
 
     Attributes:
-      subject: the file, read.
-      cases: what to do with it, their `input` the photo's place in the photos.
-      float32: the subject's name whose pictures this one's must resemble; None if there is none.
-      stored: the picture that end-to-end cases must give, [side, side, 3] uint8 RGB.
+      subject: The loaded file.
+      cases: What to measure of it.
+      float32: Name of the subject that is this one's float32 export, whose pictures this one's
+        must resemble; None if there is none.
+      stored: Picture that the end-to-end cases must return, [side, side, 3] uint8 RGB.
     """
 
     subject: LoadedSubject
@@ -81,28 +95,28 @@ class Target:
 
 
 def stage_cases(subject: LoadedSubject, photo: _Photo, options: Options) -> tuple[Case, ...]:
-    """Lists the cases that say how fast a file is, stage by stage.
+    """Lists the cases that show how fast a file is, stage by stage.
 
     Args:
-      subject: the file.
-      photo: the photo.
-      options: whether to leave XNNPACK off as well.
+      subject: The loaded file.
+      photo: Photo 0 of the run, [height, width, 3] uint8 RGB.
+      options: Whether to run the stylizer without XNNPACK as well.
 
     Returns:
-      End to end in every runtime that this Python has, and each model alone, with one thread and
-      with as many as there are cores; the cases' input is '0'.
+      End to end with each runtime that is installed, and each model alone, on one thread and on as
+      many threads as there are cores.
     """
     cores = len(allowed_cores())
     size = (photo.shape[1], photo.shape[0])
 
     def case(stage: str, runtime: str, **settings: Any) -> Case:
-        return Case(subject.description.name, "", stage, runtime, report.Settings(**settings), "0")
+        return Case(subject.description.name, stage, runtime, report.Settings(**settings))
 
     cases = []
     counts = sorted({1, cores})
     if subject.bundle is not None:
         for threads in counts:
-            # MediaPipe takes as many threads as there are cores, whatever it is told.
+            # MediaPipe uses as many threads as there are cores and has no option for it.
             bound = ONE_CORE if threads == 1 else ALL_CORES
             if has_native_stylizer():
                 cases.append(case("end_to_end", MEDIAPIPE, photo=size, cores=bound))
@@ -122,29 +136,30 @@ def measure(
     targets: Sequence[Target],
     photos: Sequence[_Photo],
     options: Options,
-    asked: dict[str, Any],
+    recorded: dict[str, Any],
     progress: Callable[[str], None] = lambda text: None,
 ) -> report.Report:
-    """Measures.
+    """Measures files on photos.
 
     Args:
-      targets: files and what to do with them; `stage_cases` lists the usual.
-      photos: [height, width, 3] uint8 RGB; cases name theirs by number.
-      options: how.
-      asked: what the report says was asked for.
-      progress: told what is done next, in a line.
+      targets: Files and their cases; `stage_cases` lists the usual ones.
+      photos: Photos to which the cases refer by index, [height, width, 3] uint8 RGB.
+      options: How to measure.
+      recorded: Further entries of the report's `options`.
+      progress: Is called with a line that says what is done next.
 
     Returns:
-      The report. What failed is a row with an error.
+      The report, with a row for each case. The row of a case that failed has an error.
 
     Raises:
-      ValueError: two subjects have the same name.
-      OSError: no process can be started, or the temporary folder is full.
+      InvalidArgumentError: two subjects have the same name.
+      WorkerError: no worker process can be started.
+      OSError: the temporary folder is full.
     """
     names = [target.subject.description.name for target in targets]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"two subjects are called {name!r}; rename a file")
+            raise InvalidArgumentError(f"two subjects are called {name!r}; rename a file")
     began = datetime.datetime.now(datetime.UTC)
     start = time.monotonic()
     before = conditions()
@@ -156,7 +171,7 @@ def measure(
     return report.Report(
         began=began.strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=round(time.monotonic() - start, 1),
-        options=asked | dataclasses.asdict(options),
+        options=recorded | dataclasses.asdict(options),
         devices=(device,),
         subjects=tuple(target.subject.description for target in targets),
         rows=tuple(dataclasses.replace(row, device=device.name) for row in rows),
@@ -164,8 +179,23 @@ def measure(
     )
 
 
+class _PreparationKey(NamedTuple):
+    """What the input and the reference result of a case depend on."""
+
+    subject: str
+    stage: str
+    is_single_model: bool
+    faces: int | None
+    photo: int
+
+    @classmethod
+    def of(cls, case: Case) -> _PreparationKey:
+        is_single_model = case.runtime == LITERT
+        return cls(case.subject, case.stage, is_single_model, case.settings.faces, case.photo)
+
+
 class _Session:
-    """One run, in a temporary folder."""
+    """One run, with its files in a temporary folder."""
 
     def __init__(
         self,
@@ -180,7 +210,7 @@ class _Session:
         self._progress = progress
         for number, photo in enumerate(photos):
             np.save(folder / f"photo-{number}.npy", photo)
-        self._cases: list[Case] = []
+        self._items: list[WorkItem] = []
         self._float32: dict[str, str] = {}
         self._stored: dict[str, str] = {}
         for number, target in enumerate(targets):
@@ -192,143 +222,145 @@ class _Session:
             if target.stored is not None:
                 self._stored[name] = str(folder / f"stored-{number}.npy")
                 np.save(self._stored[name], target.stored[None])
-            for case in target.cases:
-                taken = str(folder / f"photo-{case.input}.npy")
-                self._cases.append(dataclasses.replace(case, file=str(file), input=taken))
+            self._items += [
+                WorkItem(case, str(file), str(folder / f"photo-{case.photo}.npy"))
+                for case in target.cases
+            ]
 
     def run(self) -> list[report.Row]:
-        """Does everything; the rows' device is not known here yet."""
-        self._progress(f"{len(self._cases)} cases: preparing")
-        errors, references = self._prepare()
-        ready = [case for case in self._cases if str(case) not in errors]
-        answers: dict[str, list[dict[str, Any]]] = {str(case): [] for case in ready}
+        """Measures everything; the device of the rows is only filled in afterwards."""
+        self._progress(f"{len(self._items)} cases: preparing")
+        errors, ready = self._prepare()
+        rounds: dict[Case, list[Timing | Failure]] = {item.case: [] for item in ready}
         for number in range(self._options.rounds):
             self._progress(f"round {number + 1} of {self._options.rounds}")
-            # Whoever comes after a heavy case, or last, is another one in each round.
+            # A new order in each round, because a case's time depends on the case before it.
             order = random.Random(f"{self._options.seed}/{number}").sample(ready, len(ready))
-            for case, answer in zip(order, self._round(order, number, references), strict=True):
-                answers[str(case)].append(answer)
-        memory, models = self._memory(ready), self._models(ready)
+            for item, answer in zip(order, self._time(order, number), strict=True):
+                rounds[item.case].append(answer)
+        memory, models = self._measure_memory(ready), self._inspect_models(ready)
+        cases = [item.case for item in self._items]
         return [
-            _row(
+            _make_row(
                 case,
-                answers.get(str(case), []),
-                errors.get(str(case)),
-                memory.get(str(case)),
-                models.get(str(case), {}),
+                rounds.get(case, []),
+                errors.get(case),
+                memory.get(case),
+                models.get(case),
             )
-            for case in self._cases
+            for case in cases
         ]
 
-    def _prepare(self) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-        """Makes inputs and references; returns errors and references by case."""
-        # Cases that differ in threads or delegate have the same input and reference.
-        distinct: dict[str, Case] = {}
-        for case in self._cases:
-            distinct.setdefault(self._preparation(case), case)
-        answers = ask("prepare", list(distinct.values()), folder=str(self._folder))
+    def _prepare(self) -> tuple[dict[Case, str], list[WorkItem]]:
+        """Makes inputs and reference results; returns errors, and items ready to be measured."""
+        # Cases that differ in threads or delegate only have the same input and reference.
+        distinct: dict[_PreparationKey, WorkItem] = {}
+        for item in self._items:
+            distinct.setdefault(_PreparationKey.of(item.case), item)
+        answers = ask(PrepareRequest(tuple(distinct.values()), str(self._folder)))
         prepared = dict(zip(distinct, answers, strict=True))
-        errors: dict[str, str] = {}
-        references: dict[str, dict[str, str]] = {}
-        cases = []
-        for case in self._cases:
-            answer = prepared[self._preparation(case)]
-            if "error" in answer:
-                errors[str(case)] = answer["error"]
-                cases.append(case)
+        errors: dict[Case, str] = {}
+        ready = []
+        for item in self._items:
+            answer = prepared[_PreparationKey.of(item.case)]
+            if isinstance(answer, Failure):
+                errors[item.case] = answer.error
                 continue
-            found = {parity.PLAIN_KERNELS: answer["reference"]}
-            if case.stage in ("end_to_end", "stylizer") and case.subject in self._float32:
-                other = dataclasses.replace(case, subject=self._float32[case.subject])
-                sibling = prepared.get(self._preparation(other), {})
-                if "reference" in sibling:
-                    found[parity.FLOAT32] = sibling["reference"]
-            if case.stage == "end_to_end" and case.subject in self._stored:
-                found[parity.STORED] = self._stored[case.subject]
-            references[str(case)] = found
-            cases.append(dataclasses.replace(case, input=answer["input"]))
-        self._cases = cases
-        return errors, references
+            references = (
+                Reference(parity.PLAIN_KERNELS, answer.reference),
+                *self._other_references(item.case, prepared),
+            )
+            ready.append(dataclasses.replace(item, input=answer.input, references=references))
+        return errors, ready
 
-    def _preparation(self, case: Case) -> str:
-        alone = case.runtime == LITERT
-        return f"{case.subject}/{case.stage}/{alone}/{case.settings.faces}/{case.input}"
+    def _other_references(
+        self, case: Case, prepared: dict[_PreparationKey, Prepared | Failure]
+    ) -> list[Reference]:
+        """Finds the results of the float32 export and the stored picture, where there are any."""
+        references = []
+        if case.stage in ("end_to_end", "stylizer") and case.subject in self._float32:
+            other = dataclasses.replace(case, subject=self._float32[case.subject])
+            answer = prepared.get(_PreparationKey.of(other))
+            if isinstance(answer, Prepared):
+                references.append(Reference(parity.FLOAT32, answer.reference))
+        if case.stage == "end_to_end" and case.subject in self._stored:
+            references.append(Reference(parity.STORED, self._stored[case.subject]))
+        return references
 
-    def _round(
-        self, order: Sequence[Case], number: int, references: dict[str, dict[str, str]]
-    ) -> list[dict[str, Any]]:
+    def _time(self, order: Sequence[WorkItem], number: int) -> list[Timing | Failure]:
+        options = self._options
         return ask(
-            "time",
-            order,
-            round=number,
-            calls=self._options.calls,
-            warm_up=self._options.warm_up,
-            slow_down=self._options.slow_down,
-            references=references,
+            TimeRequest(tuple(order), number, options.calls, options.warm_up, options.slow_down)
         )
 
-    def _memory(self, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
-        """Memory of what apps do: everything, and the stylizer alone."""
+    def _measure_memory(self, ready: Sequence[WorkItem]) -> dict[Case, report.Memory | Failure]:
+        """Measures the memory of what apps run: the whole bundle, or the stylizer alone."""
         if not self._options.memory or not Path("/proc/self/clear_refs").exists():
             return {}
         found = {}
-        for case in cases:
-            alone = case.stage == "stylizer" and case.settings.delegate == "xnnpack"
-            if case.stage == "end_to_end" or alone:
+        for item in ready:
+            case = item.case
+            is_stylizer = case.stage == "stylizer" and case.settings.delegate == "xnnpack"
+            if case.stage == "end_to_end" or is_stylizer:
                 self._progress(f"memory: {case}")
-                (found[str(case)],) = ask("memory", [case], round=0, calls=_MEMORY_CALLS)
+                (found[case],) = ask(MemoryRequest((item,), _MEMORY_CALLS))
         return found
 
-    def _models(self, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
-        delegated = [c for c in cases if c.runtime == LITERT and c.settings.delegate == "xnnpack"]
+    def _inspect_models(self, ready: Sequence[WorkItem]) -> dict[Case, ModelDetails | Failure]:
+        delegated = tuple(
+            item
+            for item in ready
+            if item.case.runtime == LITERT and item.case.settings.delegate == "xnnpack"
+        )
         self._progress("operators")
-        answers = ask("models", delegated, profile=self._options.profile)
-        return {str(c): answer for c, answer in zip(delegated, answers, strict=True)}
+        answers = ask(ModelRequest(delegated, self._options.profile))
+        return {item.case: answer for item, answer in zip(delegated, answers, strict=True)}
 
 
-def _row(
+def _make_row(
     case: Case,
-    answers: Sequence[dict[str, Any]],
+    rounds: Sequence[Timing | Failure],
     error: str | None,
-    memory: dict[str, Any] | None,
-    model: dict[str, Any],
+    memory: report.Memory | Failure | None,
+    model: ModelDetails | Failure | None,
 ) -> report.Row:
-    """Makes a row of what the processes answered."""
+    """Makes a row of the report from the answers of the worker processes."""
     comparisons: dict[str, report.Parity] = {}
-    for number, answer in enumerate(answers):
-        if "error" in answer:
-            error = error or f"round {number + 1}: {answer['error']}"
-        for values in answer.get("parity", []):
-            one = report.Parity(**values)
-            # The worst round counts.
+    timings = []
+    for number, answer in enumerate(rounds):
+        if isinstance(answer, Failure):
+            error = error or f"round {number + 1}: {answer.error}"
+            continue
+        timings.append(answer)
+        for one in answer.parity:
+            # The report keeps the worst round.
             if one.against not in comparisons or one.mean > comparisons[one.against].mean:
                 comparisons[one.against] = one
     wrong = [one for one in comparisons.values() if not one.passed]
     if wrong:
         error = error or (
-            f"wrong result: {wrong[0].mean:g} {wrong[0].unit} from {wrong[0].against} on average,"
-            f" at most {wrong[0].limit:g} is right"
+            f"wrong result: its mean difference from {wrong[0].against} is {wrong[0].mean:g}"
+            f" {wrong[0].unit}; at most {wrong[0].limit:g} is allowed"
         )
-    rounds = () if error else tuple(_round_of(answer) for answer in answers)
     return report.Row(
         device="here",
         subject=case.subject,
         stage=case.stage,
         runtime=case.runtime,
         settings=case.settings,
-        rounds=rounds,
+        rounds=() if error else tuple(_make_round(timing) for timing in timings),
         parity=tuple(comparisons.values()),
-        memory=report.Memory(**memory) if memory and "error" not in memory else None,
-        coverage=report.Coverage(**model["coverage"]) if "coverage" in model else None,
-        profile=tuple(report.OperatorTime(**one) for one in model.get("profile", [])),
+        memory=None if isinstance(memory, Failure) else memory,
+        coverage=model.coverage if isinstance(model, ModelDetails) else None,
+        profile=model.profile if isinstance(model, ModelDetails) else (),
         error=error,
     )
 
 
-def _round_of(answer: dict[str, Any]) -> report.Round:
+def _make_round(timing: Timing) -> report.Round:
     return report.Round(
-        samples_ms=tuple(answer["samples_ms"]),
-        control_ms=tuple(answer["control_ms"]),
-        creation_ms=answer["creation_ms"],
-        first_call_ms=answer["first_call_ms"],
+        samples_ms=timing.samples_ms,
+        control_ms=timing.control_ms,
+        creation_ms=timing.creation_ms,
+        first_call_ms=timing.first_call_ms,
     )

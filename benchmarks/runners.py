@@ -1,4 +1,4 @@
-"""What is timed: one object for each way to run a stage."""
+"""Runners: for each stage and runtime, an object whose calls are timed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.case import LITERT, MEDIAPIPE, PLAIN, PORTABLE, Case
+from benchmarks.case import LITERT, MEDIAPIPE, PORTABLE, REFERENCE, Case
+from benchmarks.errors import RunnerError
 from benchmarks.litert import make_interpreter
 from benchmarks.subject import LoadedSubject
 from task_bundle import FaceFinder, FaceModels, FaceStylizer, FaceStylizerOptions, TaskBundle
@@ -19,22 +20,19 @@ from task_bundle.runtime.stylizer_model import StylizerModel
 
 _Array = npt.NDArray[Any]
 _Photo = npt.NDArray[np.uint8]
-# How the face models want their pixels: subtracted and divided by.
+# Mean and standard deviation by which pixel values are normalized for the face models.
 _NORMALIZATION = {"detector": (127.5, 127.5), "landmarks": (0.0, 255.0)}
-
-
-class RunnerError(ValueError):
-    """A case that cannot be run; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A stage, loaded.
+    """A loaded stage.
 
     Attributes:
-      call: runs it once; this is what is timed.
-      result: makes an array of what the last `call` returned: pictures as uint8, else floats.
-      close: frees it.
+      call: Runs the stage once; this is what is timed.
+      result: Turns the return value of the last `call` into an array: pictures as uint8, other
+        results as floats.
+      close: Frees the stage's resources.
     """
 
     call: Callable[[], Any]
@@ -43,7 +41,7 @@ class Runner:
 
 
 def import_runtime(case: Case) -> None:
-    """Imports what a case needs, so that no creation time includes it."""
+    """Imports what a case needs, so that its creation time does not include the imports."""
     import ai_edge_litert.interpreter  # noqa: F401
     import cv2  # noqa: F401
 
@@ -55,15 +53,15 @@ def make_runner(case: Case, subject: LoadedSubject, values: _Array) -> Runner:
     """Loads a case.
 
     Args:
-      case: the case, prepared.
-      subject: its file, read.
-      values: its input: the photo, or what goes into the single model.
+      case: The case.
+      subject: The case's loaded file.
+      values: The photo, [height, width, 3] uint8 RGB, or the input of a single model, float32.
 
     Returns:
       A runner that has not been called yet.
 
     Raises:
-      RunnerError: the file is a single model, and the stage is one of a bundle; or the photo has no
+      RunnerError: the stage needs a bundle but the file is a single model, or the photo has no
         face.
       BundleError: the file is not safe to load, or cannot be run.
       RuntimeError: LiteRT or MediaPipe cannot run it.
@@ -82,25 +80,25 @@ def make_runner(case: Case, subject: LoadedSubject, values: _Array) -> Runner:
         return _mediapipe(bundle, values)
     if case.runtime == PORTABLE:
         return _portable(bundle, values, faces, case.settings.threads or 1)
-    if case.runtime == PLAIN:
-        return _plain(bundle, values, faces)
+    if case.runtime == REFERENCE:
+        return _reference(bundle, values, faces)
     raise RunnerError(f"there is no runtime {case.runtime!r}")
 
 
 def model_input(case: Case, subject: LoadedSubject, photo: _Photo) -> _Array:
-    """Makes the input of a single model of what it sees when it works on a photo.
+    """Makes the input that a single model gets when its bundle works on a photo.
 
     Args:
-      case: a case of a single model.
-      subject: its file, read.
+      case: A case of a single model.
+      subject: The case's loaded file.
       photo: [height, width, 3] uint8 RGB.
 
     Returns:
-      [batch, height, width, 3] float32: for the detector the whole photo, for the others the
-      aligned face; the whole photo too where no bundle is there to find the face.
+      [batch, height, width, 3] float32: the whole photo for the detector and for models without a
+      bundle that could find the face; the aligned face for the other models.
 
     Raises:
-      RunnerError: there is no face in the photo, or the model takes no picture.
+      RunnerError: there is no face in the photo, or the model's input is not a picture.
     """
     import cv2
 
@@ -135,7 +133,7 @@ def _single_model(case: Case, model: bytes, values: _Array) -> Runner:
 
 
 def _mediapipe(bundle: TaskBundle, photo: _Array) -> Runner:
-    """Google's own task, called as its documentation says."""
+    """Google's own task, used as in its documentation."""
     mediapipe = import_mediapipe()
     tasks = mediapipe.tasks
     base = tasks.BaseOptions(model_asset_buffer=bundle.to_bytes())
@@ -145,7 +143,7 @@ def _mediapipe(bundle: TaskBundle, photo: _Array) -> Runner:
     def call() -> Any:
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=photo)
         found = task.stylize(image)
-        # The picture belongs to MediaPipe: every caller needs a copy.
+        # MediaPipe owns the memory of the picture, so that every app has to copy it.
         return None if found is None else np.array(found.numpy_view()[..., :3])
 
     return Runner(call, lambda picture: _stack([] if picture is None else [picture]), task.close)
@@ -161,8 +159,8 @@ def _portable(bundle: TaskBundle, photo: _Array, faces: int, threads: int) -> Ru
     )
 
 
-def _plain(bundle: TaskBundle, photo: _Array, faces: int) -> Runner:
-    """The portable pipeline, the stylizer run by TFLite's own kernels."""
+def _reference(bundle: TaskBundle, photo: _Array, faces: int) -> Runner:
+    """The steps of the portable runtime, with the stylizer run by TFLite's own kernels."""
     model = StylizerModel(bundle.stylizer)
     interpreter = make_interpreter(bundle.stylizer, 1, xnnpack=False)
     index = interpreter.get_input_details()[0]["index"]
@@ -204,23 +202,23 @@ def _finder(bundle: TaskBundle, faces: int) -> FaceFinder:
 
 
 def find_faces(bundle: TaskBundle, photo: _Array, count: int) -> list[Face]:
-    """Finds faces with a bundle's models.
+    """Finds faces with the models of a bundle.
 
     Args:
-      bundle: the bundle.
+      bundle: The bundle.
       photo: [height, width, 3] uint8 RGB.
-      count: how many.
+      count: How many faces to find.
 
     Returns:
-      So many faces, the biggest first.
+      `count` faces, the biggest first.
 
     Raises:
-      RunnerError: there are fewer.
+      RunnerError: the photo has fewer faces.
     """
     with _finder(bundle, count) as finder:
         found = finder.find(photo)
     if len(found) < count:
-        raise RunnerError(f"the photo has {len(found)} faces to find, not {count}")
+        raise RunnerError(f"found {len(found)} faces in the photo, but the case needs {count}")
     return found
 
 

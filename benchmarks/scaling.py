@@ -1,4 +1,4 @@
-"""Cases that show how latency grows."""
+"""Cases that show how latency grows with the photo, the faces, the batch and the resolution."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.case import ALL_CORES, LITERT, MEDIAPIPE, PORTABLE, Case
+from benchmarks.errors import InvalidArgumentError
 from benchmarks.host import allowed_cores
 from benchmarks.measuring import Target
 from benchmarks.report import Settings
@@ -23,31 +24,34 @@ PHOTO_SIDES = (256, 512, 1024, 2048, 4096, 8000)
 FACES = (1, 2, 4, 6, 9)
 BATCHES = (1, 2, 4, 8)
 RESOLUTIONS = (64, 128, 256, 512)
-# Of a photo of several faces: the detector finds no smaller ones, nor more.
+# A photo of several faces is a grid of 3 x 3 tiles of 300 px: the detector does not find smaller
+# faces, or more of them.
 _GRID, _TILE = 3, 300
 
 
 def scaling_targets(
     subject: LoadedSubject, photo: _Photo, axes: Sequence[str]
 ) -> tuple[list[Target], list[_Photo]]:
-    """Lists what shows how latency grows.
+    """Lists the cases that show how latency grows.
 
     Args:
-      subject: a bundle.
-      photo: [height, width, 3] uint8 RGB with one face.
-      axes: what to vary, of `AXES`: the photo's longer side, the number of faces in a photo that
-        stays as big, the pictures that the stylizer takes in one call, the stylizer's resolution.
+      subject: A bundle.
+      photo: A photo with one face, [height, width, 3] uint8 RGB.
+      axes: What to vary, any of `AXES`: the longer side of the photo, the number of faces in a
+        photo of a fixed size, the pictures in one call of the stylizer, the side of its pictures.
 
     Returns:
-      Targets, and the photos that their cases name.
+      Targets, and the photos to which their cases refer by index.
 
     Raises:
       RunnerError: there is no face in the photo.
       ImportError: TensorFlow, which 'batch' and 'resolution' need, is not installed.
-      ValueError: the subject is a single model and not a bundle.
+      InvalidArgumentError: the subject is a single model and not a bundle.
     """
     if subject.bundle is None:
-        raise ValueError(f"{subject.description.file} is a single model; scaling needs a bundle")
+        raise InvalidArgumentError(
+            f"{subject.description.file} is a single model; scaling needs a bundle"
+        )
     photos: list[_Photo] = []
     cases: list[Case] = []
 
@@ -58,11 +62,10 @@ def scaling_targets(
         cases.append(
             Case(
                 subject.description.name,
-                "",
                 "end_to_end",
                 runtime,
                 Settings(photo=size, **settings),
-                str(len(photos) - 1),
+                len(photos) - 1,
             )
         )
 
@@ -85,12 +88,11 @@ def scaling_targets(
 
         photos.append(photo)
         for side, batch in sorted(shapes):
-            made = export_resolution(side, batch)
+            exported = export_resolution(side, batch)
             settings = Settings(threads=1, delegate="xnnpack", batch=batch)
-            case = Case(
-                made.description.name, "", "stylizer", LITERT, settings, str(len(photos) - 1)
-            )
-            targets.append(Target(made, (case,)))
+            name = exported.description.name
+            case = Case(name, "stylizer", LITERT, settings, len(photos) - 1)
+            targets.append(Target(exported, (case,)))
     return targets, photos
 
 
@@ -104,7 +106,7 @@ def _resized(photo: _Photo, longer: int) -> _Photo:
 
 
 def _crowd(face: _Photo, count: int) -> _Photo:
-    """A photo of a fixed size with so many copies of a face, grey elsewhere."""
+    """Returns a photo of a fixed size with `count` copies of a face on gray."""
     crowd = np.full((_GRID * _TILE, _GRID * _TILE, 3), 128, np.uint8)
     for number in range(count):
         top, left = _TILE * (number // _GRID), _TILE * (number % _GRID)

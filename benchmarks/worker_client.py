@@ -1,81 +1,90 @@
-"""Asking processes to do cases, some of which end the process."""
+"""Runs work items in worker processes, some of which may crash."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from typing import Any
 
-from benchmarks.case import Case
+from benchmarks.errors import WorkerError
+from benchmarks.messages import Answer, Failure, Request, decode_answer, encode_request
 
-# The parent's own search path: whatever made this package importable here works there.
+# The child gets the search path of its parent, so that it imports this package from the same place.
 _CHILD = "import sys; sys.path[:] = sys.argv[1:]; from benchmarks import worker; worker.main()"
-_SECONDS_A_CASE = 120.0
+_SECONDS_PER_ITEM = 120.0
 
 
-def ask(kind: str, cases: Sequence[Case], **request: Any) -> list[dict[str, Any]]:
-    """Has a fresh process do cases, and another one the rest if it dies.
+def ask(request: Request[Answer]) -> list[Answer | Failure]:
+    """Has a fresh process answer a request. If it dies, another one does the remaining items.
 
     Args:
-      kind: 'prepare', 'time', 'memory' or 'models'; see `benchmarks.worker`.
-      cases: the cases, in the order in which to do them.
-      **request: what the kind of work needs besides.
+      request: The request.
 
     Returns:
-      An answer for each case; one with an 'error' where it failed.
+      An answer for each item, in the order of the items.
 
     Raises:
-      OSError: the process cannot be started, or dies before its first case.
+      WorkerError: the process cannot be started, or ends before its first item.
     """
-    answers: list[dict[str, Any]] = []
-    while len(answers) < len(cases):
-        left = cases[len(answers) :]
-        got, death = _ask_one({"kind": kind, "cases": [c.to_dict() for c in left], **request})
-        answers += got
-        if len(got) < len(left):
-            answers.append({"error": death})
+    answers: list[Answer | Failure] = []
+    while len(answers) < len(request.items):
+        rest = dataclasses.replace(request, items=request.items[len(answers) :])
+        received, death = _ask_one_process(rest)
+        answers += received
+        if len(received) < len(rest.items):
+            answers.append(Failure(death))
     return answers
 
 
-def _ask_one(request: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
-    """Returns the answers of one process, and what it died of if they are too few."""
+def _ask_one_process(request: Request[Answer]) -> tuple[list[Answer | Failure], str]:
+    """Returns the answers of one process, and why it ended if they are too few."""
     command = [sys.executable, "-c", _CHILD, *sys.path]
-    limit = _SECONDS_A_CASE * len(request["cases"])
-    with (
-        tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
-        ) as process,
-    ):
+    limit = _SECONDS_PER_ITEM * len(request.items)
+    with tempfile.TemporaryFile() as stderr:
         try:
-            output, _ = process.communicate(json.dumps(request), limit)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            output, _ = process.communicate()
-            return _answers(output, "it does not begin"), f"it takes more than {limit:g} s"
-        except BaseException:
-            process.kill()
-            raise
-        complaints.seek(0)
-        said = complaints.read().decode(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(said) if line.strip()), "")
-    death = _death(process.returncode, last)
-    return _answers(output, death), death
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+            )
+        except OSError as error:
+            raise WorkerError(f"cannot measure in another process: {error}") from error
+        with process:
+            try:
+                output, _ = process.communicate(encode_request(request), limit)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                output, _ = process.communicate()
+                return _decode(request, output, "it does not start"), _too_long(limit)
+            except BaseException:
+                process.kill()
+                raise
+        stderr.seek(0)
+        lines = stderr.read().decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    death = _describe_death(process.returncode, last)
+    return _decode(request, output, death), death
 
 
-def _answers(output: str, death: str) -> list[dict[str, Any]]:
-    # The last line of a process that died may be half of one.
-    lines = [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith("\n")]
+def _decode(request: Request[Answer], output: bytes, death: str) -> list[Answer | Failure]:
+    # The last line of a process that died may be incomplete.
+    text = output.decode(errors="replace")
+    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    # The first line only says that the worker has started.
     if not lines:
-        raise OSError(f"cannot measure in another process: {death}")
-    return lines[1:]
+        raise WorkerError(f"cannot measure in another process: {death}")
+    answers: list[Answer | Failure] = []
+    for line in lines[1:]:
+        answer = decode_answer(request, line)
+        answers.append(answer)
+    return answers
 
 
-def _death(status: int, last: str) -> str:
+def _too_long(limit: float) -> str:
+    return f"it takes more than {limit:g} s"
+
+
+def _describe_death(status: int, last_line: str) -> str:
     if status < 0:
-        return f"it ends the process by {signal.Signals(-status).name}: {last[:300]}"
-    return f"it ends the process with status {status}: {last[:300]}"
+        return f"it ends the process by {signal.Signals(-status).name}: {last_line[:300]}"
+    return f"it ends the process with status {status}: {last_line[:300]}"

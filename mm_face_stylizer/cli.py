@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from android_harness.command import add_android_benchmark
 from android_harness.errors import AndroidError
 from benchmarks.command import add_benchmark
+from benchmarks.errors import BenchmarkError
 from mm_face_stylizer.evaluation.command import add_evaluate
 from mm_face_stylizer.families import FAMILIES
 from mm_face_stylizer.model_maker.command import add_model_maker
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     errors = (
         AndroidError,
+        BenchmarkError,
         TaskBundleError,
         PresetError,
         FloatingPointError,

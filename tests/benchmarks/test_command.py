@@ -7,10 +7,12 @@ import pytest
 from reports import drifting_rounds, report, row
 
 from benchmarks.command import add_benchmark
+from benchmarks.errors import BenchmarkError
 from benchmarks.litert import convolutions
 from benchmarks.report import Report
 from task_bundle import TaskBundle, load_image, save_png
 from task_bundle.command_line import run
+from task_bundle.errors import TaskBundleError
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def main():
     add_benchmark(parser.add_subparsers())
 
     def call(*words: object) -> int:
-        return run(parser, ["benchmark", *map(str, words)], (ValueError, ImportError))
+        return run(parser, ["benchmark", *map(str, words)], (BenchmarkError, TaskBundleError))
 
     return call
 
@@ -92,7 +94,7 @@ def test_pictures_are_stored_once_and_compared_from_then_on(main, face_models, t
         (["render", "a.json"], "a.json"),
         (["run", "-o", "x.json"], "nothing to measure"),
         (["run", "a.task", "-o", "x.json"], "a.task"),
-        (["run", "a.task", "-o", "x.json", "--rounds", "0"], "rounds must be at least 1"),
+        (["run", "a.task", "-o", "x.json", "--warm-up", "-1"], "warm_up must be at least 0"),
     ],
 )
 def test_mistakes_are_one_line(main, words, complaint, capsys, tmp_path, monkeypatch):
@@ -103,9 +105,21 @@ def test_mistakes_are_one_line(main, words, complaint, capsys, tmp_path, monkeyp
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ["--rounds", "--calls"])
+def test_counts_that_are_not_positive_are_wrong_usage(main, option, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main("run", "a.task", "-o", "x.json", option, "0")
+    assert caught.value.code == 2
+    assert "not a whole number of at least 1" in capsys.readouterr().err
+
+
 def test_adding_the_command_imports_nothing_heavy():
     heavy = ("tensorflow", "mediapipe", "pydantic", "scipy", "matplotlib", "numpy")
-    code = f"import sys, benchmarks.command; print([m for m in {heavy} if m in sys.modules])"
+    # Every program imports task_bundle.command_line before it adds any command.
+    code = (
+        "import sys, task_bundle.command_line; known = set(sys.modules); import benchmarks.command;"
+        f" print([m for m in {heavy} if m in set(sys.modules) - known])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

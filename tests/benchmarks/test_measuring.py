@@ -5,8 +5,10 @@ import pytest
 
 from benchmarks import parity
 from benchmarks.case import LITERT, ONE_CORE, PORTABLE, Case
+from benchmarks.errors import BenchmarkError
 from benchmarks.litert import convolutions
 from benchmarks.measuring import Options, Target, measure, stage_cases
+from benchmarks.messages import Failure, TimeRequest, Timing, WorkItem
 from benchmarks.report import Report, Settings
 from benchmarks.subject import LoadedSubject
 from benchmarks.worker_client import ask
@@ -27,7 +29,7 @@ def bundle(face_models) -> LoadedSubject:
 
 
 def case(subject: LoadedSubject, stage="stylizer", runtime=LITERT, **settings) -> Case:
-    return Case(subject.description.name, "", stage, runtime, Settings(**settings), "0")
+    return Case(subject.description.name, stage, runtime, Settings(**settings))
 
 
 def test_a_single_model_is_measured_in_interleaved_rounds(small, grace_hopper):
@@ -104,23 +106,22 @@ def test_a_photo_without_a_face_fails_what_needs_one(bundle):
         case(bundle, "detector", threads=1, delegate="xnnpack"),
     )
     failed, fine = measure([Target(bundle, cases)], [grey], QUICK, {}).rows
-    assert "0 faces" in str(failed.error)
+    assert "found 0 faces" in str(failed.error)
     assert fine.error is None
 
 
 def test_the_death_of_a_process_is_one_case_s(small, tmp_path):
     np.save(tmp_path / "input.npy", np.zeros((1, 64, 64, 3), np.float32))
     (tmp_path / "small").write_bytes(small.content)
-    good = dataclasses.replace(
-        case(small, threads=1), file=str(tmp_path / "small"), input=str(tmp_path / "input.npy")
-    )
-    # A missing file is no case's failure but the harness's: the process ends.
+    good = WorkItem(case(small, threads=1), str(tmp_path / "small"), str(tmp_path / "input.npy"))
+    # A missing file is an error of the benchmark and not of the case, so the process ends.
     bad = dataclasses.replace(good, file=str(tmp_path / "gone"))
-    answers = ask(
-        "time", [good, bad, good], round=0, calls=2, warm_up=0, slow_down=1.0, references={}
-    )
-    assert [len(a.get("samples_ms", [])) for a in answers] == [2, 0, 2]
-    assert "ends the process with status 1" in answers[1]["error"]
+    first, second, third = ask(TimeRequest((good, bad, good), 0, calls=2, warm_up=0, slow_down=1.0))
+    for answer in (first, third):
+        assert isinstance(answer, Timing)
+        assert len(answer.samples_ms) == 2
+    assert isinstance(second, Failure)
+    assert "ends the process with status 1" in second.error
 
 
 def test_every_stage_of_a_bundle_is_a_case(bundle, small, grace_hopper):
@@ -134,11 +135,12 @@ def test_every_stage_of_a_bundle_is_a_case(bundle, small, grace_hopper):
 
 
 def test_names_that_tell_nothing_apart_are_refused(small, grace_hopper):
-    with pytest.raises(ValueError, match="two subjects are called 'small'"):
+    with pytest.raises(BenchmarkError, match="two subjects are called 'small'"):
         measure([Target(small, ()), Target(small, ())], [grace_hopper], QUICK, {})
 
 
 @pytest.mark.parametrize("options", [{"rounds": 0}, {"calls": 0}, {"warm_up": -1}])
 def test_options_out_of_range_are_named(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
+    with pytest.raises(ValueError, match=next(iter(options))) as caught:
         Options(**options)
+    assert isinstance(caught.value, BenchmarkError)
