@@ -21,6 +21,9 @@ VERSION := $(if $(BASE_PYTHON),$(shell "$(BASE_PYTHON)" -I -c '$(SHOW_VERSION)' 
 
 BIN := .venv/bin
 READY := .venv/.ready-$(VERSION)
+# A file's tests share what they make, so that a file goes to one worker. Files are in their order, in
+# which the long ones come first.
+PYTEST := $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Settings of an activated environment, or of pip for the user, must not reach .venv.
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
@@ -28,13 +31,16 @@ export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo test stacks lint format docs clean help
+.PHONY: demo test test-slow stacks lint format docs clean help
 
 demo: $(READY)  ## Train a stylizer on a sample style and write the results to out/.
 	$(BIN)/mm-face-stylizer demo --output out --overwrite
 
-test: lint  ## Check format, style and types, and run all tests.
-	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(READY)  ## Run all tests but the slow ones, in about six minutes on two cores.
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)  ## Run the slow tests: whole trainings, the demo, the notebook.
+	$(PYTEST) -m slow
 
 stacks: $(READY)  ## Run all tests on every stack of noxfile.py whose Python is installed.
 	$(BIN)/nox
@@ -60,7 +66,7 @@ clean:  ## Remove out/, site/, caches and build products; .venv and .nox stay.
 	find . \( -path ./.venv -o -path ./.nox \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 help:  ## Show this.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Runs once for each version of Python, and again when pyproject.toml changes. An environment of the
 # right version is kept as it is.

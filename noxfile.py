@@ -3,7 +3,7 @@
     nox                             all stacks whose Python is installed, all tests
     nox --session A -- -k export    one stack, with arguments for pytest
     nox -- --brief                  only what can differ between stacks, as .ci/run does it, and
-                                    not on this Python, on which `make test` runs everything
+                                    not on this Python, which .ci/run tests with make
 
 Environments are made anew in .nox, more than 3 GB each; `--reuse-existing-virtualenvs` keeps them,
 and --brief deletes each once its tests have passed. A stack whose Python is missing is skipped with
@@ -68,12 +68,12 @@ def _test(session: nox.Session, requirement: str, is_default: bool = False) -> N
     Args:
       session: the session.
       requirement: the project with the extras of the stack.
-      is_default: whether `make test` installs just this on a Python of this version.
+      is_default: whether make installs just this on a Python of this version.
     """
     arguments = [part for part in session.posargs if part != "--brief"]
     if "--brief" in session.posargs:
         if is_default and platform.python_version().startswith(f"{session.python}."):
-            session.skip(f"`make test` runs all tests on Python {session.python}")
+            session.skip(f"`make test test-slow` runs all tests on Python {session.python}")
         # With several workers pytest does not say which file it missed.
         if missing := [file for file in _BRIEF if not pathlib.Path(file).exists()]:
             session.error(f"noxfile.py names tests that do not exist: {', '.join(missing)}")

@@ -134,6 +134,18 @@ class Preset:
             except (ValueError, TypeError) as error:
                 raise PresetError(f"{self.folder / _WEIGHTS}: {error}") from error
 
+    def weights(self) -> dict[str, np.ndarray]:
+        """Reads the checked weights; no network is built, and TensorFlow is not needed.
+
+        Returns:
+          Arrays by network and layer, as on disk: kernels float16, vectors float32.
+
+        Raises:
+          PresetError: The weights are missing, or their hash is not the card's.
+        """
+        with self._checked(_WEIGHTS, self.card["sha256"]) as weights:
+            return dict(weights)
+
     @property
     def styles(self) -> tuple[str, ...]:
         """Names of the styles that the preset draws without any tuning, if any."""
@@ -177,7 +189,6 @@ class Preset:
                     "file is damaged or not the released one; reinstall mm-face-stylizer."
                 )
             file.seek(0)
-            # Read weight by weight, so that they are not in memory twice.
             with np.load(file, allow_pickle=False) as weights:
                 yield weights
 

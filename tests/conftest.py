@@ -1,5 +1,6 @@
 """The portrait that tests of all packages share, and an environment that is everybody's."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,18 @@ from task_bundle.faces.face_models import FACE_LANDMARKER_FILE, FaceModels, find
 from task_bundle.media.images import load_image
 
 MakeModel = Callable[..., bytes]
+
+
+def pytest_collection_finish() -> None:
+    """Switches TensorFlow's graph optimizer off in the processes that run tests.
+
+    To optimize a training step takes as long as dozens of these tests' small steps. The converter
+    to TFLite has an optimizer of its own, and what tests run in other processes has them all.
+    """
+    # Tests that need TensorFlow have imported it by now; the others must not wait for it.
+    if tensorflow := sys.modules.get("tensorflow"):
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 
 # The developer's own, which no test writes to.
 _DOWNLOADED, _NPM = cache_folder() / FACE_LANDMARKER_FILE, cache_folder() / "npm"

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 
 _W_AVG = "w_avg"
+
+
+@contextlib.contextmanager
+def without_initializers() -> Iterator[None]:
+    """Creates variables as zeros, for networks whose weights are all assigned right after.
+
+    Drawing initial values takes a third of the time that it takes to open a preset. Nothing is
+    drawn from the global random stream either.
+    """
+
+    def create_zeros(next_creator: Any, **arguments: Any) -> tf.Variable:
+        shape, dtype = tf.TensorShape(arguments.get("shape")), arguments.get("dtype")
+        if callable(arguments.get("initial_value")) and dtype and shape.is_fully_defined():
+            arguments["initial_value"] = lambda: tf.zeros(shape, dtype)
+        return next_creator(**arguments)
+
+    with tf.variable_creator_scope(create_zeros):
+        yield
 
 
 def joined_weights(

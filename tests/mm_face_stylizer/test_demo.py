@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from native import native
 from tiny import eager_steps
 
@@ -12,6 +13,7 @@ def test_the_portrait_is_grace_hopper(grace_hopper):
     np.testing.assert_array_equal(portrait(), grace_hopper)
 
 
+@pytest.mark.slow
 @native
 def test_the_demo_writes_what_it_promises(tmp_path, capsys):
     out = tmp_path / "out"

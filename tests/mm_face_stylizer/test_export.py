@@ -23,20 +23,26 @@ def networks():
 
 
 @pytest.fixture(scope="module")
-def exported(networks):
-    """Exports by precision, each made once."""
-    return functools.cache(lambda precision: export_stylizer(networks, precision))
-
-
-@pytest.fixture(scope="module")
 def photo():
     return np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def exported(networks, photo):
+    """Exports by precision, each made once; int8 is calibrated with the photo."""
+
+    @functools.cache
+    def export(precision):
+        calibration = np.repeat(photo, 4, axis=0) if precision == "int8" else None
+        return export_stylizer(networks, precision, calibration)
+
+    return export
+
+
 @pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-4), ("float16", 5e-3)])
-def test_the_export_equals_keras(networks, photo, precision, atol):
-    exported = assert_same_as_litert(networks.inference(), [photo], atol, precision)
-    check_stylizer(exported)
+def test_the_export_equals_keras(networks, exported, photo, precision, atol):
+    assert_same_as_litert(networks.inference(), [photo], atol, exported(precision))
+    check_stylizer(exported(precision))
 
 
 def test_the_graph_is_clean(exported):
@@ -77,10 +83,9 @@ def test_float16_halves_the_file_and_int8_halves_it_again(exported):
     assert sizes["int8"] < 0.75 * sizes["float16"]
 
 
-def test_int8_keeps_float_input_and_output_and_the_picture(networks, photo):
-    exported = export_stylizer(networks, "int8", calibration_images=np.repeat(photo, 4, axis=0))
-    check_stylizer(exported)
-    (found,) = run_litert(exported, photo)
+def test_int8_keeps_float_input_and_output_and_the_picture(networks, exported, photo):
+    check_stylizer(exported("int8"))
+    (found,) = run_litert(exported("int8"), photo)
     wanted = networks.inference()(photo).numpy()
     assert 0 < np.abs(found - wanted).mean() < 0.05
 

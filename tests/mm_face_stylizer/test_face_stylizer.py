@@ -3,14 +3,16 @@ import dataclasses
 import json
 import types
 
+import cv2
 import numpy as np
 import pytest
 from native import native
-from tiny import eager_steps
+from tiny import eager_steps, tiny_networks
 
 import mm_face_stylizer as mm
 from mm_face_stylizer._keras import tf
-from mm_face_stylizer.preset import PresetError
+from mm_face_stylizer.model_spec import ModelSpec
+from mm_face_stylizer.preset import PresetError, save_preset
 from task_bundle import BundleError, FaceFinder, TaskBundle
 from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.runtime.stylizer import FaceStylizer as TaskStylizer
@@ -29,12 +31,27 @@ def data(grace_hopper_file):
 def stylizer(data, tmp_path_factory):
     hparams = mm.HParams(epochs=4, export_dir=str(tmp_path_factory.mktemp("export")))
     options = mm.FaceStylizerOptions(model=_MODEL, hparams=hparams)
-    return mm.FaceStylizer.create(train_data=data, options=options)
+    with eager_steps():
+        return mm.FaceStylizer.create(train_data=data, options=options)
 
 
 @pytest.fixture(scope="module")
 def bundle(stylizer):
     return stylizer.bundle()
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory):
+    """A model whose training is short: untrained networks of 64 px."""
+    folder = tmp_path_factory.mktemp("preset") / "tiny"
+    return ModelSpec.of_preset(save_preset(folder, tiny_networks(), {"name": "tiny"}).folder)
+
+
+@pytest.fixture(scope="module")
+def tiny_data(data):
+    (image,) = data.images
+    small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
+    return mm.Dataset.from_arrays(small[np.newaxis], ["small"])
 
 
 def test_latents_follow_the_published_contract(stylizer, data):
@@ -56,29 +73,32 @@ def test_stylize_gives_a_data_set_of_images(stylizer, data):
     assert np.min(batch) >= 0 and 200 < np.max(batch) <= 255
 
 
-def test_history_and_options(data):
-    hparams, model_options = mm.HParams(epochs=1), mm.ModelOptions()
-    options = mm.FaceStylizerOptions(_MODEL, model_options, hparams)
+def test_history_and_options(tiny_model, tiny_data):
+    hparams, model_options = mm.HParams(epochs=1), mm.ModelOptions(swap_layers=[4, 5])
+    options = mm.FaceStylizerOptions(tiny_model, model_options, hparams)
     before = copy.deepcopy((hparams, model_options))
     seen = []
     with eager_steps():
-        stylizer = mm.FaceStylizer.create(data, options, on_step=lambda step, v: seen.append(step))
+        stylizer = mm.FaceStylizer.create(
+            tiny_data, options, on_step=lambda step, v: seen.append(step)
+        )
     assert (hparams, model_options) == before and options.hparams is hparams
     assert seen == [1] and len(stylizer.history["loss"]) == 1
 
 
-def test_preview_shows_the_stylizer_at_each_step_and_changes_nothing(data):
-    options = mm.FaceStylizerOptions(_MODEL, hparams=mm.HParams(epochs=2))
+def test_preview_shows_the_stylizer_at_each_step_and_changes_nothing(tiny_model, tiny_data):
+    hparams = mm.HParams(epochs=2, learning_rate=5e-3)
+    options = mm.FaceStylizerOptions(tiny_model, mm.ModelOptions(swap_layers=[4, 5]), hparams)
     seen = {}
 
     def preview(step, stylizer):
-        seen[step] = stylizer.stylize_images(data.images)
+        seen[step] = stylizer.stylize_images(tiny_data.images)
 
     with eager_steps():
-        watched = mm.FaceStylizer.create(data, options, preview=preview)
-        unwatched = mm.FaceStylizer.create(data, options)
+        watched = mm.FaceStylizer.create(tiny_data, options, preview=preview)
+        unwatched = mm.FaceStylizer.create(tiny_data, options)
     assert watched.history == unwatched.history
-    final = unwatched.stylize_images(data.images)
+    final = unwatched.stylize_images(tiny_data.images)
     np.testing.assert_array_equal(seen[2], final)
     assert np.abs(seen[1].astype(int) - final).mean() > 0.1
 
@@ -107,11 +127,10 @@ def test_strength_0_is_the_reconstruction(stylizer, data):
     assert 0 < np.abs(half.astype(int) - none).mean() < np.abs(full.astype(int) - none).mean()
 
 
-def test_export_model_writes_bundle_and_metadata(stylizer):
+def test_export_model_writes_bundle_and_metadata(stylizer, bundle):
     stylizer.export_model()
     folder = stylizer._hparams.export_dir
-    bundle = TaskBundle.open(f"{folder}/face_stylizer.task")
-    assert bundle == stylizer.bundle()
+    assert TaskBundle.open(f"{folder}/face_stylizer.task") == bundle
     with open(f"{folder}/metadata.json") as file:
         assert json.load(file)["name"]
     with pytest.raises(FileExistsError, match="face_stylizer.task"):
@@ -159,14 +178,12 @@ def test_the_native_picture_is_keras_on_the_native_crop(stylizer, bundle, grace_
     assert difference.mean() < 0.5 and np.percentile(difference, 99.9) <= 2
 
 
-def test_int8_gives_the_same_picture(stylizer, data):
+def test_int8_gives_the_same_picture(stylizer, bundle, data):
     from litert import run_litert
 
     photo = data.images[:1].astype(np.float32) / 255
-    pictures = [
-        run_litert(stylizer.bundle(precision).stylizer, photo)[0] for precision in
-        ("float32", "int8")
-    ]  # fmt: skip
+    bundles = (bundle, stylizer.bundle("int8"))
+    pictures = [run_litert(each.stylizer, photo)[0] for each in bundles]
     assert 0 < 255 * np.abs(pictures[0] - pictures[1]).mean() < 6
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,34 +8,44 @@ from tiny import tiny_networks
 from mm_face_stylizer.preset import Preset, PresetError, save_preset
 
 
-def test_a_saved_preset_comes_back_in_float16(tmp_path):
-    networks = tiny_networks()
-    preset = save_preset(tmp_path / "tiny", networks, {"name": "tiny"})
-    wanted, found = networks.weights(), Preset.find(tmp_path / "tiny").networks().weights()
+@pytest.fixture(scope="module")
+def networks():
+    return tiny_networks()
+
+
+@pytest.fixture
+def saved(networks, tmp_path):
+    return save_preset(tmp_path / "tiny", networks, {"name": "tiny"})
+
+
+def test_a_saved_preset_comes_back_in_float16(networks, saved):
+    preset = Preset.find(saved.folder)
+    wanted, found, arrays = networks.weights(), preset.networks().weights(), preset.weights()
+    assert arrays.keys() == wanted.keys()
     for name, value in wanted.items():
-        if value.ndim > 1:
-            np.testing.assert_array_equal(found[name], value.astype(np.float16), name)
-        else:
-            np.testing.assert_array_equal(found[name], value, name)
-    assert sum(preset.card["parameters"].values()) == sum(v.size for v in wanted.values())
+        dtype = np.float16 if value.ndim > 1 else np.float32
+        assert arrays[name].dtype == dtype, name
+        np.testing.assert_array_equal(arrays[name], value.astype(dtype), name)
+        np.testing.assert_array_equal(found[name], value.astype(dtype), name)
+    assert sum(saved.card["parameters"].values()) == sum(v.size for v in wanted.values())
 
 
-def test_the_same_networks_give_the_same_bytes(tmp_path):
-    first = save_preset(tmp_path / "a", tiny_networks(), {"name": "tiny"})
+def test_the_same_networks_give_the_same_bytes(networks, tmp_path):
+    first = save_preset(tmp_path / "a", networks, {"name": "tiny"})
     second = save_preset(tmp_path / "b", tiny_networks(), {"name": "tiny"})
     assert first.card["sha256"] == second.card["sha256"]
     other = save_preset(tmp_path / "c", tiny_networks(seed=1), {"name": "tiny"})
     assert other.card["sha256"] != first.card["sha256"]
 
 
-def test_a_flipped_bit_is_found(tmp_path):
-    preset = save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
-    path = preset.folder / "weights.npz"
+def test_a_flipped_bit_is_found(saved):
+    path = saved.folder / "weights.npz"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(PresetError, match=rf"{path}.*sha256.*reinstall"):
-        preset.networks()
+    for read in (saved.networks, saved.weights):
+        with pytest.raises(PresetError, match=rf"{path}.*sha256.*reinstall"):
+            read()
 
 
 def test_unknown_preset_names_the_known_ones():
@@ -56,26 +67,25 @@ def test_a_card_that_does_not_say_the_side(tmp_path):
     assert Preset.find().image_size == 256
 
 
-def test_missing_weights(tmp_path):
-    preset = save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
-    (preset.folder / "weights.npz").unlink()
-    with pytest.raises(PresetError, match="missing"):
-        preset.networks()
+def test_missing_weights(saved):
+    (saved.folder / "weights.npz").unlink()
+    for read in (saved.networks, saved.weights):
+        with pytest.raises(PresetError, match="missing"):
+            read()
 
 
-def test_weights_of_another_configuration(tmp_path):
-    preset = save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
-    preset.card["config"]["width"] = 0.25
+def test_weights_of_another_configuration(saved):
+    saved.card["config"]["width"] = 0.25
     with pytest.raises(PresetError, match="shape"):
-        preset.networks()
+        saved.networks()
 
 
-def test_an_existing_preset_is_not_replaced(tmp_path):
-    save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
-    before = (tmp_path / "tiny" / "weights.npz").read_bytes()
+def test_an_existing_preset_is_not_replaced(networks, saved):
+    before = (saved.folder / "weights.npz").read_bytes()
+    other = dataclasses.replace(networks, w_avg=networks.w_avg + 1.0)
     with pytest.raises(FileExistsError):
-        save_preset(tmp_path / "tiny", tiny_networks(seed=1), {"name": "tiny"})
-    assert (tmp_path / "tiny" / "weights.npz").read_bytes() == before
+        save_preset(saved.folder, other, {"name": "tiny"})
+    assert (saved.folder / "weights.npz").read_bytes() == before
 
 
 def test_the_released_preset_meets_its_requirements():

@@ -67,6 +67,7 @@ def test_versions_of_other_platforms_are_those_of_the_project(notebook):
     assert f"com.google.mediapipe:tasks-vision:{android}" in text["android"]
 
 
+@pytest.mark.slow
 def test_it_runs_from_top_to_bottom(notebook, jupyter, tmp_path):
     _set(notebook, steps=2, output_folder="out")
     # An error in a cell is raised here.
@@ -98,6 +99,7 @@ def test_it_runs_from_top_to_bottom(notebook, jupyter, tmp_path):
     assert "out/face_stylizer.task" in _output(notebook, "download", "text/html")[0]
 
 
+@pytest.mark.slow
 def test_it_takes_pictures_and_a_photo_of_the_user(notebook, jupyter, tmp_path, grace_hopper_file):
     (tmp_path / "mine").mkdir()
     own = tmp_path / "mine" / "own.jpg"

@@ -20,19 +20,22 @@ def run_litert(model: bytes, *inputs: np.ndarray) -> list[np.ndarray]:
     return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
 
 
-def assert_same_as_litert(model, inputs, atol: float = 1e-4, precision: str = "float32") -> bytes:
-    """Exports a one-output model of batch 1 and compares it on the inputs.
+def assert_same_as_litert(
+    model, inputs, atol: float = 1e-4, exported: bytes | None = None
+) -> bytes:
+    """Compares a one-output model of batch 1 with its export.
 
     Args:
       model: The Keras model.
       inputs: One array for each of its inputs.
       atol: Tolerance, relative to the greatest output if that is above 1.
-      precision: As in `convert`.
+      exported: What the model was converted to; converted here, in float32, if None.
 
     Returns:
       The export.
     """
-    exported = convert(model, [np.shape(value) for value in inputs], precision)
+    if exported is None:
+        exported = convert(model, [np.shape(value) for value in inputs], "float32")
     wanted = np.asarray(model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
     (found,) = run_litert(exported, *inputs)
     assert found.shape == wanted.shape

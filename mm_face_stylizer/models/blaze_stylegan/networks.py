@@ -23,7 +23,11 @@ from mm_face_stylizer.models.blaze_stylegan.growth import grown_weights
 from mm_face_stylizer.models.blaze_stylegan.inference import Stylizer
 from mm_face_stylizer.models.mapping import LATENT_DIM, MappingNetwork
 from mm_face_stylizer.models.patch_discriminator import Discriminator
-from mm_face_stylizer.models.weights import assign_weights, joined_weights
+from mm_face_stylizer.models.weights import (
+    assign_weights,
+    joined_weights,
+    without_initializers,
+)
 from mm_face_stylizer.pixels import from_pixels, to_pixels
 
 _W_AVG = "w_avg"
@@ -228,7 +232,8 @@ class Networks:
         Raises:
           ValueError: A weight is missing, left over, or of the wrong shape.
         """
-        networks = cls.build(config)
+        with without_initializers():
+            networks = cls.build(config)
         networks._fill(weights)
         return dataclasses.replace(networks, w_avg=weights[_W_AVG].astype(np.float32))
 

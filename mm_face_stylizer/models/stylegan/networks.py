@@ -16,7 +16,11 @@ from mm_face_stylizer.models.stylegan.generator import (
     StyleGanSynthesis,
     teacher_rows,
 )
-from mm_face_stylizer.models.weights import assign_weights, joined_weights
+from mm_face_stylizer.models.weights import (
+    assign_weights,
+    joined_weights,
+    without_initializers,
+)
 from mm_face_stylizer.pixels import to_pixels
 from mm_face_stylizer.preset import Preset
 
@@ -88,7 +92,8 @@ class Teacher:
         Raises:
           ValueError: A weight is missing, left over, or of the wrong shape.
         """
-        teacher = cls.build(config)
+        with without_initializers():
+            teacher = cls.build(config)
         assign_weights(teacher._parts(), weights)
         return dataclasses.replace(teacher, w_avg=weights["w_avg"].astype(np.float32))
 

@@ -19,10 +19,13 @@ from task_bundle.media.images import save_png
 from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.tflite.model import describe
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("mediapipe_model_maker") is None,
-    reason="Google's Model Maker is not installed; it needs Python 3.11 and TensorFlow 2.15",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("mediapipe_model_maker") is None,
+        reason="Google's Model Maker is not installed; it needs Python 3.11 and TensorFlow 2.15",
+    ),
+]
 _STEPS = 10
 
 

@@ -21,10 +21,13 @@ def _in_wheel(name):
     return folder is not None and (folder / f"tasks/python/test/vision/{name}.py").is_file()
 
 
-pytestmark = pytest.mark.skipif(
-    not (_in_wheel("face_stylizer_test") and _in_wheel("face_aligner_test")),
-    reason="this mediapipe has no tests of FaceStylizer and FaceAligner in its wheel",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (_in_wheel("face_stylizer_test") and _in_wheel("face_aligner_test")),
+        reason="this mediapipe has no tests of FaceStylizer and FaceAligner in its wheel",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

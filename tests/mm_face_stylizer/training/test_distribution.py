@@ -60,6 +60,7 @@ def trained(tmp_path_factory):
     return folder, alone, history, found
 
 
+@pytest.mark.slow
 def test_two_workers_have_the_losses_of_one_with_their_whole_batch(trained):
     _, _, wanted, found = trained
     assert {"l1", "colour", "features", "landmarks", "generator", "discriminator"} < set(wanted[0])
@@ -72,6 +73,7 @@ def test_two_workers_have_the_losses_of_one_with_their_whole_batch(trained):
     assert wanted[-1]["discriminator"] < 0.98 * wanted[0]["discriminator"]
 
 
+@pytest.mark.slow
 def test_replicas_share_a_batch_and_average_their_gradients(trained):
     for worker in trained[3]:
         found = worker["measured"]
@@ -84,6 +86,7 @@ def test_replicas_share_a_batch_and_average_their_gradients(trained):
         assert found["weight"] == pytest.approx(-6.5)
 
 
+@pytest.mark.slow
 def test_the_chief_alone_writes_and_one_process_resumes_from_it(trained):
     folder, alone, _, _ = trained
     assert sorted(path.name for path in (folder / "worker1").iterdir()) == ["cache"]
@@ -101,6 +104,7 @@ def test_the_chief_alone_writes_and_one_process_resumes_from_it(trained):
         assert np.mean(np.abs(found - wanted)) < 2e-3 * (1.0 + np.mean(np.abs(wanted))), name
 
 
+@pytest.mark.slow
 def test_workers_that_are_not_at_the_same_step_say_so(trained):
     assert [worker["error"] for worker in trained[3]] == ["numbers 0 and 1"] * 2
 

@@ -2,14 +2,20 @@ import numpy as np
 import pytest
 from tiny import CONFIG, tiny_networks
 
-from mm_face_stylizer._keras import tf
+from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks, without_detail
 from mm_face_stylizer.models.weights import named_weights
 
 
-def test_weights_survive_a_round_trip():
+@pytest.fixture(scope="module")
+def networks():
+    """Networks that no test changes."""
     networks = tiny_networks()
     networks.w_avg[:] = 0.25
+    return networks
+
+
+def test_weights_survive_a_round_trip(networks):
     copy = Networks.from_weights(CONFIG, networks.weights())
     photo = tf.constant(np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)), tf.float32)
     wanted, found = networks.latents(photo), copy.latents(photo)
@@ -21,30 +27,37 @@ def test_weights_survive_a_round_trip():
     np.testing.assert_array_equal(copy.random_latents(2, 0), networks.random_latents(2, 0))
 
 
-def test_the_mean_latent_is_added_once():
-    networks = tiny_networks()
+def test_opening_weights_draws_nothing(networks):
+    weights = networks.weights()
+    keras.utils.set_random_seed(1)
+    wanted = keras.initializers.HeNormal()((3,)), tf.random.normal((3,))
+    keras.utils.set_random_seed(1)
+    Networks.from_weights(CONFIG, weights)
+    found = keras.initializers.HeNormal()((3,)), tf.random.normal((3,))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_mean_latent_is_added_once(networks):
     photo = tf.zeros((1, 64, 64, 3))
     bare = networks.encoder(photo)["inputs"]
-    networks.w_avg[:] = 0.25
     np.testing.assert_allclose(networks.latents(photo)["inputs"] - bare, 0.25, atol=1e-5)
 
 
-def test_missing_and_unknown_weights_are_named():
-    weights = tiny_networks().weights()
+def test_missing_and_unknown_weights_are_named(networks):
+    weights = networks.weights()
     weights["encoder/nonsense"] = weights.pop("w_avg")
     with pytest.raises(ValueError, match="w_avg.*encoder/nonsense"):
         Networks.from_weights(CONFIG, weights)
 
 
-def test_wrong_shape_is_named():
-    weights = tiny_networks().weights()
+def test_wrong_shape_is_named(networks):
+    weights = networks.weights()
     weights["discriminator/mix/bias"] = np.zeros(3)
     with pytest.raises(ValueError, match=r"discriminator/mix/bias.*\(3,\)"):
         Networks.from_weights(CONFIG, weights)
 
 
-def test_generated_faces_depend_on_the_seed_alone():
-    networks = tiny_networks()
+def test_generated_faces_depend_on_the_seed_alone(networks):
     faces = networks.generated_faces(3, 1)
     assert faces.shape == (3, 64, 64, 3) and np.abs(faces).max() <= 1
     np.testing.assert_array_equal(faces, networks.generated_faces(3, 1))

@@ -30,6 +30,7 @@ def made(tmp_path_factory, grace_hopper):
     return folder
 
 
+@pytest.mark.slow
 def test_each_stage_leaves_what_the_next_one_needs(made):
     teacher = Teacher.load(made / "teacher" / "teacher")
     student = Preset.find(made / "student" / "student")
@@ -46,6 +47,7 @@ def test_each_stage_leaves_what_the_next_one_needs(made):
     assert "held_out_reconstruction" in whole.card["metrics"]
 
 
+@pytest.mark.slow
 def test_a_finished_stage_is_not_trained_again(made, capsys):
     teacher = made / "teacher"
     before = (teacher / "teacher" / "weights.npz").read_bytes()
@@ -55,6 +57,7 @@ def test_a_finished_stage_is_not_trained_again(made, capsys):
     assert (teacher / "teacher" / "weights.npz").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_teacher_goes_on_from_another(made, tmp_path, capsys):
     first = str(made / "teacher" / "teacher")
     data = ["--data", str(made / "faces"), *_TINY, *_NETWORKS, "--start-from", first]

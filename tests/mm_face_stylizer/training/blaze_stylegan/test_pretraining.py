@@ -120,6 +120,7 @@ def test_a_run_can_start_from_a_preset(finished, portraits, mesh, tmp_path):
         Pretraining(wider, portraits, mesh, tmp_path / "wider", start)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes(portraits, tmp_path):
     faces = tmp_path / "faces"
     faces.mkdir()
