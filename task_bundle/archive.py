@@ -1,4 +1,4 @@
-"""The archive format of `.task` files: a zip whose entries can be mapped as they lie."""
+"""Reads and writes `.task` archives: zip files whose entries can be memory-mapped."""
 
 import hashlib
 import io
@@ -18,21 +18,23 @@ from task_bundle.files import atomic_write
 FACE_DETECTOR = "face_detector.tflite"
 FACE_LANDMARKS_DETECTOR = "face_landmarks_detector.tflite"
 FACE_STYLIZER = "face_stylizer.tflite"
+MODEL_SUFFIX = ".tflite"
 
-# The largest bundles known are 30 MB with four entries. A damaged or hostile file must not fill the
-# memory: the content, one copy of it and what is computed from it have to stay below 1 GiB.
+# The largest known bundles have 30 MB and four entries. The limits keep a damaged or hostile file
+# from filling the memory: the content, one copy of it and what is computed from it together stay
+# below 1 GiB.
 MAX_BYTES = 128 * 2**20
 MAX_ENTRIES = 64
 
-# MediaPipe maps entries where they lie, and flatbuffers need four-byte alignment.
+# MediaPipe maps the entries in place, and flatbuffers need four-byte alignment.
 ALIGNMENT = 4
-# The first timestamp a zip can express: no clock in the bytes.
+# The earliest timestamp a zip can express; a constant keeps the archives reproducible.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # The extra field that Android's zipalign uses for padding: id, size, alignment, zeros.
 _PADDING_FIELD_ID = 0xD935
 
-# What zip tools for every system can write as a plain file into the folder they are told, and
-# nowhere else. Names of bundles are words with underscores and a suffix.
+# Only names that zip tools on every system extract as a plain file into the target folder, and
+# nowhere else. The names in known bundles are words with underscores and a suffix.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 # Signature; version, flags, method, time, date; CRC, two sizes; lengths of name and extra field.
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
@@ -53,9 +55,9 @@ class Entry:
 
     Attributes:
       name: a plain file name.
-      data: the content, unpacked.
-      offset: where in the archive its bytes begin.
-      compressed: whether they are deflated there.
+      data: the content, uncompressed.
+      offset: position of the entry's first data byte in the archive.
+      compressed: whether the data are deflated in the archive.
     """
 
     name: str
@@ -70,18 +72,18 @@ class Entry:
 
     @property
     def sha256(self) -> str:
-        """Of the content, in hexadecimal."""
+        """The SHA-256 of the content, in hexadecimal."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True)
 class TaskArchive:
-    """Any `.task` file, whatever models are in it: Google's face_landmarker.task as well as ours.
+    """Any `.task` file, such as Google's face_landmarker.task or a stylizer bundle.
 
     Attributes:
       entries: the files in it, in the archive's order.
-      size: of the whole archive, in bytes.
-      name: what it is called in messages: its path, if it has one.
+      size: the size of the whole archive, in bytes.
+      name: how error messages call it: by its path, if it has one.
     """
 
     entries: tuple[Entry, ...]
@@ -90,17 +92,17 @@ class TaskArchive:
 
     @classmethod
     def open(cls, source: str | os.PathLike[str] | bytes) -> Self:
-        """Reads an archive. Its entries are not looked into.
+        """Reads an archive without interpreting its entries.
 
         Args:
-          source: a path, or the archive's content.
+          source: the path of the archive, or its content.
 
         Returns:
           The archive.
 
         Raises:
-          FileNotFoundError: no such file.
-          BundleError: not a sound archive (see `read_entries`).
+          FileNotFoundError: the file does not exist.
+          BundleError: the archive is damaged or unsafe (see `read_entries`).
           OSError: the file cannot be read.
         """
         data, name = read_bytes(source)
@@ -111,14 +113,14 @@ class TaskArchive:
         return {entry.name: entry.data for entry in self.entries}
 
     def replace(self, name: str, data: bytes) -> Self:
-        """Returns an archive with another content for one entry.
+        """Returns a copy of the archive in which one entry has other content.
 
         Args:
-          name: of an entry that the archive has.
+          name: the name of an existing entry.
           data: its new content.
 
         Returns:
-          The other archive, newly laid out: stored, aligned, without timestamps.
+          The new archive: all entries uncompressed, aligned and without timestamps.
 
         Raises:
           BundleError: the archive has no such entry.
@@ -130,15 +132,15 @@ class TaskArchive:
         return type(self)(read_entries(written, self.name), len(written), self.name)
 
     def to_bytes(self) -> bytes:
-        """Returns the archive; the same entries always give the same bytes."""
+        """Returns the archive's bytes, which depend on nothing but the entries."""
         return write_archive(self.contents())
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """Writes the archive, whole or not at all.
+        """Writes the archive atomically.
 
         Args:
           path: the file, customarily named `*.task`. Its folder must exist.
-          overwrite: whether a file already there may be replaced.
+          overwrite: whether an existing file may be replaced.
 
         Raises:
           FileExistsError: the file exists and `overwrite` is false.
@@ -150,8 +152,8 @@ class TaskArchive:
         """Writes the entries into a folder.
 
         Args:
-          folder: made if it does not exist, parents included.
-          overwrite: whether files already there may be replaced.
+          folder: the target, which is created with its parents if it does not exist.
+          overwrite: whether existing files may be replaced.
 
         Returns:
           The files written.
@@ -165,10 +167,10 @@ class TaskArchive:
         if target.exists() and not target.is_dir():
             raise BundleError(f"{target} is not a folder")
         files = {target / entry.name: entry.data for entry in self.entries}
-        # All or nothing: a refusal must not leave half of them.
+        # Checked before the first file is written, so that a refusal leaves nothing behind.
         taken = [str(file) for file in files if file.exists()]
         if taken and not overwrite:
-            raise FileExistsError(f"{', '.join(taken)} already there")
+            raise FileExistsError(f"{', '.join(taken)} already exists")
         target.mkdir(parents=True, exist_ok=True)
         for file, data in files.items():
             atomic_write(file, data, overwrite)
@@ -176,25 +178,25 @@ class TaskArchive:
 
 
 def write_archive(entries: Mapping[str, bytes]) -> bytes:
-    """Packs files into a zip that depends on nothing but its input.
+    """Packs files into a reproducible zip.
 
     Args:
-      entries: plain file names (ASCII letters, digits and `_.+-`) to contents, in the order they
-        are stored in.
+      entries: contents by plain file name (ASCII letters, digits and `_.+-`), in the order in
+        which they are stored.
 
     Returns:
-      The zip: entries stored without compression, their data at multiples of four bytes, fixed
+      The zip: uncompressed entries whose data start at multiples of four bytes, with constant
       timestamps. The same entries always give the same bytes.
 
     Raises:
-      BundleError: a name that `read_entries` would refuse.
+      BundleError: `read_entries` would refuse a name.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in entries.items():
             _check_name(name, "the bundle")
             info = zipfile.ZipInfo(name, _EPOCH)
-            info.create_system = 3  # Unix, whatever system this runs on.
+            info.create_system = 3  # Unix, also where this runs on another system.
             info.external_attr = 0o100644 << 16
             info.extra = _padding(buffer.tell() + _LOCAL_HEADER.size + len(name))
             archive.writestr(info, data)
@@ -202,23 +204,23 @@ def write_archive(entries: Mapping[str, bytes]) -> bytes:
 
 
 def _padding(offset: int) -> bytes:
-    """Returns an extra field that moves data from `offset` to the next aligned place."""
+    """Returns an extra field that pushes data from `offset` to the next aligned position."""
     smallest = struct.calcsize("<HHH")
     zeros = -(offset + smallest) % ALIGNMENT
     return struct.pack("<HHH", _PADDING_FIELD_ID, 2 + zeros, ALIGNMENT) + bytes(zeros)
 
 
 def read_bytes(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
-    """Reads a bundle's bytes, refusing what is too big to be one.
+    """Reads the bytes of a bundle or model, up to `MAX_BYTES`.
 
     Args:
-      source: a path, or the content itself.
+      source: the path of a file, or its content.
 
     Returns:
-      The content, and a name for it in messages.
+      The content, and a name for it in error messages.
 
     Raises:
-      FileNotFoundError: no such file.
+      FileNotFoundError: the file does not exist.
       BundleError: the path is not a file, or the content is larger than `MAX_BYTES`.
       OSError: the file cannot be read.
     """
@@ -231,7 +233,7 @@ def read_bytes(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
     if not path.is_file():
         raise BundleError(f"{path} is not a file")
     with open(path, "rb") as file:
-        # Before reading: reading at most MAX_BYTES would reserve that much for any file.
+        # Checked before reading, because `read(MAX_BYTES)` would reserve that much for any file.
         _check_size(os.fstat(file.fileno()).st_size, str(path))
         return file.read(), str(path)
 
@@ -244,31 +246,39 @@ def _check_size(size: int, name: str) -> None:
 def read_archive(data: bytes, name: str) -> dict[str, bytes]:
     """Unpacks a zip with the checks of `read_entries`.
 
+    Args:
+      data: the zip.
+      name: how error messages call it.
+
     Returns:
-      File names to contents, in the archive's order.
+      Contents by file name, in the archive's order.
+
+    Raises:
+      BundleError: as for `read_entries`.
     """
     return {entry.name: entry.data for entry in read_entries(data, name)}
 
 
 def read_entries(data: bytes, name: str) -> tuple[Entry, ...]:
-    """Unpacks a zip that every tool understands in the same way.
+    """Unpacks a zip that all zip readers understand in the same way.
 
-    A zip says most things twice, in its directory and in each entry's own header; readers differ
-    in which they believe, and in where they look for the directory. What is said twice must agree.
+    A zip describes each entry twice, in the central directory and in the entry's local header.
+    Readers differ in which of them they trust, and in where they look for the directory, so both
+    must agree here.
 
     Args:
       data: the zip.
-      name: what to call it in messages.
+      name: how error messages call it.
 
     Returns:
-      The entries, in the directory's order.
+      The entries, in the order of the central directory.
 
     Raises:
-      BundleError: not a zip, truncated, with bytes after its end, or in several
-        parts; more than `MAX_ENTRIES`, or more than `MAX_BYTES` unpacked; an entry
-        twice, overlapping another, encrypted, no plain file, with a name that is no plain file
-        name, with a header that contradicts the directory, with a wrong checksum, compressed by
-        anything but deflate.
+      BundleError: the data are not a zip, are truncated, go on after its end, or are one of several
+        parts; there are more than `MAX_ENTRIES` entries, or more than `MAX_BYTES` uncompressed; an
+        entry occurs twice, overlaps another, is encrypted, is not a plain file, has a name that is
+        not a plain file name, a header that contradicts the directory or a wrong checksum, or is
+        compressed by another method than deflate.
     """
     directory_start, count = _find_directory(data, name)
     entries: list[Entry] = []
@@ -290,13 +300,13 @@ def read_entries(data: bytes, name: str) -> tuple[Entry, ...]:
         raise
     except zipfile.BadZipFile as error:
         raise BundleError(f"{name} is not a usable .task archive: {error}") from error
-    except Exception as error:  # zipfile lets struct, zlib and encoding errors through.
+    except Exception as error:  # zipfile lets errors of struct, zlib and codecs through.
         raise BundleError(f"{name} is a damaged .task archive: {error}") from error
     return tuple(entries)
 
 
 def _find_directory(data: bytes, name: str) -> tuple[int, int]:
-    """Returns the directory's offset and number of entries, from the record at the file's end."""
+    """Returns the central directory's offset and number of entries, from the end record."""
     end = data.rfind(_END_SIGNATURE, max(0, len(data) - _END_RECORD.size - _MAX_COMMENT))
     if end < 0 or end + _END_RECORD.size > len(data):
         raise BundleError(f"{name} is not a .task archive: it does not end as a zip does")
@@ -313,7 +323,8 @@ def _find_directory(data: bytes, name: str) -> tuple[int, int]:
         raise BundleError(f"{name} is damaged: its directory is not where its end says")
     if count > MAX_ENTRIES:
         raise BundleError(f"{name} has {count} entries; a bundle has at most {MAX_ENTRIES}")
-    # The smallest directory entry has 46 bytes; without the bound a huge one is read whole.
+    # An entry of the directory has at least 46 bytes. Without the limit, zipfile would read a huge
+    # directory into memory.
     if size > MAX_ENTRIES * 1024:
         raise BundleError(f"{name} is damaged: its directory has {size} bytes")
     return start, count
@@ -322,13 +333,13 @@ def _find_directory(data: bytes, name: str) -> tuple[int, int]:
 def _check_entries(
     data: bytes, infos: list[zipfile.ZipInfo], directory_start: int, name: str
 ) -> list[int]:
-    """Checks everything that can be checked before unpacking; returns where each's data begin."""
+    """Checks all that is known before unpacking; returns the offset of each entry's data."""
     starts, spans, seen = [], [], set[str]()
     total = 0
     for info in infos:
         _check_name(info.orig_filename, name)
         entry = info.filename
-        # Two names that differ in case are one file on some systems.
+        # Names that differ only in case are the same file on some systems.
         if entry.casefold() in seen:
             raise BundleError(f"{name} has {entry} twice")
         seen.add(entry.casefold())
@@ -356,7 +367,7 @@ def _check_name(entry: str, name: str) -> None:
 
 
 def _check_kind(info: zipfile.ZipInfo, name: str) -> None:
-    """Checks that an entry is a plain file that anybody can unpack."""
+    """Checks that an entry is a plain file that every zip reader can unpack."""
     entry = info.filename
     if info.flag_bits & _ENCRYPTED:
         raise BundleError(f"{name}: {entry} is encrypted")
@@ -373,7 +384,7 @@ def _check_kind(info: zipfile.ZipInfo, name: str) -> None:
 
 
 def _check_header(data: bytes, info: zipfile.ZipInfo, name: str) -> int:
-    """Checks an entry's own header against the directory; returns where its data begin."""
+    """Checks an entry's local header against the directory; returns its data's offset."""
     entry, offset = info.filename, info.header_offset
     if not 0 <= offset <= len(data) - _LOCAL_HEADER.size:
         raise BundleError(f"{name} is damaged: {entry} lies outside the file")
@@ -395,9 +406,6 @@ def _check_header(data: bytes, info: zipfile.ZipInfo, name: str) -> int:
     return int(name_start + name_bytes + extra_bytes)
 
 
-MODEL_SUFFIX = ".tflite"
-
-
 def models_of(archive: TaskArchive) -> dict[str, bytes]:
-    """Returns the entries of an archive that are models, by name."""
+    """Returns the contents of an archive's `*.tflite` entries, by name."""
     return {n: data for n, data in archive.contents().items() if n.endswith(MODEL_SUFFIX)}

@@ -26,12 +26,21 @@ _ENTRIES = (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER)
 
 @dataclass(frozen=True)
 class TaskBundle:
-    """The three models that MediaPipe's FaceStylizer looks for, as TFLite flatbuffers.
+    """The three TFLite models of a face stylizer, in the form that MediaPipe's FaceStylizer opens.
+
+    ```python
+    from task_bundle import TaskBundle
+
+    bundle = TaskBundle.open("ink.task")
+    bundle.validate()
+    for entry in bundle.inspect():
+        print(entry.name, entry.size, entry.sha256)
+    ```
 
     Attributes:
-      detector: finds the face.
-      landmarks: finds 478 points in it.
-      stylizer: turns the aligned crop, RGB in [0, 1], into the stylized one.
+      detector: the face detector, a TFLite flatbuffer.
+      landmarks: the landmark model, which finds 478 points in a face.
+      stylizer: the stylizer network, from an aligned face in RGB, [0, 1], to the stylized face.
     """
 
     detector: bytes
@@ -40,15 +49,25 @@ class TaskBundle:
 
     @classmethod
     def build(cls, stylizer: bytes, face_models: FaceModels | None = None) -> Self:
-        """Makes a bundle of a freshly converted stylizer.
+        """Makes a bundle from a freshly converted stylizer.
+
+        ```python
+        import pathlib
+
+        from task_bundle import TaskBundle
+
+        bundle = TaskBundle.build(pathlib.Path("stylizer.tflite").read_bytes())
+        bundle.save("ink.task")
+        ```
 
         Args:
-          stylizer: a TFLite flatbuffer, float32 [1, height, width, 3] to the same of any size but
-            the same proportions, both in [0, 1]. It need not have metadata.
+          stylizer: a TFLite flatbuffer with one input and one output, both float32
+            [1, height, width, 3] RGB in [0, 1]. The output may have another size than the input,
+            but has the same aspect ratio. Metadata are not needed.
           face_models: the face detector and landmark models; `find_face_models()` if None.
 
         Returns:
-          The bundle, its stylizer carrying metadata.
+          The bundle. Its stylizer has the metadata that MediaPipe asks for.
 
         Raises:
           BundleError: the stylizer cannot be packed (see `check_stylizer` and `check_model`).
@@ -64,26 +83,45 @@ class TaskBundle:
     def open(cls, source: str | os.PathLike[str] | bytes) -> Self:
         """Reads a bundle.
 
-        Its models are checked by reading them, not by loading them (see `validate`), and not for
-        what they do: Google's own bundles open too.
+        The flatbuffers of its models are checked, but no model is loaded or run; `validate` does
+        that. Bundles of Google's Model Maker open, too.
+
+        ```python
+        import pathlib
+
+        from task_bundle import TaskBundle
+
+        bundle = TaskBundle.open("ink.task")
+        pathlib.Path("stylizer.tflite").write_bytes(bundle.stylizer)
+        ```
 
         Args:
-          source: a path, or the bundle's content.
+          source: the path of the bundle, or its content.
 
         Returns:
           The bundle.
 
         Raises:
-          FileNotFoundError: no such file.
-          BundleError: not an archive of exactly the three models, stored without compression, or
-            one of them is no TFLite model or a damaged one.
+          FileNotFoundError: the file does not exist.
+          BundleError: the file is not an archive of exactly the three models, an entry is
+            compressed, or a model is damaged or not a TFLite model.
           OSError: the file cannot be read.
         """
         return cls.from_archive(TaskArchive.open(source))
 
     @classmethod
     def from_archive(cls, archive: TaskArchive) -> Self:
-        """Takes the models out of an archive, with the checks of `open`."""
+        """Takes the models out of an archive.
+
+        Args:
+          archive: the archive.
+
+        Returns:
+          The bundle.
+
+        Raises:
+          BundleError: as for `open`.
+        """
         for entry in archive.entries:
             if entry.compressed:
                 raise BundleError(
@@ -104,7 +142,7 @@ class TaskBundle:
         return cls(*(entries[n] for n in _ENTRIES))
 
     def entries(self) -> dict[str, bytes]:
-        """Returns the archive's file names and contents, in the archive's order."""
+        """Returns the models by file name, in the archive's order."""
         return {
             FACE_DETECTOR: self.detector,
             FACE_LANDMARKS_DETECTOR: self.landmarks,
@@ -112,15 +150,15 @@ class TaskBundle:
         }
 
     def to_bytes(self) -> bytes:
-        """Returns the archive; the same models always give the same bytes."""
+        """Returns the bundle's bytes, which depend on nothing but the models."""
         return write_archive(self.entries())
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """Writes the archive, whole or not at all.
+        """Writes the bundle atomically.
 
         Args:
           path: the file, customarily named `*.task`. Its folder must exist.
-          overwrite: whether a file already there may be replaced.
+          overwrite: whether an existing file may be replaced.
 
         Raises:
           FileExistsError: the file exists and `overwrite` is false.
@@ -133,17 +171,17 @@ class TaskBundle:
         return inspect_archive(TaskArchive.open(self.to_bytes()))
 
     def replace(self, entry: str, model: bytes) -> Self:
-        """Returns a bundle with another model in one place.
+        """Returns a copy of the bundle in which one model is another.
 
         Args:
           entry: 'face_detector.tflite', 'face_landmarks_detector.tflite' or 'face_stylizer.tflite'.
-          model: a TFLite flatbuffer, taken as it is: a stylizer needs its metadata already.
+          model: a TFLite flatbuffer. It is not changed, so a stylizer needs its metadata already.
 
         Returns:
-          The other bundle.
+          The new bundle.
 
         Raises:
-          BundleError: there is no such entry, or the model is no TFLite model or a damaged one.
+          BundleError: there is no such entry, or the model is damaged or not a TFLite model.
         """
         return self._of({**self.entries(), entry: model}, "the bundle")
 
@@ -154,19 +192,26 @@ class TaskBundle:
     def validate(self, name: str = "the bundle") -> tuple[str, ...]:
         """Checks that the bundle is safe to load and that MediaPipe's FaceStylizer can use it.
 
-        The models are loaded and run in another process, which takes a third of a second for models
-        never seen before (see `task_bundle.tflite.validation`).
+        The models are loaded and run in another process, which takes a third of a second the first
+        time that a model is seen (see `task_bundle.tflite.validation`).
+
+        ```python
+        from task_bundle import TaskBundle
+
+        for note in TaskBundle.open("ink.task").validate("ink.task"):
+            print("note:", note)
+        ```
 
         Args:
-          name: what to call the bundle in messages.
+          name: how error messages call the bundle.
 
         Returns:
-          What is not wrong but worth knowing, a sentence each.
+          Notes about what is not an error but worth knowing, a sentence each.
 
         Raises:
           BundleError: a model crashes, hangs, or is refused by LiteRT; the landmark model has other
-            outputs than the runtime wants; the stylizer does not take and give pictures, or has no
-            normalization in its metadata.
+            outputs than the runtime needs; the stylizer's input and output are not images, or its
+            metadata lack the normalization.
           OSError: the other process cannot be started.
         """
         check_loads(self.entries(), name)

@@ -1,4 +1,4 @@
-"""The folder for what can be had again."""
+"""The cache folder."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ CACHE_VARIABLE = "MM_FACE_STYLIZER_CACHE"
 
 
 def cache_folder() -> Path:
-    """Returns the folder of downloads and of verdicts on models, which need not exist.
+    """Returns the folder for downloads and for the results of model checks. It need not exist.
 
     It is $MM_FACE_STYLIZER_CACHE, else $XDG_CACHE_HOME/mm-face-stylizer, else
     ~/.cache/mm-face-stylizer.

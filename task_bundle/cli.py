@@ -31,13 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-      argv: its arguments; those of the process if None.
+      argv: the command-line arguments; those of the process if None.
 
     Returns:
       The exit status, as `task_bundle.command_line.run` describes it.
 
     Raises:
-      SystemExit: with 2 for wrong usage, with 0 after --help.
+      SystemExit: with 2 if the arguments do not parse, with 0 after --help.
     """
     return run(_parser(), argv, (TaskBundleError,))
 

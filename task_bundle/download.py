@@ -1,4 +1,4 @@
-"""Downloading a file, which happens only where a user asks for it."""
+"""Downloads a file. This happens only when the user asks for it."""
 
 from task_bundle.errors import DownloadError
 
@@ -8,17 +8,17 @@ def fetch(url: str, timeout: float, max_bytes: int) -> bytes:
 
     Args:
       url: its http(s) address.
-      timeout: seconds to wait for an answer, and for each part of it.
-      max_bytes: the most that it can have.
+      timeout: seconds to wait for the connection, and for each part of the response.
+      max_bytes: the largest accepted size.
 
     Returns:
-      The content, complete but unchecked: hashing it is the caller's part.
+      The complete content. The caller checks its hash.
 
     Raises:
-      DownloadError: the address is of another kind, the server does not answer or refuses, the
-        connection was cut, or the answer has more than `max_bytes`.
+      DownloadError: the address is not http(s), the server does not respond or refuses, the
+        connection was cut, or the content has more than `max_bytes`.
     """
-    # Slow to import, and needed by nothing else.
+    # Imported here because they are slow to import and only needed for downloads.
     import http.client
     import urllib.request
 
@@ -28,12 +28,12 @@ def fetch(url: str, timeout: float, max_bytes: int) -> bytes:
         with urllib.request.urlopen(url, timeout=timeout) as response:
             data: bytes = response.read(max_bytes + 1)
             announced = response.headers.get("Content-Length", "")
-    # URLError and time-outs are OSErrors; a cut connection is an HTTPException.
+    # URLError and timeouts are OSErrors; a cut connection is an HTTPException.
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(f"cannot download {url}: {error}") from error
     if len(data) > max_bytes:
-        raise DownloadError(f"cannot download {url}: the answer has no end in sight")
-    # A bounded read does not notice by itself.
+        raise DownloadError(f"cannot download {url}: the content has more than {max_bytes} bytes")
+    # `read` with a size does not raise IncompleteRead when the connection is cut.
     if announced.isdigit() and len(data) < int(announced):
         raise DownloadError(
             f"cannot download {url}: the connection was cut after {len(data)} of {announced} bytes"

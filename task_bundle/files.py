@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writes files atomically."""
 
 import contextlib
 import errno
@@ -9,21 +9,21 @@ from pathlib import Path
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = False) -> None:
-    """Writes a file so that readers see the old content or the new one, never a part.
+    """Writes a file so that readers see the old content or the new content, never a part of it.
 
-    The data goes to a temporary file in the same folder, which then takes the final name; on any
+    The data are written to a temporary file in the same folder, which is then renamed. After any
     exception, KeyboardInterrupt included, the temporary file is removed.
 
     Args:
       path: the file to write. Its folder must exist.
       data: the content.
-      overwrite: whether a file already there may be replaced.
+      overwrite: whether an existing file may be replaced.
 
     Raises:
       FileExistsError: the file exists and `overwrite` is false.
       FileNotFoundError: the folder does not exist.
       IsADirectoryError: `path` is a folder.
-      NotADirectoryError: what should be the folder is a file.
+      NotADirectoryError: the folder is a file.
       OSError: the folder cannot be written to (PermissionError), the disk is full, and so on.
     """
     with atomic_path(path, overwrite) as temporary, _naming(path), open(temporary, "xb") as file:
@@ -34,30 +34,30 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = Fa
 def atomic_path(
     path: str | os.PathLike[str], overwrite: bool = False, suffix: str = ".tmp"
 ) -> Iterator[Path]:
-    """Lends a temporary file name that becomes the real one when the `with` block is done.
+    """Provides a temporary file name; what is written to it is renamed when the block ends.
 
-    For writers that insist on opening their file themselves; `atomic_write` is simpler. If the
-    block raises, KeyboardInterrupt included, the temporary file is removed and `path` stays as it
-    was.
+    This is for libraries that open their output file themselves; `atomic_write` is simpler. If the
+    `with` block raises, KeyboardInterrupt included, the temporary file is removed and `path` stays
+    as it was.
 
     Args:
       path: the file to write. Its folder must exist.
-      overwrite: whether a file already there may be replaced.
-      suffix: how the temporary name ends, for writers that look at it.
+      overwrite: whether an existing file may be replaced.
+      suffix: the suffix of the temporary name, for libraries that choose the format by it.
 
     Yields:
-      The name to write to, in the same folder; there is no file of that name yet.
+      The temporary name, in the same folder. No file of that name exists yet.
 
     Raises:
       FileExistsError: the file exists and `overwrite` is false.
       FileNotFoundError: the folder does not exist.
       IsADirectoryError: `path` is a folder.
-      NotADirectoryError: what should be the folder is a file.
+      NotADirectoryError: the folder is a file.
       OSError: the folder cannot be written to (PermissionError), the disk is full, and so on.
     """
     # Writing through a symbolic link replaces what it points to, not the link.
     target = Path(os.path.realpath(path))
-    # Forty characters have at most 160 bytes; file systems allow 255.
+    # File systems allow names of 255 bytes; forty characters have at most 160.
     temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(6)}{suffix}"
     with _naming(path):
         obstacle = _obstacle(path, target, overwrite)
@@ -77,7 +77,7 @@ def atomic_path(
 
 @contextlib.contextmanager
 def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Makes errors of the system say which file they kept from being written."""
+    """Adds to errors of the operating system which file could not be written."""
     try:
         yield
     except FileExistsError:
@@ -88,7 +88,7 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _obstacle(path: str | os.PathLike[str], target: Path, overwrite: bool) -> OSError | None:
-    """Returns the reason for which `target` cannot be written, as far as can be told before."""
+    """Returns why `target` cannot be written, as far as that is known before writing; or None."""
     folder = target.parent
     if not folder.exists():
         return FileNotFoundError(errno.ENOENT, f"cannot write {path}: no folder {folder}")
@@ -102,7 +102,7 @@ def _obstacle(path: str | os.PathLike[str], target: Path, overwrite: bool) -> OS
 
 
 def _sync(path: Path) -> None:
-    """Else a crash after the renaming may leave the new name without its content."""
+    """Flushes a file to disk, so that a crash cannot leave the new name without its content."""
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
 
@@ -112,9 +112,9 @@ def _exists(path: str | os.PathLike[str]) -> FileExistsError:
 
 
 def _move_to_new_name(temporary: Path, target: Path, path: str | os.PathLike[str]) -> None:
-    """Gives `temporary` the name `target` unless that name is taken meanwhile."""
+    """Renames `temporary` to `target`, unless somebody has created `target` meanwhile."""
     try:
-        # A hard link, unlike a rename, fails if somebody else made the file since the check.
+        # Unlike a rename, a hard link fails if the file exists.
         os.link(temporary, target)
     except FileExistsError as error:
         raise _exists(path) from error

@@ -1,4 +1,4 @@
-"""What is in a `.task` archive, entry by entry."""
+"""Describes the entries of a `.task` archive."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +11,19 @@ from task_bundle.tflite.validation import check_models
 
 @dataclass(frozen=True)
 class EntryReport:
-    """One entry of an archive.
+    """Description of an entry of an archive.
 
     Attributes:
-      name: its file name.
-      size: bytes of its content.
-      offset: where in the archive its bytes begin.
-      alignment: the largest power of two that divides the offset; runtimes map models where they
-        lie, which takes 4 at least.
-      sha256: of the content.
-      compressed: whether it is deflated, which MediaPipe refuses.
-      model: what the model is made of; None if the entry is no model.
-      metadata: the model's TFLite metadata, as the JSON that MediaPipe's displayer prints, parsed;
-        None if it has none.
+      name: the file name.
+      size: the size of the content, in bytes.
+      offset: position of the entry's first data byte in the archive.
+      alignment: the largest power of two that divides the offset. Runtimes memory-map the models,
+        which needs at least 4.
+      sha256: the SHA-256 of the content, in hexadecimal.
+      compressed: whether the content is deflated, which MediaPipe refuses.
+      model: inputs, outputs, operators and weights; None if the entry is not a model.
+      metadata: the model's TFLite metadata, as the parsed JSON of MediaPipe's displayer; None if
+        there are none.
     """
 
     name: str
@@ -40,14 +40,14 @@ def inspect_archive(archive: TaskArchive) -> tuple[EntryReport, ...]:
     """Describes the entries of an archive.
 
     Args:
-      archive: any `.task`; its models need not be a stylizer's.
+      archive: any `.task`, not necessarily of a stylizer.
 
     Returns:
       A report for each entry, in the archive's order.
 
     Raises:
-      BundleError: an entry called `*.tflite` is no TFLite model, or a damaged one.
-      MissingDependencyError: mediapipe, which knows the metadata, is not installed.
+      BundleError: an entry called `*.tflite` is damaged or not a TFLite model.
+      MissingDependencyError: mediapipe, which has the schema of the metadata, is not installed.
     """
     models = models_of(archive)
     check_models(models, archive.name)

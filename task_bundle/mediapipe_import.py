@@ -1,4 +1,4 @@
-"""Importing MediaPipe without TensorFlow."""
+"""Imports MediaPipe without TensorFlow."""
 
 import importlib
 import sys
@@ -11,13 +11,13 @@ _lock = threading.Lock()
 
 
 def import_mediapipe(name: str = "mediapipe") -> ModuleType:
-    """Imports mediapipe or one of its modules, keeping it from importing TensorFlow on the way.
+    """Imports mediapipe or one of its modules without letting it import TensorFlow.
 
-    MediaPipe 0.10 takes two optional helpers (a documentation decorator, a file opener) from
-    TensorFlow where that is installed, which costs seconds and hundreds of megabytes, and falls
-    back where it is not. Here it always falls back, unless TensorFlow is loaded already. While it
-    loads, another thread's first `import tensorflow` would fail: import TensorFlow before, or
-    after.
+    If TensorFlow is installed, MediaPipe 0.10 imports it for two optional helpers (a documentation
+    decorator and a file opener), which costs seconds and hundreds of megabytes. Without it,
+    MediaPipe uses its own fallbacks. This function makes it use the fallbacks unless TensorFlow is
+    loaded already. During the call, `import tensorflow` fails in other threads, so programs that
+    use both should import TensorFlow before or after.
 
     Args:
       name: the dotted module name.
@@ -29,11 +29,11 @@ def import_mediapipe(name: str = "mediapipe") -> ModuleType:
       MissingDependencyError: mediapipe is not installed, cannot be loaded, or has no such module.
     """
     if name in sys.modules:
-        return importlib.import_module(name)  # Waits if another thread is still at it.
+        return importlib.import_module(name)  # Waits if another thread is still importing it.
     with _lock:
         hidden = "tensorflow" not in sys.modules
         if hidden:
-            # None in sys.modules makes `import tensorflow` an ImportError.
+            # None in sys.modules makes `import tensorflow` raise ImportError.
             sys.modules["tensorflow"] = None  # type: ignore[assignment]
         try:
             return importlib.import_module(name)

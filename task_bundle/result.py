@@ -1,7 +1,7 @@
-"""Results that programs write as JSON: what their formats have in common.
+"""The base class of result files in JSON.
 
-A format is a frozen pydantic dataclass; its fields are the schema, so that what is built in Python
-or read from a file is checked alike. pydantic comes with the extra `benchmark`.
+A format is a frozen pydantic dataclass. Its fields are the schema, so that values from Python code
+and from files get the same checks. pydantic comes with the extra `benchmark`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ CONFIG: Final = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(min_length=1)]
-# As `date -u +%Y-%m-%dT%H:%M:%SZ` prints it.
+# UTC, in the format of `date -u +%Y-%m-%dT%H:%M:%SZ`.
 Instant = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
 class Result:
-    """Base of the dataclasses that are whole files.
+    """Base class of the dataclasses that are stored as a file of their own.
 
     Attributes:
-      kind: what a file of the format is called in messages, with its article.
-      format: the format's name, the default of a field.
-      version: the format's version, the default of a field; it grows when old readers would
-        misunderstand.
+      kind: how error messages call a file of the format, with an article: "an evaluation".
+      format: the format's name; subclasses set it as the default of a field.
+      version: the format's version; subclasses set it as the default of a field. It is increased
+        when older readers would misunderstand the file.
     """
 
     kind: ClassVar[str]
@@ -42,7 +42,7 @@ class Result:
     version: int
 
     def to_json(self) -> str:
-        """Returns the result as JSON, lists of numbers on one line each, without what is None.
+        """Returns the result as JSON, each list of numbers on one line, without None values.
 
         Raises:
           ResultError: a value does not fit the format.
@@ -51,7 +51,7 @@ class Result:
         try:
             values = adapter.dump_python(self, mode="json", exclude_none=True, warnings="error")
             text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
-            # What a caller put into a dictionary after it was checked is seen here.
+            # Finds values that were put into a dictionary after the constructor had checked it.
             adapter.validate_json(text)
         except ValidationError as error:
             raise ResultError(f"the result breaks its format: {_first(error)}") from error
@@ -64,14 +64,15 @@ class Result:
         """Reads a result.
 
         Args:
-          text: JSON, as `to_json` gives it.
-          name: what to call it in messages.
+          text: JSON that `to_json` has written.
+          name: how error messages call it.
 
         Returns:
           The result.
 
         Raises:
-          ResultError: not JSON, another format or version, or a value that breaks the format.
+          ResultError: the text is not JSON, or of another format or version, or a value breaks the
+            format.
         """
         try:
             values = json.loads(text)
@@ -91,11 +92,11 @@ class Result:
         return result
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """Writes the result as JSON, whole or not at all.
+        """Writes the result as JSON, atomically.
 
         Args:
           path: the file, customarily named `*.json`. Its folder must exist.
-          overwrite: whether a file already there may be replaced.
+          overwrite: whether an existing file may be replaced.
 
         Raises:
           FileExistsError: the file exists and `overwrite` is false.
@@ -126,12 +127,12 @@ class Result:
         return TypeAdapter[Any](cls).json_schema()
 
 
-# A list of numbers over several lines; there is no line feed inside a string.
+# A list of numbers over several lines. JSON strings contain no line feeds, so none can match.
 _NUMBERS = re.compile(r"\[\n([\d\s.,eE+-]*)\]")
 
 
 def _first(error: ValidationError) -> str:
-    """Says where the first of the errors is, and what, in one line."""
+    """Returns the place and the message of the first error, in one line."""
     details = error.errors(include_url=False)[0]
     where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in details["loc"])
     return f"{where.lstrip('.') or 'top level'}: {' '.join(str(details['msg']).split())}"

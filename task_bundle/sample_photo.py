@@ -1,10 +1,10 @@
-"""The photo that every installation has."""
+"""The sample portrait that every installation has."""
 
 from pathlib import Path
 
 
 def sample_photo() -> Path:
-    """Returns Grace Hopper from matplotlib's samples: 512 x 600 pixels, one face, public domain."""
+    """Returns the path of matplotlib's portrait of Grace Hopper, 512 x 600 pixels."""
     import matplotlib
 
     return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"

@@ -85,7 +85,7 @@ def try_bundle(content: bytes) -> str:
         if status:
             return f"died in the child, status {status}"
         # In the worker itself: what the child survived must not hurt here.
-        probe.complaint_about(model)
+        probe.find_defect(model)
     return "loaded"
 
 
@@ -268,7 +268,7 @@ def _load_in_child(model: bytes) -> int:
         status = 1
         try:
             probe.limit()
-            status = int(bool(probe.complaint_about(model)))
+            status = int(bool(probe.find_defect(model)))
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -1,4 +1,4 @@
-"""The face crop that MediaPipe's FaceStylizer works on, its matrix and its inverse."""
+"""Finds faces and aligns them: the crop that MediaPipe's FaceStylizer works on."""
 
 import math
 import operator
@@ -17,7 +17,8 @@ from task_bundle.faces.region import Region
 from task_bundle.media.images import check_image
 from task_bundle.mediapipe_import import import_mediapipe
 
-# Mesh points, as in MediaPipe's FaceToRect calculator. Left and right are the picture's.
+# Indices of mesh points, as in MediaPipe's FaceToRect calculator. Left and right are as in the
+# picture, not as the person sees them.
 _LEFT_EYE = (33, 133)
 _RIGHT_EYE = (263, 362)
 _MOUTH = (61, 291)
@@ -26,13 +27,13 @@ _MESH_POINTS = 468
 
 @dataclass(frozen=True)
 class FaceCrop:
-    """A rotated square round a face, in pixels of the photo.
+    """A rotated square around a face, in pixels of the photo.
 
     Attributes:
-      center_x: x of the centre, measured from the photo's left edge.
-      center_y: y of the centre, measured from the photo's top edge.
-      side: length of a side.
-      rotation: radians by which the square is turned clockwise as seen.
+      center_x: x of the center, from the left edge of the photo.
+      center_y: y of the center, from the top edge of the photo.
+      side: the length of a side.
+      rotation: the angle by which the square is rotated, in radians, clockwise as seen.
     """
 
     center_x: float
@@ -42,21 +43,22 @@ class FaceCrop:
 
     @classmethod
     def from_landmarks(cls, landmarks: npt.ArrayLike, whole_pixels: bool = True) -> Self:
-        """Computes the crop from face landmarks as MediaPipe's FaceToRect does.
+        """Computes the crop from face landmarks like MediaPipe's FaceToRect calculator.
 
-        The construction is FFHQ's: the axis across the face is a mean of the line through the eyes
-        and of the normal to the line from the eyes to the mouth; the side is the greater of 4.0 eye
-        distances and 3.6 eye-to-mouth distances.
+        This is the alignment of FFHQ (Karras et al., A Style-Based Generator Architecture, 2019):
+        the horizontal axis is the mean of the line through the eyes and of the normal to the line
+        from the eyes to the mouth; the side is 4.0 times the distance of the eyes or 3.6 times the
+        distance from the eyes to the mouth, whichever is greater.
 
         Args:
           landmarks: [N >= 468, 2 or 3] face mesh points, in pixels of the photo.
-          whole_pixels: whether centre and side are rounded, as MediaPipe does.
+          whole_pixels: whether center and side are rounded to whole pixels, as in MediaPipe.
 
         Returns:
           The crop.
 
         Raises:
-          ValueError: the array has another shape, is not finite, or its points coincide.
+          InvalidArgumentError: the array has another shape, is not finite, or its points coincide.
         """
         points = np.asarray(landmarks, np.float64)
         if points.ndim != 2 or points.shape[0] < _MESH_POINTS or points.shape[1] not in (2, 3):
@@ -79,21 +81,21 @@ class FaceCrop:
         return cls(x, y, side, rotation=math.atan2(axis[1], axis[0]))
 
     def matrix(self, size: int | tuple[int, int]) -> npt.NDArray[np.float64]:
-        """Returns the matrix from the photo's pixels to those of a picture of the face.
+        """Returns the matrix from coordinates in the photo to coordinates in the cropped picture.
 
-        MediaPipe maps the corners of the rotated square to (0, 0) and (size, size) and then reads
-        the photo at whole coordinates, so a coordinate names a pixel, not its upper left corner;
-        that is the convention on both sides of this matrix. A picture that is not square has the
-        rotated square in its middle, as large as fits, and more of the photo beside it.
+        MediaPipe maps the corners of the rotated square to (0, 0) and (size, size) and then samples
+        the photo at integer coordinates. Integer coordinates are therefore pixel centers, in the
+        photo and in the cropped picture. If the picture is not square, the rotated square is
+        centered in it, as large as fits, and the rest shows more of the photo.
 
         Args:
-          size: the picture's side, or its width and height, in pixels.
+          size: the side of the picture, or its width and height, in pixels.
 
         Returns:
-          [3, 3], affine: matrix @ (x, y, 1) of the photo is (u, v, 1) of the crop.
+          [3, 3] float64, affine: matrix @ (x, y, 1) in the photo is (u, v, 1) in the picture.
 
         Raises:
-          ValueError: `size` is not positive.
+          InvalidArgumentError: `size` is not positive.
         """
         width, height = _width_and_height(size)
         if width < 1 or height < 1:
@@ -110,37 +112,37 @@ class FaceCrop:
         )
 
     def inverse(self, size: int | tuple[int, int]) -> npt.NDArray[np.float64]:
-        """Returns the matrix from the pixels of a picture of the face to the photo's.
+        """Returns the matrix from coordinates in the cropped picture to coordinates in the photo.
 
         Args:
-          size: the picture's side, or its width and height, in pixels.
+          size: the side of the picture, or its width and height, in pixels.
 
         Returns:
-          [3, 3], affine: the inverse of `matrix(size)`.
+          [3, 3] float64, affine: the inverse of `matrix(size)`.
 
         Raises:
-          ValueError: `size` is not positive.
+          InvalidArgumentError: `size` is not positive.
         """
         return np.linalg.inv(self.matrix(size))
 
     def crop(
         self, image: npt.NDArray[np.uint8], size: int | tuple[int, int]
     ) -> npt.NDArray[np.uint8]:
-        """Cuts the face out of the photo as MediaPipe does.
+        """Crops the face out of the photo like MediaPipe.
 
-        Bilinear, without smoothing where the crop is much smaller than the face, as in the native
-        graph; black outside the photo.
+        The interpolation is bilinear and not antialiased where the picture is much smaller than the
+        face, as in the native graph. Pixels outside the photo are black.
 
         Args:
-          image: [height, width, 3] uint8.
-          size: the picture's side, or its width and height, in pixels; see `matrix`.
+          image: the photo, [height, width, 3] uint8.
+          size: the side of the picture, or its width and height, in pixels; see `matrix`.
 
         Returns:
           [size, size, 3] or [height, width, 3] uint8.
 
         Raises:
           ImageError: `image` is not such an array.
-          ValueError: `size` is not positive.
+          InvalidArgumentError: `size` is not positive.
         """
         import cv2
 
@@ -160,9 +162,9 @@ class Face:
     """A face found in a photo.
 
     Attributes:
-      landmarks: [478, 3] float64 in pixels of the photo; z is a depth in the scale of x. The last
-        ten are the irises; with the models of mediapipe's wheel, points of the eyes' contours.
-      crop: the square that the stylizer gets.
+      landmarks: [478, 3] float64 in pixels of the photo; z is the depth in the same unit. The last
+        ten are the irises, or points of the eye contours with the models of mediapipe's wheel.
+      crop: the rotated square that the stylizer sees.
     """
 
     landmarks: npt.NDArray[np.float64]
@@ -179,15 +181,15 @@ class FaceFinder:
 
         Args:
           models: the face models; `find_face_models()` if None.
-          max_faces: how many faces to look for in a picture. With one, it is that which the
-            detector is surest of, and which MediaPipe's FaceStylizer takes.
-          video: whether pictures are frames of a video, for `track`, or have nothing to do with
-            each other, for `find`.
+          max_faces: the largest number of faces to find in a picture. If it is 1, the face is the
+            one with the highest detection score, as in MediaPipe's FaceStylizer.
+          video: whether the pictures are frames of a video, for `track`, or independent of each
+            other, for `find`.
 
         Raises:
           FaceModelsError: no models were found, or MediaPipe cannot open them.
           MissingDependencyError: mediapipe is not installed.
-          ValueError: `max_faces` is not positive.
+          InvalidArgumentError: `max_faces` is not positive.
         """
         if max_faces < 1:
             raise InvalidArgumentError(f"max_faces must be positive, not {max_faces}")
@@ -206,7 +208,7 @@ class FaceFinder:
         )
         try:
             self._landmarker: Any = tasks.vision.FaceLandmarker.create_from_options(options)
-        except Exception as error:  # 1.x has any kind, FileNotFoundError for missing metadata.
+        except Exception as error:  # Of any type in 1.x: FileNotFoundError for missing metadata.
             raise FaceModelsError(
                 f"MediaPipe cannot open the face models of {models.source}: {error}"
             ) from error
@@ -219,11 +221,11 @@ class FaceFinder:
           region: where to look for faces; everywhere if None.
 
         Returns:
-          The faces, the one with the biggest crop first; empty if there is none.
+          The faces in descending order of crop size; an empty list if there are none.
 
         Raises:
-          BundleError: a region is given, and the models have another form than MediaPipe's, or
-            LiteRT cannot run them.
+          BundleError: a region is given, and the models have other inputs or outputs than
+            MediaPipe's, or LiteRT cannot run them.
           ImageError: `image` is not such an array.
           ValueError: the finder is closed, or is one for videos.
         """
@@ -240,27 +242,28 @@ class FaceFinder:
     def track(
         self, image: npt.NDArray[np.uint8], timestamp_ms: int, region: Region | None = None
     ) -> list[Face]:
-        """Finds the faces in a video's next frame.
+        """Finds the faces in the next frame of a video.
 
-        A face is looked for where it was in the frame before, and anywhere only if fewer faces
-        than asked for were there.
+        MediaPipe tracks faces from frame to frame, and runs the detector only while it tracks fewer
+        than `max_faces`.
 
         Args:
           image: [height, width, 3] uint8 RGB.
-          timestamp_ms: the frame's time, in milliseconds, greater than the one before.
+          timestamp_ms: the time of the frame in milliseconds, greater than that of the last one.
           region: where to look for faces, the same for all frames; everywhere if None.
 
         Returns:
-          The faces as `find` gives them, their crops not rounded to whole pixels.
+          The faces, as from `find`, but with crops that are not rounded to whole pixels.
 
         Raises:
           ImageError: `image` is not such an array.
-          TypeError: `timestamp_ms` is no integer.
-          ValueError: the finder is closed, or is not for videos, or time does not advance.
+          InvalidArgumentError: `timestamp_ms` is negative or does not increase.
+          TypeError: `timestamp_ms` is not an integer.
+          ValueError: the finder is closed, or is not for videos.
         """
         if not self._video:
             raise ValueError("this face finder is for single pictures: call find")
-        # MediaPipe takes no integers of NumPy's.
+        # MediaPipe does not accept NumPy's integers.
         timestamp_ms = operator.index(timestamp_ms)
         if timestamp_ms <= self._time:
             raise InvalidArgumentError(
@@ -273,7 +276,7 @@ class FaceFinder:
         self._check(image)
         picture, options, matrix = image, self._options(region), np.eye(2, 3)
         if region is not None and not region.is_all:
-            # The tracker takes no region of interest. What it follows is all it sees.
+            # FaceLandmarker accepts no region of interest, so it gets the cropped region instead.
             picture, matrix = region.cut(image)
             options = self._options(None)
         result = self._landmarker.detect_for_video(self._frame(picture), timestamp_ms, options)
@@ -294,13 +297,13 @@ class FaceFinder:
         )
 
     def _options(self, region: Region | None) -> Any:
-        """Returns `ImageProcessingOptions` of the rotation alone."""
+        """Returns `ImageProcessingOptions` with the region's rotation only."""
         return self._mediapipe.tasks.vision.ImageProcessingOptions(
             rotation_degrees=0 if region is None else region.rotation_degrees
         )
 
     def close(self) -> None:
-        """Frees the models. Closing twice does nothing."""
+        """Frees the models. A second call does nothing."""
         if self._landmarker is not None:
             self._landmarker.close()
             self._landmarker = self._graph = None
@@ -322,7 +325,7 @@ class FaceFinder:
 def _landmarks(result: Any, picture: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float64]]:
     """Returns the landmarks of a FaceLandmarkerResult in pixels of the picture."""
     height, width = picture.shape[:2]
-    # Normalized by the picture's size; z shares the scale of x.
+    # MediaPipe's coordinates are relative to the picture's size; z has the scale of x.
     return [
         np.array([(p.x * width, p.y * height, p.z * width) for p in points])
         for points in result.face_landmarks
@@ -330,7 +333,7 @@ def _landmarks(result: Any, picture: npt.NDArray[np.uint8]) -> list[npt.NDArray[
 
 
 def _faces(landmarks: Iterable[npt.NDArray[np.float64]], whole_pixels: bool) -> list[Face]:
-    """Returns the faces that have these landmarks, each once, the biggest first."""
+    """Makes faces of landmarks, without duplicates and in descending order of crop size."""
     faces: list[Face] = []
     for points in landmarks:
         face = Face(points, FaceCrop.from_landmarks(points, whole_pixels))
@@ -340,9 +343,9 @@ def _faces(landmarks: Iterable[npt.NDArray[np.float64]], whole_pixels: bool) -> 
 
 
 def _same(face: Face, other: Face) -> bool:
-    """Whether two detections led the landmark model to one face."""
+    """Returns whether two sets of landmarks belong to the same face."""
     distance = np.linalg.norm((face.landmarks - other.landmarks)[:, :2], axis=1).mean()
-    # Mesh points of neighbours, cheek to cheek, are half a side apart.
+    # The mesh points of two faces cheek to cheek are half a side apart.
     return bool(distance < 0.1 * min(face.crop.side, other.crop.side))
 
 
@@ -351,5 +354,5 @@ def _width_and_height(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _rounded(value: float) -> float:
-    # Half away from zero, as C++ rounds.
+    # Rounds halves away from zero, as C++ does.
     return math.copysign(math.floor(abs(value) + 0.5), value)

@@ -1,4 +1,4 @@
-"""MediaPipe's graph from a photo and a region of interest to face landmarks, run in LiteRT."""
+"""MediaPipe's face landmark graph with a region of interest, reimplemented on LiteRT."""
 
 import math
 from dataclasses import dataclass
@@ -14,35 +14,36 @@ from task_bundle.tflite.litert_model import LitertModel
 from task_bundle.tflite.metadata import normalization
 from task_bundle.tflite.model import check_face_detector, check_face_landmarks
 
-# The numbers and the order of operations are those of MediaPipe's FaceDetectorGraph and
-# FaceLandmarksDetectorGraph and the calculators in them, in float32 as there. The last bit counts:
-# pixels are read at 32nds of a pixel, the nearest to the computed place, and where some of them are
-# other ones the landmarks move by a hundredth of a pixel and more.
+# The constants and the order of operations are those of MediaPipe's FaceDetectorGraph and
+# FaceLandmarksDetectorGraph and of their calculators, in float32 as there. The last bit matters:
+# photos are sampled at positions rounded to 1/32 of a pixel, and where a position rounds to another
+# value than in MediaPipe, the landmarks move by a hundredth of a pixel and more.
 _Floats = npt.NDArray[np.float32]
 
-# BlazeFace short range looks at so many pixels, from the cells of two grids: their strides in
-# pixels, and how many boxes each of their cells proposes.
+# The input side of BlazeFace short range, in pixels; and of its two anchor grids, the stride in
+# pixels and the number of boxes that each cell proposes.
 _DETECTOR_SIDE = 128
 _GRIDS = ((8, 2), (16, 6))
 _MIN_SCORE = 0.5
 _MAX_LOGIT = 100.0
-# Boxes that overlap more, as intersection over union, show the same face.
+# Boxes whose intersection over union is greater show the same face.
 _MIN_OVERLAP = 0.5
-# How much more than the detector's box the landmark model sees.
+# The factor from the detector's box to what the landmark model sees.
 _MARGIN = np.float32(1.5)
-# OpenCV reads at 32nds of a pixel, and computes the places in a row of so many pixels from that of
-# the first. Where a place lies in the middle between two 32nds, this decides.
+# OpenCV samples at multiples of 1/32 pixel. It computes the positions of a row in blocks of so many
+# pixels, relative to the first of each block; this decides how positions halfway between two
+# multiples are rounded.
 _BITS = 5
 _STEPS = 1 << _BITS
 _BLOCK = 64
 
 
 class FaceGraph:
-    """Finds face landmarks as MediaPipe's FaceStylizer does where it is given a region of interest.
+    """Finds face landmarks like MediaPipe's FaceStylizer with a region of interest.
 
-    FaceLandmarker takes none, and has other landmarks for a part of the photo than for all of it.
-    Here as there only the detector is told where to look: the landmark model reads the photo as
-    far as it wants to.
+    FaceLandmarker does not accept a region of interest, and a photo that is cropped to the region
+    gives other landmarks. In FaceStylizer's graph, and here, the region only restricts the
+    detector; the landmark model also sees pixels outside of it.
     """
 
     def __init__(self, models: FaceModels, max_faces: int) -> None:
@@ -50,11 +51,11 @@ class FaceGraph:
 
         Args:
           models: the face models.
-          max_faces: how many faces to look for.
+          max_faces: the largest number of faces to find.
 
         Raises:
-          BundleError: a model has another form than MediaPipe's, its metadata do not say how pixels
-            become its input, or LiteRT cannot run it.
+          BundleError: a model has other inputs or outputs than MediaPipe's, its metadata lack the
+            normalization of its input, or LiteRT cannot run it.
         """
         import cv2
 
@@ -73,19 +74,19 @@ class FaceGraph:
 
         Args:
           image: the photo, [height, width, 3] uint8 RGB.
-          region: where to look for faces, and how the photo is turned.
+          region: where to look for faces, and how the photo is rotated.
 
         Returns:
-          The landmarks of each face, [478, 3] in pixels of the photo, z in the scale of x; first
-          those of the face that the detector is surest of.
+          The landmarks of each face, [478, 3] float64 in pixels of the photo, z in the same unit;
+          in descending order of detection score.
 
         Raises:
-          BundleError: a model fails, or gives values that are not numbers.
+          BundleError: a model fails, or an output is not finite.
         """
         photo = np.array([image.shape[1], image.shape[0]], np.float32)
         square = _Rect.of_region(region, photo)
         faces = []
-        # A stranger's models may give values as big as they like.
+        # Models from untrusted bundles may return arbitrarily large values.
         with np.errstate(over="ignore", invalid="ignore"):
             for detection in self._detect(image, square):
                 rect = _Rect.of_detection(detection, square.matrix(photo), photo)
@@ -99,12 +100,13 @@ class FaceGraph:
         return faces
 
     def _detect(self, image: npt.NDArray[np.uint8], square: "_Rect") -> list[_Floats]:
-        """Returns the upper left and lower right corner and the eyes of each face.
+        """Returns the detected faces, each as [4, 2] relative to the square.
 
-        They are [4, 2], in parts of the square.
+        The four points are the upper left corner, the lower right corner and the two eyes.
         """
         values, logits = self._detector.run(image, square)
-        # Offsets from the anchor, but for the second: centre, width and height, six points.
+        # Pairs of numbers: the center, width and height, and six points. All but the second are
+        # offsets from the anchor.
         pairs = values.reshape(-1, 8, 2) / np.float32(_DETECTOR_SIDE)
         center, eyes = pairs[:, 0] + self._anchors, pairs[:, 2:4] + self._anchors[:, None]
         half = pairs[:, 1] / np.float32(2)
@@ -116,10 +118,10 @@ class FaceGraph:
 
 
 class _PhotoModel:
-    """A model that sees a part of a photo, and of whose outputs the first two count.
+    """A model whose input is a rectangle of a photo and of which two outputs are used.
 
     Attributes:
-      side: of the picture that it takes, in pixels.
+      side: the side of the model's input, in pixels.
     """
 
     def __init__(self, model: bytes, name: str, border: int) -> None:
@@ -127,18 +129,18 @@ class _PhotoModel:
         self._border = border
         pixels = normalization(model)
         if pixels is None:
-            raise BundleError(f"{name}'s metadata do not say how pixels become its input")
-        # One for all channels: MediaPipe takes no others.
+            raise BundleError(f"{name}'s metadata have no normalization of its input")
+        # One value for all channels; MediaPipe accepts no others here.
         mean, std = (np.float32(numbers[0]) for numbers in pixels)
         first, last = (np.float32(0) - mean) / std, (np.float32(255) - mean) / std
-        # OpenCV multiplies and adds with a single rounding.
+        # In float64, because OpenCV rounds once after multiplying and adding.
         scale = np.float64((last - first) / np.float32(255))
         self._values = (np.arange(256) * scale + np.float64(first)).astype(np.float32)
         self._model = LitertModel(model, name)
         self.side = self._model.input_shape[1]
 
     def run(self, image: npt.NDArray[np.uint8], rect: "_Rect") -> list[_Floats]:
-        """Returns the outputs for what a rectangle of the photo shows, flattened."""
+        """Returns the first two outputs for a rectangle of the photo, flattened."""
         picture = rect.read(image, self.side, self._border)
         outputs = [output.ravel() for output in self._model.run(self._values[picture][None])[:2]]
         if not all(np.isfinite(output).all() for output in outputs):
@@ -148,12 +150,12 @@ class _PhotoModel:
 
 @dataclass(frozen=True, eq=False)
 class _Rect:
-    """A rotated rectangle of a photo.
+    """A rotated rectangle in a photo.
 
     Attributes:
-      center: [2], in pixels.
-      size: width and height in pixels.
-      angle: radians by which it is turned clockwise as seen.
+      center: [2], x and y in pixels.
+      size: [2], width and height in pixels.
+      angle: the rotation in radians, clockwise as seen.
     """
 
     center: _Floats
@@ -162,13 +164,18 @@ class _Rect:
 
     @classmethod
     def of_region(cls, region: Region, photo: _Floats) -> Self:
-        """Returns the square about a region that the detector sees; `photo` is its size."""
+        """Returns the square around a region, the detector's input.
+
+        Args:
+          region: the region.
+          photo: [2], width and height of the photo in pixels.
+        """
         first = np.array([region.left, region.top])
         last = np.array([region.right, region.bottom])
         center, extent = (first + last) / 2, last - first
-        if region.rotation_degrees % 180:  # The same square but for the last bit.
+        if region.rotation_degrees % 180:  # The same square, apart from rounding.
             extent = extent[::-1] * photo[::-1] / photo
-        # What MediaPipe's Python has computed it hands to its graph as float32.
+        # MediaPipe's Python code passes float64 results to the graph as float32.
         center, extent = center.astype(np.float32), extent.astype(np.float32)
         side = (extent * photo).max()
         angle = np.float32(-region.rotation_degrees * math.pi / 180)
@@ -176,12 +183,13 @@ class _Rect:
 
     @classmethod
     def of_detection(cls, detection: _Floats, matrix: _Floats, photo: _Floats) -> Self:
-        """Returns the rectangle that the landmark model sees.
+        """Returns the rectangle around a detected face, the landmark model's input.
 
         Args:
-          detection: two corners and the eyes, [4, 2].
-          matrix: [2, 3], from the detection to parts of the photo's sides.
-          photo: its size.
+          detection: [4, 2], two corners and the eyes.
+          matrix: [2, 3], from the detection's coordinates to coordinates relative to the photo's
+            size.
+          photo: [2], width and height of the photo in pixels.
         """
         corners = detection[[[0, 0], [1, 0], [1, 1], [0, 1]], [0, 1]]
         corners, eyes = _projected(corners, matrix), _projected(detection[2:], matrix) * photo
@@ -194,11 +202,15 @@ class _Rect:
         )
 
     def is_sound(self) -> bool:
-        """Whether the rectangle is finite and has an area."""
+        """Returns whether the rectangle is finite and its area is positive."""
         return bool(np.isfinite([*self.center, *self.size]).all() and self.size.min() > 0)
 
     def matrix(self, photo: _Floats) -> _Floats:
-        """Returns the matrix [2, 3] from parts of the rectangle's sides to parts of the photo's."""
+        """Returns the matrix [2, 3] from coordinates relative to the rectangle to the photo's.
+
+        Both are relative: [0, 1] is the width or height of the rectangle or of the photo, whose
+        size in pixels is `photo`.
+        """
         width, height = self.size
         angle = float(self.angle)
         cos, sin, half = np.float32(math.cos(angle)), np.float32(math.sin(angle)), np.float32(0.5)
@@ -211,7 +223,7 @@ class _Rect:
         return np.asarray(matrix * (1 / photo)[:, None])
 
     def read(self, image: npt.NDArray[np.uint8], side: int, border: int) -> npt.NDArray[np.uint8]:
-        """Returns what the rectangle shows as a picture [side, side, 3]."""
+        """Returns the rectangle's content as a picture, [side, side, 3] uint8."""
         import cv2
 
         target = np.array([[0, side], [0, 0], [side, 0], [side, side]], np.float32)
@@ -220,7 +232,7 @@ class _Rect:
 
     def corners(self) -> _Floats:
         """Returns the corners [4, 2] in pixels, clockwise from the lower left one."""
-        # As cv2.boxPoints of OpenCV 3 and 4; that of OpenCV 5 rounds otherwise.
+        # This is cv2.boxPoints of OpenCV 3 and 4. OpenCV 5 rounds differently.
         degrees = np.float32(float(self.angle * np.float32(180)) / math.pi)
         angle = float(degrees) * math.pi / 180
         cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
@@ -233,13 +245,13 @@ class _Rect:
 def _warped(
     image: npt.NDArray[np.uint8], matrix: npt.NDArray[np.float64], side: int, border: int
 ) -> npt.NDArray[np.uint8]:
-    """Does what cv2.warpPerspective did until OpenCV 5, which reads between the 32nds of a pixel.
+    """Samples like cv2.warpPerspective before OpenCV 5, at positions rounded to 1/32 of a pixel.
 
     Args:
       image: [height, width, 3] uint8.
-      matrix: [3, 3], from its pixels to the picture's.
-      side: of the picture, in pixels.
-      border: what to read outside the image, as OpenCV names it.
+      matrix: [3, 3], from coordinates in the image to coordinates in the picture.
+      side: the side of the picture, in pixels.
+      border: OpenCV's border mode, for positions outside the image.
 
     Returns:
       The picture, [side, side, 3] uint8.
@@ -253,7 +265,7 @@ def _warped(
         for a, b, c in cv2.invert(matrix)[1].tolist()
     )
     scale = _STEPS / scale
-    # Beyond 16 bits there is no image any more.
+    # cv2.remap takes positions as 16-bit numbers, and no image is larger.
     limit = _STEPS << 15
     x, y = (np.rint(np.clip(v * scale, -limit, limit - 1)).astype(np.int32) for v in (x, y))
     pixels = np.stack([x >> _BITS, y >> _BITS], axis=2, dtype=np.int16, casting="unsafe")
@@ -263,7 +275,7 @@ def _warped(
 
 
 def _anchors() -> _Floats:
-    """Returns the middle of the cell that each of the detector's boxes belongs to, [896, 2]."""
+    """Returns the centers of the detector's anchors, [896, 2] relative to its input's size."""
     grids = []
     for stride, boxes in _GRIDS:
         cells = _DETECTOR_SIDE // stride
@@ -273,13 +285,13 @@ def _anchors() -> _Floats:
 
 
 def _sigmoid(logits: _Floats) -> _Floats:
-    # C's functions of float32 are exact to the last bit but one, NumPy's are not.
+    # Computed in float64, because NumPy's float32 exp is less accurate than that of C.
     powers = np.exp(-np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT).astype(np.float64))
     return np.asarray(1 / (1 + powers.astype(np.float32)))
 
 
 def _angle(x: float, y: float) -> np.float32:
-    """Returns the angle of a vector as C does: of the quotient rounded to float32."""
+    """Returns the angle of a vector like C's atan2f, which rounds the quotient to float32."""
     if x == 0:
         return np.float32(math.atan2(y, x))
     angle = float(np.float32(math.atan(np.float32(abs(y / x)))))
@@ -287,30 +299,33 @@ def _angle(x: float, y: float) -> np.float32:
 
 
 def _projected(points: _Floats, matrix: _Floats) -> _Floats:
-    """Applies a matrix [2, 3] to points [n, 2 or 3], of which z is scaled as x is."""
+    """Applies a matrix [2, 3] to points [n, 2 or 3]; z is scaled like x."""
     flat = points[:, :1] * matrix[:, 0] + points[:, 1:2] * matrix[:, 1] + matrix[:, 2]
     return np.concatenate([flat, points[:, 2:] * np.linalg.norm(matrix[:, 0])], axis=1)
 
 
 def _merged(detections: _Floats, scores: _Floats, limit: int) -> list[_Floats]:
-    """Makes one detection of the best and all that overlap it, and again of what is left.
+    """Merges overlapping detections: MediaPipe's weighted non-maximum suppression.
+
+    The detection with the highest score and all that overlap it become one; this is repeated with
+    the remaining ones.
 
     Args:
-      detections: [n, points, 2]; the first two points are a box's corners.
+      detections: [n, points, 2]; the first two points are the corners of a box.
       scores: [n].
-      limit: how many to make at most.
+      limit: the largest number of merged detections.
 
     Returns:
-      Means weighted by score, [points, 2], the best first.
+      Means of detections weighted by their scores, each [points, 2], in descending order of score.
     """
     order = np.argsort(-scores, kind="stable")
     detections, scores = detections[order], scores[order]
     found: list[_Floats] = []
     while len(detections) and len(found) < limit:
         same = _overlaps(detections, detections[0]) > _MIN_OVERLAP
-        if not same[0]:  # It has no area. For MediaPipe, too, that is the end.
+        if not same[0]:  # The box has no area. MediaPipe stops here, too.
             break
-        # MediaPipe's boxes have a corner and a size; np.sum would add in another order.
+        # MediaPipe stores a corner and a size, and adds one by one, which np.sum does not.
         terms = detections[same]
         terms[:, 1] = terms[:, 0] + (terms[:, 1] - terms[:, 0])
         terms *= scores[same, None, None]
@@ -322,7 +337,7 @@ def _merged(detections: _Floats, scores: _Floats, limit: int) -> list[_Floats]:
 
 
 def _overlaps(boxes: _Floats, box: _Floats) -> _Floats:
-    """Returns the intersection over union of boxes [n, >= 2, 2] with one, [n]."""
+    """Returns the intersection over union, [n], of boxes [n, >= 2, 2] with one box."""
     shared = np.minimum(boxes[:, 1], box[1]) - np.maximum(boxes[:, 0], box[0])
     area = np.maximum(shared, 0).prod(axis=1)
     union = (boxes[:, 1] - boxes[:, 0]).prod(axis=1) + (box[1] - box[0]).prod() - area

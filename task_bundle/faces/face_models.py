@@ -1,4 +1,4 @@
-"""Where the face detector and face landmark models come from."""
+"""Finds, downloads and adapts the face detector and face landmark models."""
 
 import functools
 import hashlib
@@ -32,10 +32,10 @@ FACE_LANDMARKER_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6
 
 _LANDMARKS = 478
 _LANDMARKS_WITHOUT_IRIS = 468
-# For each of the ten iris points 468..477 the mesh point that lies nearest to it on average over
-# 60 portraits. The crop does not use them; they only have to be on the eye.
-_IRIS_STAND_INS = (159, 157, 159, 160, 145, 386, 388, 386, 384, 374)
-# Rejects an endless answer before the hash gets to see it; the file has 3.8 MB.
+# For each of the ten iris points 468..477, the mesh point that is nearest to it on average over 60
+# portraits. The face crop does not use the iris points; they only have to be somewhere on the eye.
+_IRIS_SUBSTITUTES = (159, 157, 159, 160, 145, 386, 388, 386, 384, 374)
+# Rejects an endless response before its hash is computed; the file has 3.8 MB.
 _MAX_DOWNLOAD_BYTES = 64 * 2**20
 
 
@@ -46,8 +46,8 @@ class FaceModels:
     Attributes:
       detector: BlazeFace short range, a TFLite flatbuffer with metadata.
       landmarks: face mesh, a TFLite flatbuffer with metadata and the outputs that MediaPipe's
-        stylizer graph insists on: 478 x 3 coordinates in input pixels, then the presence logit.
-      source: where they come from, for people.
+        stylizer graph requires: 478 x 3 coordinates in input pixels, then the presence logit.
+      source: where the models come from, for messages.
     """
 
     detector: bytes
@@ -57,7 +57,8 @@ class FaceModels:
     def landmarker_task(self) -> bytes:
         """Returns a `.task` archive of the two models that MediaPipe's FaceLandmarker opens.
 
-        It carries neither blendshapes nor face geometry, so ask FaceLandmarker for neither.
+        The archive has no models for blendshapes and face geometry, so FaceLandmarker must not be
+        asked for these.
         """
         return write_archive(
             {FACE_DETECTOR: self.detector, FACE_LANDMARKS_DETECTOR: self.landmarks}
@@ -67,19 +68,20 @@ class FaceModels:
 def find_face_models(path: str | os.PathLike[str] | None = None) -> FaceModels:
     """Finds face models without downloading anything.
 
-    In this order: the file given; the copy of Google's face_landmarker.task that
-    `download_face_landmarker` left in the cache; the models inside an installed mediapipe 0.10.
+    The places are tried in this order: the given file; the copy of Google's face_landmarker.task
+    that `download_face_landmarker` has written to the cache; the models inside an installed
+    mediapipe 0.10.
 
     Args:
-      path: a `.task` archive with the two face entries, such as face_landmarker.task,
-        face_landmarker_v2.task or a stylizer bundle. Nothing else is tried when it is given.
+      path: a `.task` archive with the two face models, such as face_landmarker.task,
+        face_landmarker_v2.task or a stylizer bundle. If it is given, nothing else is tried.
 
     Returns:
       The models.
 
     Raises:
       FaceModelsError: `path` does not exist, the cached copy is damaged, or there are no models.
-      BundleError: `path` is not such an archive, or its models are not safe to load.
+      BundleError: the file is not such an archive, or its models are not safe to load.
     """
     if path is not None:
         return _from_task(path)
@@ -110,19 +112,19 @@ def download_face_landmarker(
     timeout: float = 60.0,
     url: str = FACE_LANDMARKER_URL,
 ) -> Path:
-    """Downloads Google's face_landmarker.task (3.8 MB), the only thing here that uses the network.
+    """Downloads Google's face_landmarker.task (3.8 MB).
 
     Args:
-      destination: the file to write; the cache, where `find_face_models` looks, if None. A file
-        already there is left alone if it is the right one, and replaced otherwise.
-      timeout: seconds to wait for an answer, and for each part of it.
-      url: a mirror's address; the content must be Google's, bit for bit.
+      destination: the file to write; if None, a file in the cache, where `find_face_models` looks.
+        An existing file is kept if it has the right content, and replaced otherwise.
+      timeout: seconds to wait for the connection, and for each part of the response.
+      url: the address. A mirror must have the same content as Google, bit for bit.
 
     Returns:
-      The path of the file, its sha256 checked.
+      The path of the file, whose SHA-256 has been checked.
 
     Raises:
-      FaceModelsError: the download failed, or its content is not what was published.
+      FaceModelsError: the download failed, or the content is not the published one.
       OSError: the file cannot be written.
     """
     if destination is None:
@@ -182,25 +184,25 @@ def _from_wheel(folder: Path) -> FaceModels | None:
 def adapt_landmarks(model: bytes, name: str = "the landmark model") -> bytes:
     """Brings a face landmark model into the form that MediaPipe's stylizer graph accepts.
 
-    The graph wants 478 points. Older models give 468: one appended GATHER copies eye contour points
-    as stand-ins for the ten iris points.
+    The graph needs 478 points. To older models, which have 468, this appends a GATHER operator that
+    copies points of the eye contours in place of the ten iris points.
 
     Args:
       model: a TFLite flatbuffer whose first output is the points and the second the presence.
-      name: what to call it in messages.
+      name: how error messages call the model.
 
     Returns:
-      The adapted flatbuffer; `model` itself where nothing is to be done.
+      The adapted flatbuffer, or `model` itself if it has 478 points.
 
     Raises:
-      BundleError: not a TFLite model, or not a face landmark model.
+      BundleError: the model is not a TFLite model, or not a face landmark model.
     """
     unpacked = schema.unpack_model(model, name)
     graph = unpacked.subgraphs[0]
     outputs = [graph.tensors[i] for i in graph.outputs]
     sizes = [0 if t.shape is None else int(np.prod(t.shape)) for t in outputs]
-    # Google's current model has a third output, the tongue's score. More than three outputs is the
-    # attention mesh, whose points are spread over several.
+    # Google's current model has a third output, the score of a visible tongue. A model with more
+    # than three is the attention mesh, whose points are distributed over several outputs.
     if len(sizes) in (2, 3) and sizes[0] == 3 * _LANDMARKS and sizes[1] == 1:
         return model
     if sizes != [3 * _LANDMARKS_WITHOUT_IRIS, 1]:
@@ -213,12 +215,12 @@ def adapt_landmarks(model: bytes, name: str = "the landmark model") -> bytes:
 
 
 def _append_iris(model: Any) -> None:
-    """Appends a GATHER from 468 to 478 points to the first output of the first subgraph."""
+    """Appends a GATHER operator that makes 478 points of the first output's 468."""
     tfl = schema.model_schema()
     graph = model.subgraphs[0]
     source_index = int(graph.outputs[0])
     source = graph.tensors[source_index]
-    points = np.concatenate([np.arange(_LANDMARKS_WITHOUT_IRIS), _IRIS_STAND_INS])
+    points = np.concatenate([np.arange(_LANDMARKS_WITHOUT_IRIS), _IRIS_SUBSTITUTES])
     values = (3 * points[:, None] + np.arange(3)).astype("<i4").ravel()
 
     buffer = tfl.BufferT()
@@ -230,12 +232,12 @@ def _append_iris(model: Any) -> None:
     indices.shape = np.array([values.size], np.int32)
     indices.buffer = len(model.buffers) - 1
     result = tfl.TensorT()
-    # The metadata names the output tensor: the name moves to the new one.
+    # The metadata refer to the output tensor by name, so the new output takes the name over.
     result.name = source.name
     source.name = schema.text(source.name) + "_without_iris"
     result.type = source.type
     result.shape = np.array([*source.shape[:-1], values.size], np.int32)
-    result.buffer = 0  # TFLite's empty buffer: computed, not constant.
+    result.buffer = 0  # TFLite's empty buffer: the tensor is computed, not constant.
     graph.tensors += [indices, result]
 
     code = tfl.OperatorCodeT()

@@ -1,4 +1,4 @@
-"""The part of a photo in which a face is looked for, and how the photo is turned."""
+"""The region of a photo in which faces are searched, and the rotation of the photo."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,14 +11,17 @@ from task_bundle.errors import InvalidArgumentError
 
 @dataclass(frozen=True)
 class Region:
-    """What MediaPipe's `ImageProcessingOptions` say about one photo, in parts of its sides.
+    """A region of interest and a rotation, as in MediaPipe's `ImageProcessingOptions`.
+
+    Coordinates are relative to the size of the photo: 0 is its left or top edge, 1 its right or
+    bottom edge.
 
     Attributes:
-      left: of the region, from 0, the photo's left edge, to 1, its right one.
-      top: likewise, downwards.
-      right: as `left`, and greater.
-      bottom: as `top`, and greater.
-      rotation_degrees: how far the photo must be turned clockwise for faces to be upright; a
+      left: left edge of the region.
+      top: top edge of the region.
+      right: right edge of the region, greater than `left`.
+      bottom: bottom edge of the region, greater than `top`.
+      rotation_degrees: by how much the photo must be rotated clockwise so that faces are upright; a
         multiple of 90.
     """
 
@@ -30,21 +33,21 @@ class Region:
 
     @classmethod
     def from_options(cls, options: Any, height: int, width: int) -> Self:
-        """Reads the options of MediaPipe's tasks.
+        """Makes a region of MediaPipe's image processing options.
 
         Args:
           options: None, or an object with the attributes of `ImageProcessingOptions`:
             `region_of_interest`, which is None or has `left`, `top`, `right`, `bottom` in [0, 1],
             and `rotation_degrees`.
-          height: of the photo, in pixels.
-          width: likewise.
+          height: the height of the photo, in pixels.
+          width: the width of the photo, in pixels.
 
         Returns:
-          The region; all of the photo where there are no options.
+          The region; the whole photo if there are no options.
 
         Raises:
-          ValueError: the edges are in no order, or outside the photo, or less than a pixel apart;
-            the rotation is no multiple of 90.
+          InvalidArgumentError: the edges are in the wrong order, outside the photo or less than a
+            pixel apart, or the rotation is not a multiple of 90.
         """
         if options is None:
             return cls()
@@ -68,23 +71,23 @@ class Region:
 
     @property
     def is_all(self) -> bool:
-        """Whether the region is all of the photo."""
+        """Whether the region is the whole photo."""
         return (self.left, self.top, self.right, self.bottom) == (0, 0, 1, 1)
 
     def cut(
         self, image: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-        """Cuts the region out, turned, for a task that takes none.
+        """Crops and rotates the region, for tasks that do not accept a region of interest.
 
-        As in MediaPipe's graph the region is extended to a square about its centre, with the
-        photo's own pixels where it has some and black elsewhere; its edges become whole pixels.
+        As in MediaPipe's graph the region is extended to a square around its center, with pixels of
+        the photo where it has some and black elsewhere. The edges are rounded to whole pixels.
 
         Args:
           image: the photo, [height, width, 3] uint8.
 
         Returns:
-          The cut, [rows, columns, 3] uint8, and the matrix [2, 3] from its pixels to the photo's:
-          matrix @ (x, y, 1) of the cut is (x, y) of the photo.
+          The cropped picture, [side, side, 3] uint8, and the matrix, [2, 3] float64, from its
+          coordinates to the photo's: matrix @ (x, y, 1) in the crop is (x, y) in the photo.
         """
         height, width = image.shape[:2]
         left, columns = _whole_pixels(self.left, self.right, width)
@@ -92,8 +95,8 @@ class Region:
         side = max(columns, rows)
         left, top = left - (side - columns) // 2, top - (side - rows) // 2
         turns = self.rotation_degrees // 90 % 4
-        # The detector reads the square from its edge on, and coordinates name pixels: turned about
-        # its centre, the square's first edge is the one that was last, with the pixels after it.
+        # The detector samples the square from its first edge on, at integer coordinates. After a
+        # rotation the first edge is a former last edge, which belongs to the next pixels.
         first_column, first_row = left + (turns in (2, 3)), top + (turns in (1, 2))
         inside = image[
             max(first_row, 0) : min(first_row + side, height),
@@ -115,10 +118,13 @@ class Region:
         return np.ascontiguousarray(np.rot90(cut, -turns)), matrix
 
     def mediapipe_options(self, mediapipe: Any) -> Any:
-        """Returns the `ImageProcessingOptions` that say the same to a task that takes a region.
+        """Converts the region to MediaPipe's `ImageProcessingOptions`.
 
         Args:
-          mediapipe: the module.
+          mediapipe: the imported `mediapipe` module.
+
+        Returns:
+          The options, for tasks that accept a region of interest.
         """
         return mediapipe.tasks.vision.ImageProcessingOptions(
             region_of_interest=None
@@ -131,6 +137,6 @@ class Region:
 
 
 def _whole_pixels(first: float, last: float, size: int) -> tuple[int, int]:
-    """Returns the first whole pixel of a part of a side, and how many there are, one at least."""
+    """Rounds a relative interval to pixels; returns the first pixel and their number (>= 1)."""
     start = min(round(first * size), size - 1)
     return start, max(round(last * size) - start, 1)

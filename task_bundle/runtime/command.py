@@ -1,4 +1,4 @@
-"""The `task-bundle stylize` command: pictures, folders and videos through a bundle."""
+"""The `stylize` command, which runs a bundle on pictures, folders and videos."""
 
 import argparse
 import os
@@ -34,7 +34,7 @@ from task_bundle.tflite.model import describe, picture_size
 if TYPE_CHECKING:
     from task_bundle.command_line import SubCommands
 
-# What is taken from folders, of the formats that `load_image` reads.
+# The pictures that are used in folders. `load_image` reads more formats.
 _PICTURE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 )
@@ -82,15 +82,19 @@ def add_stylize(commands: "SubCommands", program: str) -> None:
         " others go into PHOTO-2.png, PHOTO-3.png, ...",
     )
     stylize.add_argument(
-        "--colour-match",
+        "--color-match",
         action="store_true",
-        help="with --composite or --cutout: give the stylized faces the photo's colours",
+        help="with --composite or --cutout: give the stylized faces the photo's colors",
+    )
+    # The former spelling, for existing scripts.
+    stylize.add_argument(
+        "--colour-match", action="store_true", dest="color_match", help=argparse.SUPPRESS
     )
     add_overwrite(stylize)
 
     def run(arguments: argparse.Namespace) -> int:
-        if arguments.colour_match and not (arguments.composite or arguments.cutout):
-            stylize.error("--colour-match needs --composite or --cutout")
+        if arguments.color_match and not (arguments.composite or arguments.cutout):
+            stylize.error("--color-match needs --composite or --cutout")
         return _stylize(arguments, program)
 
     stylize.set_defaults(run=run)
@@ -98,7 +102,7 @@ def add_stylize(commands: "SubCommands", program: str) -> None:
 
 @dataclass(frozen=True)
 class _Job:
-    """An input file, and the files that may become of it."""
+    """An input file, and the files that may be written for it."""
 
     source: Path
     targets: tuple[Path, ...]
@@ -111,8 +115,8 @@ class _Job:
 def _stylize(arguments: argparse.Namespace, program: str) -> int:
     from tqdm import tqdm
 
-    # OpenCV and its decoders complain on stderr; what matters becomes a message here. Read when
-    # they are loaded, which is later.
+    # OpenCV and its decoders write warnings to stderr; what matters raises an exception instead.
+    # The variables are read when OpenCV is imported, which happens later.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     jobs = [
@@ -128,7 +132,7 @@ def _stylize(arguments: argparse.Namespace, program: str) -> int:
     with FaceStylizer.create_from_bundle(bundle, options) as stylizer:
         check_output_folder(arguments.output)
         arguments.output.mkdir(parents=True, exist_ok=True)
-        # None: only where somebody watches.
+        # None hides the progress bar if stderr is not a terminal.
         for job in tqdm(jobs, unit="file", disable=None if len(jobs) > 1 else True):
             try:
                 if job.is_video:
@@ -153,24 +157,24 @@ def _stylize_photo(
     if not faces:
         raise NoFaceError(f"no face was found in {job.source}")
     if arguments.composite:
-        pictures = [composite(photo, faces, colour_match=arguments.colour_match)]
+        pictures = [composite(photo, faces, color_match=arguments.color_match)]
     elif arguments.cutout:
-        pictures = [cutout(photo, faces, colour_match=arguments.colour_match)]
+        pictures = [cutout(photo, faces, color_match=arguments.color_match)]
     else:
         pictures = [face.image for face in faces]
     written = job.targets[: len(pictures)]
-    profile = _colour_profile(job.source)
+    profile = _color_profile(job.source)
     for target, picture in zip(written, pictures, strict=True):
         save_png(target, picture, arguments.overwrite, profile)
     return written
 
 
-def _colour_profile(photo: Path) -> bytes | None:
-    """Returns the ICC profile of a photo, without which phones' photos would look paler."""
+def _color_profile(photo: Path) -> bytes | None:
+    """Returns the ICC profile of a photo; without it, photos from phones would look pale."""
     from PIL import Image
 
     with Image.open(photo) as image:
-        # Profiles of grey or CMYK pictures say nothing about the RGB that is made of them.
+        # Profiles of gray or CMYK pictures do not apply to the RGB picture that is written.
         is_rgb = image.mode in ("RGB", "RGBA", "P")
         profile = image.info.get("icc_profile") if is_rgb else None
     return profile if isinstance(profile, bytes) else None
@@ -187,7 +191,7 @@ def _stylize_video(
             f" {options.num_faces}"
         )
     (target,) = job.targets
-    # A stylizer of its own: it follows the faces of one video.
+    # Each video needs a stylizer of its own, because that tracks faces.
     with FaceStylizer.create_from_bundle(bundle, options) as stylizer, Video(job.source) as video:
         frames = _stylized_frames(video, stylizer, arguments, bundle)
         sound = save_video(target, frames, video.fps, job.source, arguments.overwrite)
@@ -215,12 +219,12 @@ def _stylized_frames(
         disable=None,
     )
     for frame in bar:
-        # Whole milliseconds that increase, as MediaPipe wants them.
+        # MediaPipe needs integer milliseconds that increase.
         timestamp = max(timestamp + 1, round(frame.timestamp_ms))
         faces = stylizer.stylize_all(frame.image, None, timestamp)
         found = found or bool(faces)
         if arguments.composite:
-            picture = composite(frame.image, faces, colour_match=arguments.colour_match)
+            picture = composite(frame.image, faces, color_match=arguments.color_match)
         elif faces:
             picture = faces[0].image
         yield Frame(picture, frame.timestamp_ms)
@@ -229,17 +233,17 @@ def _stylized_frames(
 
 
 def _write(stream: TextIO, line: str) -> None:
-    """Writes a line beside the progress bar."""
+    """Writes a line without disturbing the progress bar."""
     from tqdm import tqdm
 
     tqdm.write(line, file=stream)
 
 
 def _files(path: Path) -> list[Path]:
-    """Returns the path itself, or what is in the folder."""
+    """Returns the path itself, or the pictures and videos in the folder."""
     if not path.is_dir():
         return [path]
-    # Hidden files are other programs' notes, or ours while they are written.
+    # Hidden files belong to other programs, or are temporary files of this one.
     files = [
         file
         for file in sorted(path.iterdir())
@@ -266,7 +270,7 @@ def _targets(source: Path, arguments: argparse.Namespace) -> tuple[Path, ...]:
 
 
 def _check(jobs: Sequence[_Job], overwrite: bool) -> None:
-    """Refuses before anything is written what could only be written over something else."""
+    """Checks, before anything is written, that no output replaces another file."""
     owners: dict[Path, Path] = {}
     sources = {job.source.resolve(): job.source for job in jobs}
     for job in jobs:

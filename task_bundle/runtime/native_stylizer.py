@@ -1,4 +1,4 @@
-"""MediaPipe's own FaceStylizer task, which 0.10.21 is the last release to have."""
+"""Runs bundles in MediaPipe's own FaceStylizer task, which exists up to mediapipe 0.10.21."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from task_bundle.mediapipe_import import import_mediapipe
 
 
 def has_native_stylizer() -> bool:
-    """Whether the installed mediapipe has the FaceStylizer task.
+    """Returns whether the installed mediapipe has the FaceStylizer task.
 
     Raises:
       MissingDependencyError: mediapipe is not installed.
@@ -21,7 +21,7 @@ def has_native_stylizer() -> bool:
 
 
 class NativeStylizer:
-    """A bundle in MediaPipe's own graph, for arrays. It must be closed."""
+    """MediaPipe's own FaceStylizer with arrays as input and output. It must be closed."""
 
     def __init__(self, bundle: TaskBundle, delegate: Any = None) -> None:
         """Opens a bundle.
@@ -33,14 +33,14 @@ class NativeStylizer:
         Raises:
           BundleError: MediaPipe cannot open the bundle.
           MissingDependencyError: the installed mediapipe has no FaceStylizer.
-          NotImplementedError: MediaPipe has no such delegate on this system.
+          NotImplementedError: MediaPipe does not have this delegate on this system.
         """
         self._mediapipe = import_mediapipe()
         if not has_native_stylizer():
             version = getattr(self._mediapipe, "__version__", "installed")
             raise MissingDependencyError(
                 f"mediapipe {version} has no FaceStylizer; install mediapipe 0.10.21 (Python 3.12"
-                " at most) to run a bundle natively, or take the portable backend"
+                " at most) to run a bundle natively, or use the portable backend"
             )
         tasks = self._mediapipe.tasks
         options = tasks.vision.FaceStylizerOptions(
@@ -54,20 +54,20 @@ class NativeStylizer:
             raise BundleError(f"MediaPipe cannot open the bundle: {error}") from error
 
     def run(self, photo: npt.NDArray[np.uint8], region: Region) -> npt.NDArray[np.uint8] | None:
-        """Stylizes the face that MediaPipe finds most likely.
+        """Stylizes the face with the highest detection score.
 
         Args:
           photo: [height, width, 3] uint8 RGB.
-          region: where to look for it.
+          region: where to look for the face.
 
         Returns:
-          [side, side, 3] uint8 RGB, or None if there is no face.
+          [side, side, 3] uint8 RGB, or None if no face was found.
         """
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(photo)
         )
         result = self._task.stylize(image, region.mediapipe_options(self._mediapipe))
-        # A copy: the view belongs to MediaPipe's image.
+        # Copied, because the view becomes invalid with MediaPipe's image.
         return None if result is None else np.array(result.numpy_view()[..., :3])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a stylizer makes of one face, and where in the photo it belongs."""
+"""The result of stylizing one face."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from task_bundle.faces.alignment import Face, FaceCrop
 
 @dataclass(frozen=True, eq=False)
 class StylizedFace:
-    """A stylized face.
+    """A stylized face, and its place in the photo.
 
-    It also has what code for Google's task uses of its result, a `mediapipe.Image`: `numpy_view()`,
-    `width`, `height`.
+    Like the `mediapipe.Image` that Google's task returns, it has `numpy_view()`, `width` and
+    `height`.
 
     Attributes:
-      image: [height, width, 3] uint8 RGB, the stylizer's picture of the crop, square with nearly
-        every bundle.
-      face: the face in the photo, with its landmarks in pixels of the photo.
+      image: [height, width, 3] uint8 RGB, the stylized picture of the crop. With nearly every
+        bundle it is square.
+      face: the face in the photo, with landmarks in pixels of the photo.
     """
 
     image: npt.NDArray[np.uint8]
@@ -31,12 +31,15 @@ class StylizedFace:
 
     @property
     def landmarks(self) -> npt.NDArray[np.float64]:
-        """[478, 3], in pixels of the photo."""
+        """The landmarks of the face, [478, 3] float64 in pixels of the photo."""
         return self.face.landmarks
 
     @property
     def matrix(self) -> npt.NDArray[np.float64]:
-        """[4, 4], from the photo's pixels to the picture's; z is scaled and not turned."""
+        """The matrix, [4, 4] float64, from pixels of the photo to those of the picture.
+
+        z is scaled but not rotated.
+        """
         flat = self.crop.matrix((self.width, self.height))
         matrix = np.eye(4)
         matrix[:2, :2], matrix[:2, 3] = flat[:2, :2], flat[:2, 2]
@@ -45,16 +48,16 @@ class StylizedFace:
 
     @property
     def width(self) -> int:
-        """Of the picture, in pixels."""
+        """The width of the picture, in pixels."""
         return int(self.image.shape[1])
 
     @property
     def height(self) -> int:
-        """Of the picture, in pixels."""
+        """The height of the picture, in pixels."""
         return int(self.image.shape[0])
 
     def numpy_view(self) -> npt.NDArray[np.uint8]:
-        """Returns the picture, not writeable, as a `mediapipe.Image` does."""
+        """Returns a read-only view of the picture, like `mediapipe.Image`."""
         view = self.image.view()
         view.setflags(write=False)
         return view

@@ -1,4 +1,4 @@
-"""FaceStylizer with the shape of MediaPipe's task, on any MediaPipe."""
+"""FaceStylizer with the interface of MediaPipe's task, for any version of MediaPipe."""
 
 import os
 import threading
@@ -30,17 +30,18 @@ class FaceStylizerOptions:
     """Options of a `FaceStylizer`.
 
     Attributes:
-      base_options: for `create_from_options`: a `mediapipe.tasks.BaseOptions` that names the
-        bundle by path or content.
-      backend: 'native' is Google's own graph, which only mediapipe 0.10.21 and older have, takes
-        one face, and runs Google's old bundles with their custom operators; 'portable' runs on any
-        mediapipe, which finds the face, with the stylizer in LiteRT, and gives the same picture;
-        'auto' is native where that exists and is able to do what is asked.
-      num_faces: how many faces of a photo to stylize at most.
-      strength: from 0, the aligned crop of the photo, to 1, the stylizer's picture; between them
-        the two are blended pixel by pixel. A bundle trained with a strength looks better: there the
-        networks are blended, and nothing shows through.
-      threads: how many threads the portable stylizer may use. MediaPipe decides for itself.
+      base_options: for `create_from_options`, a `mediapipe.tasks.BaseOptions` with the path or the
+        content of the bundle.
+      backend: 'native' is Google's own graph. Only mediapipe 0.10.21 and older have it; it accepts
+        one face, and runs Google's old bundles with their custom operators. 'portable' works with
+        any mediapipe: FaceLandmarker finds the faces and LiteRT runs the stylizer. The pictures are
+        the same. 'auto' is native if that exists and supports the other options, otherwise
+        portable.
+      num_faces: the largest number of faces to stylize in a photo.
+      strength: blends the aligned photo (0) with the stylized picture (1), pixel by pixel. A
+        strength that is set when the bundle is exported looks better, because it blends the
+        networks' weights, and the photo does not show through.
+      threads: the number of threads of the portable stylizer. MediaPipe chooses its own.
     """
 
     base_options: Any = None
@@ -53,7 +54,7 @@ class FaceStylizerOptions:
         """Checks the values.
 
         Raises:
-          ValueError: one is out of its range, or they contradict each other.
+          InvalidArgumentError: a value is out of range, or options contradict each other.
         """
         if self.backend not in BACKENDS:
             raise InvalidArgumentError(
@@ -74,28 +75,37 @@ class FaceStylizerOptions:
 class FaceStylizer:
     """Stylizes the faces of photos and videos with a bundle.
 
-    The calls and options of Google's `mediapipe.tasks.vision.FaceStylizer`, and more. Use it in a
-    `with` statement, or close it. It may be shared by threads: calls wait for each other. For work
-    in parallel make one in each thread.
+    It has the methods and options of Google's `mediapipe.tasks.vision.FaceStylizer`, and more. Use
+    it in a `with` statement, or close it. Threads can share a stylizer, but only one call runs at a
+    time; to work in parallel, create one in each thread.
+
+    ```python
+    from task_bundle import FaceStylizer, save_png
+
+    with FaceStylizer.create_from_model_path("ink.task") as stylizer:
+        face = stylizer.stylize("photo.jpg")
+        if face is not None:
+            save_png("face.png", face.image)
+    ```
     """
 
     def __init__(self, bundle: TaskBundle, options: FaceStylizerOptions | None = None) -> None:
-        """Opens a bundle that was read already.
+        """Creates a stylizer from a bundle.
 
         Args:
           bundle: the bundle.
-          options: how to run it; `base_options` say no more than the delegate.
+          options: the options. Of `base_options` only the delegate is used.
 
         Raises:
           BundleError: the bundle is not safe to load, or the backend cannot run it.
           MissingDependencyError: mediapipe is not installed, or the native backend was asked
             for and mediapipe has no FaceStylizer.
-          ValueError: the options contradict each other.
+          InvalidArgumentError: the options contradict each other.
         """
         self._bundle = bundle
         self._options = options or FaceStylizerOptions()
         delegate = getattr(self._options.base_options, "delegate", None)
-        self._backend = _chosen(self._options, delegate)
+        self._backend = _choose_backend(self._options, delegate)
         self._lock = threading.Lock()
         self._open = True
         self._input_size: tuple[int, int] | None = None
@@ -104,7 +114,7 @@ class FaceStylizer:
         self._video: FaceFinder | None = None
         self._smoother = CropSmoother()
         check_loads(bundle.entries(), "the bundle")
-        # What may fail more often comes first: nothing is to be closed then.
+        # Created in this order, because nothing has to be closed if the network cannot be loaded.
         if self._backend == "portable":
             self._model = StylizerModel(bundle.stylizer, self._options.threads)
         self._finder = self._face_finder()
@@ -119,22 +129,30 @@ class FaceStylizer:
     def create_from_model_path(
         cls, model_path: str | os.PathLike[str], options: FaceStylizerOptions | None = None
     ) -> Self:
-        """Opens a bundle file.
+        """Creates a stylizer from a bundle file.
+
+        ```python
+        from task_bundle import FaceStylizer, FaceStylizerOptions
+
+        options = FaceStylizerOptions(num_faces=4)
+        with FaceStylizer.create_from_model_path("ink.task", options) as stylizer:
+            faces = stylizer.stylize_all("photo.jpg")
+        ```
 
         Args:
-          model_path: the `.task` file.
-          options: everything but `base_options`.
+          model_path: the path of the `.task` file.
+          options: the options, without `base_options`.
 
         Returns:
           The stylizer.
 
         Raises:
-          BundleError: the file is no bundle of a face stylizer, is not safe to load, or one that
-            the backend cannot run.
+          BundleError: the file is not a bundle of a face stylizer, is not safe to load, or the
+            backend cannot run it.
           MissingDependencyError: mediapipe is not installed, or the native backend was asked
             for and mediapipe has no FaceStylizer.
           OSError: the file cannot be read.
-          ValueError: the options contradict each other.
+          InvalidArgumentError: the options contradict each other.
         """
         return cls.create_from_bundle(TaskBundle.open(model_path), options)
 
@@ -142,20 +160,20 @@ class FaceStylizer:
     def create_from_model_buffer(
         cls, model_buffer: bytes, options: FaceStylizerOptions | None = None
     ) -> Self:
-        """Opens a bundle's content.
+        """Creates a stylizer from the content of a bundle file.
 
         Args:
           model_buffer: the content of a `.task` file.
-          options: everything but `base_options`.
+          options: the options, without `base_options`.
 
         Returns:
           The stylizer.
 
         Raises:
-          BundleError: the content is no bundle of a face stylizer, is not safe to load, or one that
-            the backend cannot run.
+          BundleError: the content is not a bundle of a face stylizer, is not safe to load, or the
+            backend cannot run it.
           MissingDependencyError: as for `create_from_model_path`.
-          ValueError: the options contradict each other.
+          InvalidArgumentError: the options contradict each other.
         """
         return cls.create_from_bundle(TaskBundle.open(bytes(model_buffer)), options)
 
@@ -163,11 +181,11 @@ class FaceStylizer:
     def create_from_bundle(
         cls, bundle: TaskBundle, options: FaceStylizerOptions | None = None
     ) -> Self:
-        """Opens a bundle that was read already.
+        """Creates a stylizer from a bundle.
 
         Args:
           bundle: the bundle.
-          options: everything but `base_options`.
+          options: the options, without `base_options`.
 
         Returns:
           The stylizer.
@@ -175,7 +193,7 @@ class FaceStylizer:
         Raises:
           BundleError: the bundle is not safe to load, or the backend cannot run it.
           MissingDependencyError: as for `create_from_model_path`.
-          ValueError: the options contradict each other.
+          InvalidArgumentError: the options contradict each other.
         """
         if options is not None and options.base_options is not None:
             raise InvalidArgumentError(
@@ -185,22 +203,22 @@ class FaceStylizer:
 
     @classmethod
     def create_from_options(cls, options: FaceStylizerOptions) -> Self:
-        """Opens the bundle that `options.base_options` name.
+        """Creates a stylizer from the bundle in `options.base_options`.
 
         Args:
-          options: with a `mediapipe.tasks.BaseOptions`, whose path counts if both are given. Its
-            delegate 'GPU' needs the native backend.
+          options: the options, with a `mediapipe.tasks.BaseOptions`. If it has both a path and a
+            content, the path is used. The GPU delegate needs the native backend.
 
         Returns:
           The stylizer.
 
         Raises:
-          BundleError: they name no bundle of a face stylizer, or one that is not safe to load or
-            that the backend cannot run.
+          BundleError: the file is not a bundle of a face stylizer, is not safe to load, or the
+            backend cannot run it.
+          InvalidArgumentError: there are no base options, they have no path and no content, or the
+            options contradict each other.
           MissingDependencyError: as for `create_from_model_path`.
           OSError: the file cannot be read.
-          ValueError: there are no base options, they name nothing, or the options contradict each
-            other.
         """
         base = options.base_options
         path = getattr(base, "model_asset_path", None)
@@ -211,52 +229,54 @@ class FaceStylizer:
 
     @property
     def backend(self) -> str:
-        """What is used: 'native' or 'portable'."""
+        """The backend in use, 'native' or 'portable'."""
         return self._backend
 
     def stylize(self, image: Any, image_processing_options: Any = None) -> StylizedFace | None:
-        """Stylizes the face of a photo.
+        """Stylizes a face in a photo.
 
         Args:
-          image: a `mediapipe.Image`, a uint8 array (grey, RGB or RGBA), a Pillow image, or a path;
+          image: a `mediapipe.Image`, a uint8 array (gray, RGB or RGBA), a Pillow image, or a path;
             see `photo.as_photo`.
-          image_processing_options: MediaPipe's, with a region of interest in which to look for the
-            face, and a rotation by which the photo must be turned for the face to be upright.
+          image_processing_options: a `mediapipe.tasks.vision.ImageProcessingOptions`, with a region
+            of interest in which to look for the face, and a rotation that makes the face upright.
 
         Returns:
-          The stylized face, whose `numpy_view()` is what Google's task gives; None if there is no
-          face. With `num_faces` above 1 the biggest one, otherwise the one the detector is surest
-          of.
+          The stylized face, with the `numpy_view()` of Google's task; None if no face was found. If
+          `num_faces` is 1 it is the face with the highest detection score, otherwise the largest.
 
         Raises:
-          ImageError: `image` is none of these, or cannot be read.
-          ValueError: the stylizer is closed, or the options make no sense.
           BundleError: the stylizer network fails.
+          ImageError: `image` is none of these, or cannot be read.
+          InvalidArgumentError: the region or the rotation is invalid.
+          ValueError: the stylizer is closed.
         """
         return next(iter(self.stylize_all(image, image_processing_options)), None)
 
     def stylize_for_video(
         self, image: Any, timestamp_ms: int, image_processing_options: Any = None
     ) -> StylizedFace | None:
-        """Stylizes the face of a video's next frame, always in the portable way.
+        """Stylizes a face in the next frame of a video, always with the portable backend.
 
-        The face is tracked from frame to frame, and its crop is smoothed: where a face is still,
-        the picture is.
+        The face is tracked from frame to frame and its crop is smoothed, so that the picture does
+        not move while the face does not.
 
         Args:
-          image: as for `stylize`.
-          timestamp_ms: the frame's time, in milliseconds, greater than the one before. A stylizer
-            takes one video; photos may come between.
+          image: the frame, as for `stylize`.
+          timestamp_ms: the time of the frame in milliseconds, greater than that of the last one. A
+            stylizer can only process one video, but photos may come between the frames.
           image_processing_options: as for `stylize`; the same for all frames.
 
         Returns:
-          As `stylize`. The crop is not rounded to whole pixels.
+          As for `stylize`. The crop is not rounded to whole pixels.
 
         Raises:
-          ImageError: `image` is no photo, or cannot be read.
-          TypeError: `timestamp_ms` is no integer.
-          ValueError: the stylizer is closed, time does not advance, or the options make no sense.
           BundleError: the stylizer network fails, or LiteRT cannot run it.
+          ImageError: `image` is not a picture, or cannot be read.
+          InvalidArgumentError: the time does not increase, or the region or the rotation is
+            invalid.
+          TypeError: `timestamp_ms` is not an integer.
+          ValueError: the stylizer is closed.
         """
         faces = self.stylize_all(image, image_processing_options, timestamp_ms)
         return next(iter(faces), None)
@@ -264,21 +284,32 @@ class FaceStylizer:
     def stylize_all(
         self, image: Any, image_processing_options: Any = None, timestamp_ms: int | None = None
     ) -> list[StylizedFace]:
-        """Stylizes up to `num_faces` faces of a photo, or of a video's next frame.
+        """Stylizes up to `num_faces` faces in a photo, or in the next frame of a video.
+
+        ```python
+        from task_bundle import FaceStylizer, FaceStylizerOptions, composite, save_png
+
+        options = FaceStylizerOptions(num_faces=4)
+        with FaceStylizer.create_from_model_path("ink.task", options) as stylizer:
+            faces = stylizer.stylize_all("photo.jpg")
+        save_png("everybody.png", composite("photo.jpg", faces))
+        ```
 
         Args:
-          image: as for `stylize`.
+          image: the photo or frame, as for `stylize`.
           image_processing_options: as for `stylize`.
           timestamp_ms: for a frame, as for `stylize_for_video`; None for a photo.
 
         Returns:
-          The stylized faces, the one with the biggest crop first; empty if there is none.
+          The stylized faces in descending order of crop size; an empty list if there are none.
 
         Raises:
-          ImageError: `image` is no photo, or cannot be read.
-          TypeError: `timestamp_ms` is no integer.
-          ValueError: the stylizer is closed, time does not advance, or the options make no sense.
           BundleError: the stylizer network fails, or LiteRT cannot run it.
+          ImageError: `image` is not a picture, or cannot be read.
+          InvalidArgumentError: the time does not increase, or the region or the rotation is
+            invalid.
+          TypeError: `timestamp_ms` is not an integer.
+          ValueError: the stylizer is closed.
         """
         with self._lock:
             photo, region, faces = self._find(image, image_processing_options, timestamp_ms)
@@ -295,19 +326,20 @@ class FaceStylizer:
     def align(
         self, image: Any, image_processing_options: Any = None
     ) -> npt.NDArray[np.uint8] | None:
-        """Cuts out the face of a photo as the stylizer sees it.
+        """Crops the face of a photo as the stylizer sees it.
 
         Args:
           image: as for `stylize`.
           image_processing_options: as for `stylize`.
 
         Returns:
-          [height, width, 3] uint8 RGB, upright, of the stylizer's input size; None if there is no
-          face.
+          [height, width, 3] uint8 RGB of the stylizer's input size, with the face upright; None if
+          no face was found.
 
         Raises:
-          ImageError: `image` is no photo, or cannot be read.
-          ValueError: the stylizer is closed, or the options make no sense.
+          ImageError: `image` is not a picture, or cannot be read.
+          InvalidArgumentError: the region or the rotation is invalid.
+          ValueError: the stylizer is closed.
         """
         with self._lock:
             photo, _, faces = self._find(image, image_processing_options, None)
@@ -318,7 +350,7 @@ class FaceStylizer:
             return faces[0].crop.crop(photo, self._input_size)
 
     def close(self) -> None:
-        """Frees the models, once a call of another thread is done. Closing twice does nothing."""
+        """Frees the models after calls in other threads have ended. A second call does nothing."""
         with self._lock:
             self._open = False
             for part in (self._finder, self._video, self._native):
@@ -354,7 +386,7 @@ class FaceStylizer:
         return photo, region, self._smoother.update(faces, timestamp_ms / 1000)
 
     def _run_model(self, photo: npt.NDArray[np.uint8], face: Face) -> npt.NDArray[np.uint8]:
-        if self._model is None:  # A native stylizer's first frame of a video.
+        if self._model is None:  # The first frame of a video with the native backend.
             self._model = StylizerModel(self._bundle.stylizer, self._options.threads)
         return self._model.run(face.crop.crop(photo, self._model.input_size))
 
@@ -377,12 +409,12 @@ class FaceStylizer:
             raise BundleError(str(error)) from error
 
 
-def _chosen(options: FaceStylizerOptions, delegate: Any) -> str:
-    """Returns the backend, which is 'native' or 'portable'."""
+def _choose_backend(options: FaceStylizerOptions, delegate: Any) -> str:
+    """Returns the backend to use, 'native' or 'portable'."""
     if getattr(delegate, "name", None) == "GPU":
         if options.backend == "portable" or options.num_faces > 1:
             raise InvalidArgumentError(
-                "the GPU delegate needs the native backend, and that takes one face; leave the"
+                "the GPU delegate needs the native backend, which takes one face; leave the"
                 " delegate out"
             )
         return "native"

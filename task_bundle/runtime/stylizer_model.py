@@ -1,4 +1,4 @@
-"""Running a bundle's stylizer network in LiteRT."""
+"""Runs a bundle's stylizer network in LiteRT."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,22 +10,22 @@ from task_bundle.tflite.model import check_stylizer_images
 
 
 class StylizerModel:
-    """A stylizer network, from the picture of an aligned face to the stylized one.
+    """A stylizer network, which maps the picture of an aligned face to a stylized picture.
 
     Attributes:
-      input_size: width and height in pixels of the picture that it takes.
+      input_size: width and height of the network's input, in pixels.
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
         """Loads the network.
 
         Args:
-          model: a TFLite flatbuffer that `check_stylizer_images` lets pass.
-          threads: how many threads a run may use.
+          model: a TFLite flatbuffer that is safe to load.
+          threads: the largest number of threads of a run.
 
         Raises:
-          BundleError: the model has another form, its metadata make no sense, or LiteRT cannot run
-            it.
+          BundleError: the model fails `check_stylizer_images`, its metadata are damaged, or LiteRT
+            cannot run it.
         """
         check_stylizer_images(model)
         mean, std = normalization(model) or ([NORM_MEAN], [NORM_STD])
@@ -38,30 +38,30 @@ class StylizerModel:
         """Stylizes an aligned face.
 
         Args:
-          crop: uint8 RGB of the network's input size.
+          crop: [height, width, 3] uint8 RGB of the network's input size.
 
         Returns:
-          [height, width, 3] uint8 RGB, of the same proportions.
+          [height, width, 3] uint8 RGB of the network's output size.
 
         Raises:
-          BundleError: the network fails, or gives values that are not numbers.
+          BundleError: the network fails, or its output is not finite.
         """
         return self.to_picture(self.invoke(self.to_values(crop)))
 
     def to_values(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Normalizes a picture as the metadata say; the first part of `run`."""
+        """Normalizes a picture as the metadata specify, the first step of `run`."""
         return (crop.astype(np.float32) - self._mean) / self._std
 
     def invoke(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Runs the network on normalized pixels; the middle part of `run`."""
+        """Runs the network on normalized pixels, the second step of `run`."""
         (pictures,) = self._model.run(values[None])
         return np.asarray(pictures[0])
 
     def to_picture(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """Makes a picture of the network's output, in place; the last part of `run`."""
-        # MediaPipe takes [0, 1] for granted, whatever the metadata say of the output.
+        """Converts the network's output to uint8, the last step of `run`. Overwrites `values`."""
+        # MediaPipe assumes that outputs are in [0, 1], whatever the metadata say.
         values *= 255.0
-        # A sum is not finite if any term is not, and costs less than asking each.
+        # The sum is not finite if any value is not. This is faster than checking each value.
         if not np.isfinite(values.sum()):
             raise BundleError("the stylizer gives values that are not finite numbers")
         np.rint(values, out=values)

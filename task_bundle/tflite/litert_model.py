@@ -1,4 +1,4 @@
-"""A network in LiteRT whose failures are the bundle's."""
+"""Runs a network of a bundle in LiteRT."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from task_bundle.errors import BundleError
 
 
 class LitertModel:
-    """A network with one input, loaded for many runs.
+    """A network with one input, loaded in LiteRT.
 
     Attributes:
-      input_shape: of what it takes.
+      input_shape: the shape of the input.
     """
 
     def __init__(self, model: bytes, name: str, threads: int = 1) -> None:
         """Loads the network.
 
         Args:
-          model: a TFLite flatbuffer that was found safe to load.
-          name: what to call it in messages.
-          threads: how many threads a run may use.
+          model: a TFLite flatbuffer that has been checked with `check_loads`.
+          name: how error messages call the network.
+          threads: the largest number of threads of a run.
 
         Raises:
-          BundleError: LiteRT cannot run it.
+          BundleError: LiteRT cannot load the network.
         """
         from ai_edge_litert.interpreter import Interpreter
 
@@ -43,13 +43,13 @@ class LitertModel:
         """Runs the network.
 
         Args:
-          values: of the input's shape.
+          values: the input, float32 of `input_shape`.
 
         Returns:
-          A new array for each output.
+          A new float32 array for each output.
 
         Raises:
-          BundleError: the network fails.
+          BundleError: LiteRT cannot run the network.
         """
         self._interpreter.set_tensor(self._input, values)
         try:

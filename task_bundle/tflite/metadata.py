@@ -1,4 +1,4 @@
-"""TFLite metadata of a stylizer, as MediaPipe's own writer makes it."""
+"""Reads and writes TFLite metadata, for stylizers the same as MediaPipe's own writer."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.tflite import schema
 from task_bundle.tflite.verifier import verify
 
-# MediaPipe computes (pixel - mean) / std: these give the network [0, 1].
+# MediaPipe computes (pixel - mean) / std, so the network's input is in [0, 1].
 NORM_MEAN = 0.0
 NORM_STD = 255.0
 
@@ -21,27 +21,27 @@ _MODEL_NAME = "FaceStylizer"
 _MODEL_DESCRIPTION = "Performs face stylization on images."
 _INPUT_NAME = "image"
 _INPUT_DESCRIPTION = "Input image to be processed."
-# What the parser in MediaPipe computes as the lowest version that knows these fields.
+# The lowest version of the metadata parser that supports these fields, as MediaPipe computes it.
 _MIN_PARSER_VERSION = "1.0.0"
 
 
 def stylizer_metadata(model: bytes) -> bytes:
     """Adds the metadata that MediaPipe's FaceStylizer needs to a stylizer.
 
-    MediaPipe 0.10 carries the writer that made Google's bundles, and it is used where it is
-    there. MediaPipe 1.x lost it and kept the flatbuffer classes: with them the same tables are
-    filled in here.
+    MediaPipe 0.10 has the writer that made the metadata of Google's bundles, and it is used if it
+    is installed. MediaPipe 1.x only has the flatbuffer classes, with which the same tables are
+    built here.
 
     Args:
-      model: a TFLite flatbuffer with one image input and one image output, as
-        `task_bundle.check_stylizer` wants it. Metadata it has already is replaced.
+      model: a TFLite flatbuffer that passes `task_bundle.check_stylizer`. Existing metadata are
+        replaced.
 
     Returns:
       The flatbuffer with metadata: RGB input, mean 0, standard deviation 255. Weights are
       aligned to 16 bytes. The same model always gives the same bytes.
 
     Raises:
-      BundleError: not a TFLite model, or one that MediaPipe's writer cannot take.
+      BundleError: the model is not a TFLite model, or MediaPipe's writer fails.
       MissingDependencyError: mediapipe is not installed.
     """
     original = schema.unpack_model(model)
@@ -59,12 +59,12 @@ def read_metadata(model: bytes) -> dict[str, Any] | None:
       model: a TFLite flatbuffer.
 
     Returns:
-      The metadata as the JSON that MediaPipe's displayer prints, parsed; None if the model has
-      none. Where MediaPipe is 1.x, whose displayer cannot be imported, the same by name, without
-      the fields that stylizers do not use.
+      The metadata as the parsed JSON of MediaPipe's displayer; None if the model has none. With
+      MediaPipe 1.x, whose displayer cannot be imported, the fields that stylizers do not use are
+      missing.
 
     Raises:
-      BundleError: not a TFLite model, or its metadata are damaged.
+      BundleError: the model is not a TFLite model, or its metadata are damaged.
       MissingDependencyError: mediapipe is not installed.
     """
     data = _metadata_buffer(model)
@@ -74,25 +74,27 @@ def read_metadata(model: bytes) -> dict[str, Any] | None:
         displayer = import_mediapipe("mediapipe.tasks.python.metadata.metadata")
         try:
             result: dict[str, Any] = json.loads(displayer.convert_to_json(data))
-        except ValueError as error:  # Of text that is no UTF-8 it makes nothing at all.
+        except (
+            ValueError
+        ) as error:  # The displayer returns an empty string for text that is not UTF-8.
             raise BundleError("the model's metadata are damaged: no readable text") from error
         return result
     return _model_json(_unpack(data))
 
 
 def normalization(model: bytes) -> tuple[list[float], list[float]] | None:
-    """Reads how pixels in [0, 255] become a model's first input: (pixel - mean) / std.
+    """Reads the normalization of a model's first input: (pixel - mean) / std, pixels in [0, 255].
 
     Args:
       model: a TFLite flatbuffer.
 
     Returns:
-      Mean and standard deviation, one number each for all channels or one for each channel; None
-      if the metadata do not say, or there are none.
+      Means and standard deviations, either one for all channels or one for each channel; None if
+      the model has no metadata, or these have no normalization.
 
     Raises:
-      BundleError: not a TFLite model, its metadata are damaged, or the numbers are no finite ones,
-        the standard deviations zero.
+      BundleError: the model is not a TFLite model, its metadata are damaged, a number is not
+        finite, or a standard deviation is zero.
       MissingDependencyError: mediapipe is not installed.
     """
     data = _metadata_buffer(model)
@@ -106,17 +108,16 @@ def normalization(model: bytes) -> tuple[list[float], list[float]] | None:
 
 
 def check_metadata(model: bytes, name: str = "the model") -> None:
-    """Checks that a model's metadata, if it has any, can be read without harm.
+    """Checks that MediaPipe can read a model's metadata, if there are any.
 
-    MediaPipe reads them as they are, and crashes on offsets that lead to nowhere and on lists that
-    are empty.
+    MediaPipe does not check them, and crashes on invalid offsets and on empty lists.
 
     Args:
       model: a TFLite flatbuffer.
-      name: what to call it in messages.
+      name: how error messages call the model.
 
     Raises:
-      BundleError: not a TFLite model, or its metadata are damaged.
+      BundleError: the model is not a TFLite model, or its metadata are damaged.
       MissingDependencyError: mediapipe is not installed.
     """
     data = _metadata_buffer(model, name)
@@ -149,7 +150,7 @@ def _check_normalization(options: Any, name: str) -> tuple[list[float], list[flo
 
 
 def _metadata_buffer(model: bytes, name: str = "the model") -> bytes | None:
-    """Returns a model's metadata flatbuffer, its offsets checked, or None."""
+    """Returns a model's metadata flatbuffer, after a check of its offsets, or None."""
     root = schema.read_model(model, name)
     entries = [root.Metadata(i) for i in range(root.MetadataLength())]
     entry = next((e for e in entries if schema.text(e.Name()) == schema.METADATA_NAME), None)
@@ -169,12 +170,12 @@ def _unpack(metadata: bytes, name: str = "the model") -> Any:
     tables = schema.metadata_schema()
     try:
         return tables.ModelMetadataT.InitFromObj(tables.ModelMetadata.GetRootAs(metadata, 0))
-    except Exception as error:  # Values that make no sense surface as whatever they hit.
+    except Exception as error:  # Inconsistent values raise errors of any type.
         raise BundleError(f"{name}'s metadata are damaged: {error}") from error
 
 
 def _has_writer() -> bool:
-    """Whether MediaPipe's writer and displayer are there (0.10) or not (1.x)."""
+    """Returns whether MediaPipe has its metadata writer and displayer: 0.10 does, 1.x does not."""
     folder = schema.mediapipe_folder()
     if folder is None:
         raise MissingDependencyError("mediapipe is not installed")
@@ -189,21 +190,21 @@ def _write_with_mediapipe(model: bytes) -> bytes:
     try:
         writer = writers.MetadataWriter.create(
             bytearray(model),
-            # It packs a whole bundle; only the stylizer in it is wanted.
+            # The writer packs a whole bundle, of which only the stylizer is used.
             bytearray(),
             bytearray(),
             input_norm_mean=[NORM_MEAN],
             input_norm_std=[NORM_STD],
         )
         bundle, _ = writer.populate()
-    except Exception as error:  # Names that are no UTF-8, and whatever else it does not expect.
+    except Exception as error:  # Of any type, for example for names that are not UTF-8.
         raise BundleError(f"MediaPipe's metadata writer cannot take the model: {error}") from error
     with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
         return archive.read(FACE_STYLIZER)
 
 
 def _tables(model: Any) -> bytes:
-    """Returns the metadata flatbuffer of a stylizer, field for field the writer's."""
+    """Returns the metadata flatbuffer of a stylizer, with the same fields as MediaPipe's writer."""
     import flatbuffers
 
     tables = schema.metadata_schema()

@@ -1,4 +1,4 @@
-"""What a TFLite model is made of, and whether it can be a bundle's stylizer."""
+"""Describes TFLite models, and checks the inputs and outputs of a bundle's models."""
 
 import math
 from collections import Counter
@@ -13,12 +13,12 @@ _CUSTOM = "CUSTOM:"
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One input or output.
+    """An input or output of a model.
 
     Attributes:
-      name: the tensor's name in the graph.
-      shape: its sizes; -1 where it is not fixed.
-      dtype: the TFLite type's name in lower case, such as 'float32'.
+      name: the name of the tensor in the graph.
+      shape: the sizes; -1 for a dynamic size.
+      dtype: the name of the TFLite type in lower case, such as 'float32'.
     """
 
     name: str
@@ -28,15 +28,15 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model's contents, counted from its flatbuffer.
+    """A summary of a model.
 
     Attributes:
-      inputs: of the first subgraph.
-      outputs: of the first subgraph.
-      ops: how many of each operator all subgraphs have; custom ones as 'CUSTOM:name'.
-      parameters: number of weights: elements of constant tensors that operators read, each buffer
-        once, without shapes, axes, indices and other plain integers.
-      macs: multiply-accumulates of one run, counted from convolutions and matrix products of the
+      inputs: the inputs of the first subgraph.
+      outputs: the outputs of the first subgraph.
+      ops: the number of operators by name, in all subgraphs; custom operators are 'CUSTOM:name'.
+      parameters: the number of weights: elements of constant tensors that operators read, each
+        buffer once, without shapes, axes, indices and other plain integers.
+      macs: the multiply-accumulates of one run, in the convolutions and matrix products of the
         first subgraph.
     """
 
@@ -48,17 +48,19 @@ class ModelInfo:
 
 
 def check_stylizer(model: bytes) -> None:
-    """Checks that a model can be a bundle's stylizer on every runtime.
+    """Checks that every runtime can use a model as a bundle's stylizer.
 
     Args:
       model: a TFLite flatbuffer.
 
     Raises:
-      BundleError: saying why not: see `check_stylizer_images`; a batch of any size; several
-        subgraphs; custom operators.
+      BundleError: the model fails `check_stylizer_images`, has a dynamic batch size, several
+        subgraphs, or custom operators. The message says which.
     """
     check_stylizer_images(model)
-    for kind, tensors in zip(("input", "output"), _ends(model, "the stylizer"), strict=True):
+    for kind, tensors in zip(
+        ("input", "output"), _inputs_and_outputs(model, "the stylizer"), strict=True
+    ):
         _check_fixed(f"the stylizer's {kind}", _tensor_info(tensors[0]).shape)
     unpacked = schema.unpack_model(model, "the stylizer")
     if len(unpacked.subgraphs) != 1:
@@ -75,25 +77,26 @@ def check_stylizer(model: bytes) -> None:
 
 
 def check_stylizer_images(model: bytes, name: str = "the stylizer") -> None:
-    """Checks that a model takes and gives pictures as MediaPipe's own FaceStylizer wants them.
+    """Checks that a model has the input and the output that MediaPipe's own FaceStylizer needs.
+
+    The batch size may be dynamic, as in models of Model Maker, if the default is 1.
 
     Args:
       model: a TFLite flatbuffer.
-      name: what to call it in messages.
+      name: how error messages call the model.
 
     Raises:
-      BundleError: saying why not: no flatbuffer; not one input and one output; an input or output
-        that is not float32, of fixed shape [1, height, width, 3] (the batch may be of any size, as
-        Model Maker exports it, if it is 1 unless changed); pictures of other proportions than go
-        in, which no place in the photo would fit.
+      BundleError: the model is damaged; has not exactly one input and one output; one of them is
+        not float32 of the fixed shape [1, height, width, 3]; or their aspect ratios differ, so that
+        the output does not fit the place of the input in the photo. The message says which.
     """
     sizes = []
-    for kind, tensors in zip(("input", "output"), _ends(model, name), strict=True):
+    for kind, tensors in zip(("input", "output"), _inputs_and_outputs(model, name), strict=True):
         if len(tensors) != 1:
             raise BundleError(f"{name} has {len(tensors)} {kind}s; it must have one")
         info = _tensor_info(tensors[0])
         if info.shape[:1] == (-1,):
-            # Nobody resizes it: it stays what the placeholder says.
+            # Runtimes do not resize the input, so the batch size is the default in `shape`.
             info = replace(info, shape=(*_shape(tensors[0])[:1], *info.shape[1:]))
         _check_image(f"{name}'s {kind}", info)
         sizes.append(picture_size(info))
@@ -106,22 +109,23 @@ def check_stylizer_images(model: bytes, name: str = "the stylizer") -> None:
 
 
 def picture_size(tensor: TensorInfo) -> tuple[int, int]:
-    """Returns width and height of the picture that a tensor [1, height, width, 3] holds."""
+    """Returns width and height of the image in a tensor of shape [1, height, width, 3]."""
     _, height, width, _ = tensor.shape
     return width, height
 
 
 def check_face_detector(model: bytes, name: str = "the face detector") -> None:
-    """Checks that a model has the form of BlazeFace short range, the only one MediaPipe takes.
+    """Checks that a model has the input and outputs of BlazeFace short range.
 
-    MediaPipe does not check it: its calculators end the process on other shapes.
+    MediaPipe accepts no other detector, but does not check: its calculators abort the process if
+    the shapes differ.
 
     Args:
       model: a TFLite flatbuffer.
-      name: what to call it in messages.
+      name: how error messages call the model.
 
     Raises:
-      BundleError: not a TFLite model, or of another form.
+      BundleError: the model is not a TFLite model, or has other inputs or outputs.
     """
     _, outputs = _check_photo_model(model, name)
     if [_shape(tensor) for tensor in outputs] != [[1, 896, 16], [1, 896, 1]]:
@@ -132,19 +136,19 @@ def check_face_detector(model: bytes, name: str = "the face detector") -> None:
 
 
 def check_face_landmarks(model: bytes, name: str = "the landmark model") -> None:
-    """Checks that a model has the form of a face mesh of 468 or 478 points, as MediaPipe takes it.
+    """Checks that a model has the input and outputs of a face mesh of 468 or 478 points.
 
     Args:
       model: a TFLite flatbuffer.
-      name: what to call it in messages.
+      name: how error messages call the model.
 
     Raises:
-      BundleError: not a TFLite model, or of another form.
+      BundleError: the model is not a TFLite model, or has other inputs or outputs.
     """
     _, outputs = _check_photo_model(model, name)
     sizes = [math.prod(_shape(tensor)) for tensor in outputs]
-    # Google's current model has a third output, the tongue's score. More than three outputs is the
-    # attention mesh, whose points are spread over several.
+    # Google's current model has a third output, the score of a visible tongue. A model with more
+    # than three is the attention mesh, whose points are distributed over several outputs.
     if sizes[:2] not in ([3 * 468, 1], [3 * 478, 1]) or len(sizes) > 3:
         raise BundleError(
             f"{name} is not a face landmark model with 468 or 478 points and a presence score:"
@@ -153,8 +157,8 @@ def check_face_landmarks(model: bytes, name: str = "the landmark model") -> None
 
 
 def _check_photo_model(model: bytes, name: str) -> tuple[list[Any], list[Any]]:
-    """Checks that a model takes one square picture and gives numbers; returns both ends."""
-    inputs, outputs = _ends(model, name)
+    """Checks that the input is one square image; returns the input and output tensors."""
+    inputs, outputs = _inputs_and_outputs(model, name)
     shape = _shape(inputs[0]) if len(inputs) == 1 else []
     if len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
         raise BundleError(
@@ -168,8 +172,8 @@ def _check_photo_model(model: bytes, name: str) -> tuple[list[Any], list[Any]]:
     return inputs, outputs
 
 
-def _ends(model: bytes, name: str) -> tuple[list[Any], list[Any]]:
-    """Returns the `Tensor`s that go into the first subgraph and that come out."""
+def _inputs_and_outputs(model: bytes, name: str) -> tuple[list[Any], list[Any]]:
+    """Returns the input and the output `Tensor`s of the first subgraph."""
     root = schema.read_model(model, name)
     if root.SubgraphsLength() == 0:
         raise BundleError(f"{name} is a TFLite model without a graph")
@@ -189,12 +193,12 @@ def describe(model: bytes) -> ModelInfo:
       model: a TFLite flatbuffer, not necessarily a stylizer.
 
     Returns:
-      Its inputs, outputs, operators, parameters and multiply-accumulates.
+      The inputs, outputs, operators, number of parameters and multiply-accumulates.
 
     Raises:
-      BundleError: not a TFLite model, or a damaged one.
+      BundleError: the model is damaged or not a TFLite model.
     """
-    inputs, outputs = _ends(model, "the model")
+    inputs, outputs = _inputs_and_outputs(model, "the model")
     unpacked = schema.unpack_model(model)
     return ModelInfo(
         inputs=tuple(_tensor_info(tensor) for tensor in inputs),
@@ -241,7 +245,7 @@ def _shape(tensor: Any) -> list[int]:
 
 def _tensor_info(tensor: Any) -> TensorInfo:
     types = schema.model_schema().TensorType
-    # The signature, where there is one, has -1 for what `shape` only gives a placeholder.
+    # The shape signature, if there is one, has -1 for dynamic sizes; `shape` has their defaults.
     signature = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
     return TensorInfo(
         name=schema.text(tensor.Name()),
@@ -259,7 +263,8 @@ def _op_name(model: Any, operator: Any) -> str:
     if not 0 <= operator.opcodeIndex < _size(model.operatorCodes):
         raise BundleError("the model is damaged: an operator has no code")
     code = model.operatorCodes[operator.opcodeIndex]
-    # Old converters fill the first field only, new ones both, unless the code exceeds a byte.
+    # Old converters only write the deprecated field, which has one byte. New ones write both, as
+    # far as the code fits.
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == ops.CUSTOM:
         return f"{_CUSTOM}{schema.text(code.customCode)}"
@@ -278,12 +283,12 @@ def _parameters(model: Any) -> int:
     for graph in model.subgraphs:
         for operator in graph.operators or []:
             for index in _indices(operator.inputs):
-                if index < 0:  # An optional input left out.
+                if index < 0:  # An optional input that is missing.
                     continue
                 tensor = _tensor(graph, index)
                 if not _is_constant(model, tensor):
                     continue
-                # The biases of int8 layers are int32, told from shapes and axes by their scales.
+                # Biases of int8 layers are int32. Unlike shapes and axes they have scales.
                 scales = tensor.quantization and _size(tensor.quantization.scale)
                 if tensor.type in weights or (tensor.type == types.INT32 and scales):
                     sizes[tensor.buffer] = _elements(tensor)
@@ -293,7 +298,7 @@ def _parameters(model: Any) -> int:
 def _is_constant(model: Any, tensor: Any) -> bool:
     if not 0 <= tensor.buffer < len(model.buffers):
         raise BundleError("the model is damaged: a tensor has no buffer")
-    # Buffer 0 means none to TFLite, whatever is in it.
+    # For TFLite buffer 0 means "no buffer", whatever its content.
     return tensor.buffer > 0 and _size(model.buffers[tensor.buffer].data) > 0
 
 
@@ -318,7 +323,7 @@ def _macs(model: Any) -> int:
 
 
 def _conv_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
-    # Weights are [out, height, width, in]; `in` is a group's, if there are groups.
+    # Weights are [out, height, width, in]; with groups, `in` is the number of channels of a group.
     return _elements(outputs[0]) * math.prod(_indices(inputs[1].shape[1:]))
 
 
@@ -327,7 +332,8 @@ def _depthwise_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def _transpose_conv_macs(_: Any, inputs: list[Any], outputs: list[Any]) -> int:
-    # Every input value meets every weight of its channel; inputs: output shape, weights, image.
+    # The inputs are output shape, weights and image; each value of the image is multiplied with
+    # every weight of its channel.
     return _elements(inputs[2]) * math.prod(_indices(inputs[1].shape[:3]))
 
 

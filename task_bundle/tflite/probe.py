@@ -1,8 +1,8 @@
-"""Loads and runs models in LiteRT in a process of its own, which may die of them.
+"""Loads and runs models in LiteRT in a child process, which they may crash.
 
-TFLite's kernels trust a model's options and constants; a hostile model can crash them, take all
-memory or never end. What survives here once, with all that is constant in it, is fit to be loaded
-by the caller.
+TFLite's kernels trust a model's options and constants; a hostile model can crash them, use up all
+memory or never end. A model that has run once in the child process, with all of its constants, is
+considered safe to load in the parent.
 """
 
 import contextlib
@@ -18,31 +18,31 @@ import numpy as np
 
 from task_bundle.errors import BundleError
 
-# CPU time for loading and running all models of a bundle once, which takes a tenth of a second on a
-# desktop. CPU time, because a busy machine must not make a good bundle a bad one.
+# The limit for loading and running all models of a bundle once, which takes a tenth of a second on
+# a desktop. It is CPU time, because a busy machine must not make a good bundle fail.
 CPU_SECONDS = 1.5
 MEMORY_BYTES = 2**30
-# If the child neither works nor ends.
+# Applies if the child neither uses CPU time nor ends.
 _WALL_SECONDS = 60.0
 
 _LENGTH = struct.Struct("<Q")
 _READY = b"ready"
-# The parent's own search path: whatever made task_bundle importable there works here.
+# The child gets the parent's module search path, so that it can import task_bundle, too.
 _CHILD = (
     "import sys; sys.path[:] = sys.argv[1:]; from task_bundle.tflite import probe; probe.child()"
 )
 
 
 def run_models(models: Sequence[bytes], names: Sequence[str]) -> None:
-    """Loads each model in LiteRT in another process and runs it once on noise.
+    """Loads each model in LiteRT in a child process and runs it once on noise.
 
     Args:
       models: TFLite flatbuffers.
-      names: what to call them in messages.
+      names: how error messages call the models.
 
     Raises:
-      BundleError: LiteRT refuses a model, crashes, needs more than `MEMORY_BYTES` or, for all
-        models together, `CPU_SECONDS`; or a model's output is not finite.
+      BundleError: LiteRT refuses a model or crashes, a model needs more than `MEMORY_BYTES`, all
+        models together need more than `CPU_SECONDS`, or an output is not finite.
       OSError: the process cannot be started.
     """
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -68,17 +68,19 @@ def run_models(models: Sequence[bytes], names: Sequence[str]) -> None:
             f"cannot check models in another process: {sys.executable} ended with status"
             f" {process.returncode}"
         )
-    # One line for each model that was survived.
+    # The child writes one line for each model that did not crash it.
     for name, answer in zip(names, answers, strict=False):
-        complaint = json.loads(answer)
-        if complaint:
-            raise BundleError(f"{name} is unusable: {complaint}")
+        defect = json.loads(answer)
+        if defect:
+            raise BundleError(f"{name} is unusable: {defect}")
     if len(answers) < len(models):
-        raise BundleError(f"{names[len(answers)]} is unusable: {_death(process.returncode)}")
+        raise BundleError(
+            f"{names[len(answers)]} is unusable: {_cause_of_death(process.returncode)}"
+        )
 
 
-def _death(status: int) -> str:
-    """Says what a process died of."""
+def _cause_of_death(status: int) -> str:
+    """Describes why the child process ended early."""
     try:
         killer = signal.Signals(-status)
     except ValueError:
@@ -91,12 +93,12 @@ def _death(status: int) -> str:
 
 
 def child() -> None:
-    """The other process: reads models from stdin, answers each with a line of JSON."""
-    # Before the limits, and so that a missing package is not taken for a bad model.
+    """Runs in the child process: reads models from stdin and answers each with a line of JSON."""
+    # Imported before the limits apply, and here so that its absence does not look like a bad model.
     import ai_edge_litert.interpreter  # noqa: F401
 
     stream = sys.stdin.buffer
-    # LiteRT writes to the process's stdout as it likes.
+    # LiteRT writes messages to stdout, which are redirected to stderr.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     models = []
@@ -106,27 +108,27 @@ def child() -> None:
     limit()
     for model in models:
         try:
-            complaint = complaint_about(model)
-        except Exception as error:  # Whatever LiteRT finds wrong.
-            # Running out of memory has many faces, and none of them a text.
+            defect = find_defect(model)
+        except Exception as error:  # LiteRT raises errors of several types.
+            # The errors for too little memory are of several types, and none has a message.
             reason = " ".join(str(error).split())[:300]
             too_big = f"it needs more than {MEMORY_BYTES // 2**20} MiB"
-            complaint = f"LiteRT says: {reason}" if reason else too_big
-        answers.write(json.dumps(complaint).encode() + b"\n")
+            defect = f"LiteRT says: {reason}" if reason else too_big
+        answers.write(json.dumps(defect).encode() + b"\n")
 
 
-def complaint_about(model: bytes) -> str:
-    """Loads a model and runs it once; returns what is wrong with it, or nothing."""
+def find_defect(model: bytes) -> str:
+    """Loads a model and runs it once; returns what is wrong with it, or an empty string."""
     from ai_edge_litert.interpreter import Interpreter
 
-    complaint = _wrong_shape(model)
-    if complaint:
-        return complaint
+    defect = _wrong_shape(model)
+    if defect:
+        return defect
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
     for detail in interpreter.get_input_details():
         shape, dtype = detail["shape"], np.dtype(detail["dtype"])
-        # Every value of [0, 1) and no order, without a generator, whose import takes longer.
+        # Deterministic noise, uniform in [0, 1). NumPy's generators would be slow to import.
         noise = np.modf(np.arange(np.prod(shape, dtype=np.int64)) * 0.6180339887498949)[0]
         interpreter.set_tensor(detail["index"], noise.reshape(shape).astype(dtype))
     interpreter.invoke()
@@ -138,10 +140,11 @@ def complaint_about(model: bytes) -> str:
 
 
 def _wrong_shape(model: bytes) -> str:
-    """Compares the shapes that the file says with those that its operators give.
+    """Compares the shapes in the file with those that the operators compute.
 
-    TFLite's own kernels go by the latter, XNNPACK in part by the former, and then reads and writes
-    where nothing is.
+    TFLite's own kernels use the computed shapes, but XNNPACK uses some of the shapes in the file,
+    and reads and writes out of bounds if they differ. Returns a description of the first
+    difference, or an empty string.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -149,24 +152,26 @@ def _wrong_shape(model: bytes) -> str:
     interpreter = Interpreter(
         model_content=model, num_threads=1, experimental_op_resolver_type=plain
     )
-    announced = {d["index"]: d["shape"].tolist() for d in interpreter.get_tensor_details()}
+    declared = {d["index"]: d["shape"].tolist() for d in interpreter.get_tensor_details()}
     interpreter.allocate_tensors()
     for detail in interpreter.get_tensor_details():
         shape = detail["shape"].tolist()
-        # Kernels add tensors of their own; what only a run can tell has no shape yet.
-        said = announced.get(detail["index"], shape)
-        if shape and said != shape:
-            return f"its tensor {detail['name'][:80]!r} has the shape {shape}, not {said}"
+        # Kernels add temporary tensors, and shapes that depend on a run are not known yet.
+        expected = declared.get(detail["index"], shape)
+        if shape and expected != shape:
+            return f"its tensor {detail['name'][:80]!r} has the shape {shape}, not {expected}"
     return ""
 
 
 def limit() -> None:
-    """Limits this process's memory and CPU time, as far as the system can."""
-    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; macOS in part.
+    """Limits the memory and CPU time of this process, as far as the system supports it."""
+    with contextlib.suppress(
+        ImportError, OSError, ValueError
+    ):  # Not on Windows, and only in part on macOS.
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     if hasattr(signal, "setitimer"):
-        # Its signal kills; RLIMIT_CPU counts whole seconds only.
+        # The timer's signal kills the process. RLIMIT_CPU only has whole seconds.
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)

@@ -1,7 +1,7 @@
-"""The TFLite and TFLite-metadata flatbuffer classes, found without importing MediaPipe.
+"""The generated flatbuffer classes of TFLite models and TFLite metadata.
 
-`import mediapipe` costs seconds, and the generated classes need nothing of it: they are loaded from
-their files.
+Those that only MediaPipe has are loaded from their files, because `import mediapipe` takes seconds
+and the classes do not need it.
 """
 
 import functools
@@ -20,12 +20,13 @@ MODEL_IDENTIFIER = b"TFL3"
 METADATA_IDENTIFIER = b"M001"
 METADATA_NAME = "TFLITE_METADATA"
 
-# What TFLite's own schema forces for the data of a buffer; kernels may load weights by such blocks.
+# The alignment of buffer data that TFLite's schema demands (`force_align`). Kernels may load
+# weights in blocks of this size.
 _BUFFER_ALIGNMENT = 16
 
 
 def mediapipe_folder() -> Path | None:
-    """Returns the folder of the installed mediapipe package, or None, without importing it."""
+    """Returns the folder of the installed mediapipe package without importing it, or None."""
     spec = importlib.util.find_spec("mediapipe")
     locations = spec.submodule_search_locations if spec else None
     return Path(next(iter(locations))) if locations else None
@@ -68,17 +69,17 @@ def _load_from_mediapipe(name: str) -> ModuleType:
 
 
 def read_model(model: bytes, name: str = "the model") -> Any:
-    """Opens a TFLite flatbuffer for reading, without taking it apart.
+    """Opens a TFLite flatbuffer for reading without unpacking it.
 
     Args:
       model: the flatbuffer.
-      name: what to call it in messages.
+      name: how error messages call the model.
 
     Returns:
-      A `Model` whose offsets have all been checked. What it says may still make no sense.
+      A `Model`. All of its offsets have been checked, but not whether its values are consistent.
 
     Raises:
-      BundleError: not a TFLite flatbuffer, or a damaged one.
+      BundleError: the model is damaged or not a TFLite flatbuffer.
     """
     if len(model) < 8 or model[4:8] != MODEL_IDENTIFIER:
         raise BundleError(f"{name} is not a TFLite model: no TFL3 identifier")
@@ -92,18 +93,18 @@ def unpack_model(model: bytes, name: str = "the model") -> Any:
 
     Args:
       model: the flatbuffer.
-      name: what to call it in messages.
+      name: how error messages call the model.
 
     Returns:
       A `ModelT` with at least one subgraph.
 
     Raises:
-      BundleError: not a TFLite flatbuffer, or a damaged one.
+      BundleError: the model is damaged or not a TFLite flatbuffer.
     """
     root = read_model(model, name)
     try:
         unpacked = model_schema().ModelT.InitFromObj(root)
-    except Exception as error:  # Values that make no sense surface as whatever they hit.
+    except Exception as error:  # Inconsistent values raise errors of any type.
         raise BundleError(f"{name} is a damaged TFLite model: {error}") from error
     if not unpacked.subgraphs or unpacked.buffers is None:
         raise BundleError(f"{name} is a TFLite model without a graph")
@@ -111,18 +112,18 @@ def unpack_model(model: bytes, name: str = "the model") -> Any:
 
 
 def pack_model(model: Any) -> bytes:
-    """Writes a `ModelT` as a flatbuffer whose buffers are aligned as TFLite's schema demands.
+    """Writes a `ModelT` as a flatbuffer with the alignment that TFLite's schema demands.
 
     Args:
-      model: the object that `unpack_model` gives.
+      model: an object from `unpack_model`.
 
     Returns:
-      The flatbuffer, identifier included.
+      The flatbuffer, with the file identifier.
     """
     import flatbuffers
 
     class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-        """Aligns byte vectors, which the generated Python code forgets to do."""
+        """Aligns vectors of bytes, which the generated Python code does not."""
 
         def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
             if elemSize == 1:
@@ -135,7 +136,7 @@ def pack_model(model: Any) -> bytes:
 
 
 def buffer_bytes(buffer: Any) -> bytes:
-    """Returns the content of a `BufferT`; empty where it has none."""
+    """Returns the content of a `BufferT`; empty if it has none."""
     return b"" if buffer.data is None else np.asarray(buffer.data, np.uint8).tobytes()
 
 
@@ -143,7 +144,7 @@ def metadata_entry(model: Any) -> Any:
     """Returns the `MetadataT` entry of a `ModelT` that points to its TFLite metadata, or None.
 
     Raises:
-      BundleError: it points to a buffer that does not exist.
+      BundleError: the entry points to a buffer that does not exist.
     """
     entry = next((m for m in model.metadata or [] if text(m.name) == METADATA_NAME), None)
     if entry is not None and entry.buffer >= len(model.buffers):
@@ -152,14 +153,14 @@ def metadata_entry(model: Any) -> Any:
 
 
 def text(value: bytes | str | None) -> str:
-    """Returns a flatbuffer string as text."""
+    """Decodes a flatbuffer string; None becomes an empty string."""
     if value is None:
         return ""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def enum_name(enum: type, value: int) -> str:
-    """Returns the name that a generated enum class gives a value, or the number as text."""
+    """Returns the name of a value of a generated enum class, or the number if it has none."""
     for key, number in vars(enum).items():
         if number == value and not key.startswith("_"):
             return key

@@ -1,8 +1,9 @@
-"""Whether the models of a bundle are safe to load: first by reading them, then by loading them.
+"""Checks that the models of a bundle are safe to load.
 
-Reading (`check_model`) finds what contradicts itself and takes milliseconds. Loading
-(`check_loads`) happens in another process and takes a third of a second, once for each model: the
-verdict is remembered in memory and in the cache folder, by the model's sha256.
+`check_model` parses a model and finds contradictions between its parts, which takes milliseconds.
+`check_loads` also loads and runs models in another process, which takes a third of a second. That
+happens once for each model: that a model has passed is recorded, by its SHA-256, in memory and in
+the cache folder.
 """
 
 import contextlib
@@ -29,13 +30,13 @@ from task_bundle.tflite.model import (
     check_stylizer_images,
 )
 
-# 1024 x 1024 pixels of 128 channels.
+# 1024 x 1024 pixels with 128 float32 channels.
 MAX_TENSOR_BYTES = 512 * 2**20
 
-# Whoever makes a check stricter counts up: verdicts of before no longer count.
+# Increase this number when a check becomes stricter, so that recorded results become invalid.
 _CHECKS = 2
 _FOLDER = "checked-models"
-# How LiteRT says that it does not know a custom operator.
+# Part of LiteRT's error message about an unknown custom operator.
 _UNRESOLVED = "unresolved custom op"
 _BITS = {
     "FLOAT64": 64,
@@ -64,41 +65,41 @@ _ROLES = {
     FACE_STYLIZER: check_stylizer_images,
 }
 
-_sound: set[str] = set()
+# SHA-256 of the models that have passed `check_model` and `check_loads`.
+_parsed: set[str] = set()
 _loadable: set[str] = set()
 
 
 def check_models(models: Mapping[str, bytes], name: str) -> None:
-    """Checks models by reading them.
+    """Checks models by parsing them, without loading them.
 
     Args:
-      models: TFLite flatbuffers by entry.
-      name: of the bundle, for messages.
+      models: TFLite flatbuffers by entry name.
+      name: how error messages call the bundle.
 
     Raises:
       BundleError: see `check_model`.
     """
     for entry, model in models.items():
         digest = hashlib.sha256(model).hexdigest()
-        if digest in _sound or _is_remembered(digest):
+        if digest in _parsed or _has_passed(digest):
             continue
         check_model(model, f"{entry} in {name}")
-        _sound.add(digest)
+        _parsed.add(digest)
 
 
 def check_loads(models: Mapping[str, bytes], name: str) -> None:
-    """Checks models by reading them and then by loading and running them in another process.
+    """Checks models by parsing them, then by loading and running them in another process.
 
-    A face detector, landmark model or stylizer, told by the entry's name, must also have the form
-    that MediaPipe's graphs take for granted.
+    Entries with the name of a face detector, landmark model or stylizer must also have the inputs
+    and outputs that MediaPipe's graphs take for granted.
 
-    LiteRT refuses custom operators, in good order, and so they are no reason to refuse a bundle
-    here: Google's own stylizers have them. What MediaPipe's own graph makes of such a model is
-    then not known.
+    Custom operators are accepted, because Google's own stylizers have them and LiteRT refuses them
+    without harm. How MediaPipe's graph runs such a model cannot be checked here.
 
     Args:
-      models: TFLite flatbuffers by entry.
-      name: of the bundle, for messages.
+      models: TFLite flatbuffers by entry name.
+      name: how error messages call the bundle.
 
     Raises:
       BundleError: see `check_model`, `probe.run_models`, and in `task_bundle.tflite.model`
@@ -112,11 +113,11 @@ def check_loads(models: Mapping[str, bytes], name: str) -> None:
     unknown = {}
     for entry, model in models.items():
         digest = hashlib.sha256(model).hexdigest()
-        if digest in _loadable or _is_remembered(digest):
+        if digest in _loadable or _has_passed(digest):
             continue
-        if _is_custom(model):
+        if _has_custom_operators(model):
             _check_custom(model, f"{entry} in {name}")
-            _remember([digest])
+            _record([digest])
         else:
             unknown[digest] = (entry, model)
     if not unknown:
@@ -125,19 +126,19 @@ def check_loads(models: Mapping[str, bytes], name: str) -> None:
         [model for _, model in unknown.values()],
         [f"{entry} in {name}" for entry, _ in unknown.values()],
     )
-    _remember(unknown)
+    _record(unknown)
 
 
-def _is_custom(model: bytes) -> bool:
+def _has_custom_operators(model: bytes) -> bool:
     root = schema.read_model(model)
     codes = [root.OperatorCodes(i) for i in range(root.OperatorCodesLength())]
     custom = schema.model_schema().BuiltinOperator.CUSTOM
-    # Old converters fill one field, new ones both.
+    # Old converters write one of the fields, new ones both.
     return any(custom in (code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes)
 
 
 def _check_custom(model: bytes, name: str) -> None:
-    # All the same it is tried: a custom operator that nothing uses hinders LiteRT in nothing.
+    # LiteRT can run the model if nothing uses the custom operator.
     try:
         probe.run_models([model], [name])
     except BundleError as error:
@@ -145,28 +146,28 @@ def _check_custom(model: bytes, name: str) -> None:
             raise
 
 
-def _is_remembered(digest: str) -> bool:
-    """Whether this model once passed all checks with the LiteRT that is installed."""
+def _has_passed(digest: str) -> bool:
+    """Returns whether the model has passed all checks with the installed LiteRT before."""
     if digest in _loadable:
         return True
     with contextlib.suppress(OSError):
-        if _verdict_file(digest).is_file():
+        if _record_file(digest).is_file():
             _loadable.add(digest)
             return True
     return False
 
 
-def _remember(digests: Iterable[str]) -> None:
+def _record(digests: Iterable[str]) -> None:
     _loadable.update(digests)
-    # A cache that cannot be written to only costs time.
+    # If the cache is not writable, the checks are repeated, which only costs time.
     with contextlib.suppress(OSError):
         for digest in digests:
-            file = _verdict_file(digest)
+            file = _record_file(digest)
             file.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(file, b"", overwrite=True)
 
 
-def _verdict_file(digest: str) -> Path:
+def _record_file(digest: str) -> Path:
     return cache_folder() / _FOLDER / f"{_CHECKS}-{_litert_version()}" / digest
 
 
@@ -176,19 +177,20 @@ def _litert_version() -> str:
 
 
 def check_model(model: bytes, name: str = "the model") -> None:
-    """Checks a TFLite model without running anything: what its parts say about each other.
+    """Checks that the parts of a TFLite model are consistent, without running it.
 
     Args:
       model: the flatbuffer.
-      name: what to call it in messages.
+      name: how error messages call the model.
 
     Raises:
-      BundleError: not a TFLite model; offsets out of bounds; parts that refer to tensors, buffers
-        or operators that do not exist; an operator that reads what nothing has written yet, or
-        writes what is constant or written already; a tensor with negative sizes or of more than
-        `MAX_TENSOR_BYTES`; a constant whose content does not fill its shape; NaN, or an infinite
-        value among others; weights outside the flatbuffer; damaged metadata.
-      MissingDependencyError: mediapipe, which knows the layout of the metadata, is not installed.
+      BundleError: the model is not a TFLite model; an offset is out of bounds; a tensor, buffer or
+        operator that is referred to does not exist; an operator reads a tensor that has not been
+        written yet, or writes one that is constant or already written; a tensor has negative sizes
+        or more than `MAX_TENSOR_BYTES`; the content of a constant does not fill its shape, or has
+        NaN or, among others, infinite values; weights are outside the flatbuffer; or the metadata
+        are damaged.
+      MissingDependencyError: mediapipe, which has the schema of the metadata, is not installed.
     """
     unpacked = schema.unpack_model(model, name)
     check_metadata(model, name)
@@ -199,11 +201,11 @@ def check_model(model: bytes, name: str = "the model") -> None:
 
 
 class _Defect(Exception):
-    """What is wrong, without the model's name."""
+    """A contradiction in a model. The message does not have the model's name."""
 
 
 class _Checker:
-    """One pass over a model."""
+    """Checks an unpacked model."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -213,7 +215,7 @@ class _Checker:
     def run(self) -> None:
         model = self._model
         for buffer in model.buffers:
-            # 1 is a placeholder of the converter's.
+            # The converter writes 1 as a placeholder.
             if getattr(buffer, "offset", 0) > 1:
                 raise _Defect("it keeps weights behind the flatbuffer, as only huge models need to")
         if getattr(model, "externalBuffers", None):
@@ -238,7 +240,7 @@ class _Checker:
         count = len(tensors)
         inputs, outputs = _numbers(graph.inputs), _numbers(graph.outputs)
         _check_indices([*inputs, *outputs], count, "the graph")
-        # Tensors with content, before any operator has run.
+        # The tensors that have content before any operator runs.
         constant = {i for i, tensor in enumerate(tensors) if self._tensor(tensor)}
         if constant.intersection(inputs):
             raise _Defect("an input of the graph is constant")
@@ -255,7 +257,7 @@ class _Checker:
             raise _Defect(f"{what} has no code {operator.opcodeIndex}")
         if getattr(operator, "largeCustomOptionsOffset", 0) > 1:
             raise _Defect(f"{what} keeps options behind the flatbuffer")
-        # -1 stands for an optional input that is left out.
+        # -1 stands for an optional input that is missing.
         read = [i for i in _numbers(operator.inputs) if i != -1]
         written = _numbers(operator.outputs)
         _check_indices([*read, *written, *_numbers(operator.intermediates)], count, what)
@@ -267,14 +269,14 @@ class _Checker:
         known.update(written)
 
     def _tensor(self, tensor: Any) -> bool:
-        """Checks a tensor; returns whether it has its content in the file, or none at all."""
+        """Checks a tensor; returns whether it is constant, which empty tensors also count as."""
         name = schema.text(tensor.name)[:80]
         kind = schema.enum_name(self._types, tensor.type)
         shape = _numbers(tensor.shape)
         elements = math.prod(shape)
         if any(size < 0 for size in shape):
             raise _Defect(f"tensor {name!r} has the shape {shape}")
-        # A type that is new here has at least a bit.
+        # Types that are not in the table have at least one bit.
         size = -(-elements * _BITS.get(kind, 1) // 8)
         if size > MAX_TENSOR_BYTES:
             raise _Defect(
@@ -290,7 +292,7 @@ class _Checker:
         if tensor.buffer >= len(self._model.buffers):
             raise _Defect(f"tensor {name!r} has no buffer {tensor.buffer}")
         data = self._model.buffers[tensor.buffer].data
-        # Buffer 0 means none to TFLite, whatever is in it.
+        # For TFLite buffer 0 means "no buffer", whatever its content.
         if tensor.buffer == 0 or data is None or len(data) == 0:
             return elements == 0
         if kind in _BITS and tensor.sparsity is None and len(data) != size:
@@ -326,7 +328,7 @@ def _check_indices(indices: list[int], count: int, what: str) -> None:
 
 def _check_finite(data: npt.NDArray[np.uint8], kind: str, name: str) -> None:
     if kind == "BFLOAT16":
-        # The upper half of a float32.
+        # bfloat16 is the upper half of a float32.
         values = (data.view("<u2").astype("<u4") << 16).view("<f4")
     elif kind in _FLOATS:
         values = data.view(_FLOATS[kind])
@@ -334,7 +336,7 @@ def _check_finite(data: npt.NDArray[np.uint8], kind: str, name: str) -> None:
         return
     if np.isfinite(values).all():
         return
-    # One infinite number is a limit or what a border is filled with.
+    # A single infinite number is allowed: it can be a limit, or the value of padding.
     if np.isnan(values).any() or values.size > 1:
         raise _Defect(f"the weights {name!r} have values that are not finite")
 

@@ -1,11 +1,11 @@
-"""Checks that every offset in a flatbuffer leads to where it may lead, before anything follows it.
+"""Verifies the offsets of a flatbuffer before it is read.
 
-Readers of flatbuffers, the generated classes and TFLite's C++ alike, follow offsets blindly: in a
-hostile file they lead outside of it, or a million times to the same table. C++ has a verifier for
-that; Python's flatbuffers package has none.
+Readers of flatbuffers, the generated Python classes as well as TFLite's C++, do not check offsets.
+In a hostile file they point out of the file, or a million times to the same table. The C++ library
+of flatbuffers has a verifier; the Python package does not.
 
-The generated classes know the layout of every table: which slot has how many bytes. They are asked
-for it, so that only what an offset points to has to be listed here.
+The sizes of a table's fields come from the generated classes, so that only the types that offsets
+point to are listed here.
 """
 
 import functools
@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from task_bundle.errors import BundleError
 
-# What the offsets of each table point to, where it is not a vector of numbers: a table or a string,
-# a vector of them in brackets, or the table that the field before names in a union.
+# The types that the offset fields of each table point to, unless that is a vector of numbers: a
+# table or a string, a vector of them in brackets, or a union, whose member another field names.
 REFERENCES: dict[str, dict[str, str]] = {
     # The TFLite schema.
     "Model": {
@@ -112,8 +112,8 @@ REFERENCES: dict[str, dict[str, str]] = {
     },
 }
 
-# Eight times what the largest known model has. Checking a table takes some 3 microseconds, reading
-# it with the generated classes 30.
+# Eight times as many as the largest known model has. Verifying a table takes about 3 microseconds,
+# and reading it with the generated classes 30.
 MAX_TABLES = 20_000
 
 _OFFSET = 4
@@ -138,13 +138,14 @@ _I32 = struct.Struct("<i").unpack_from
 
 
 class Field(NamedTuple):
-    """One slot of a table.
+    """A field of a table.
 
     Attributes:
-      name: as the generated classes spell it.
-      size: bytes in the table; 4 for an offset.
-      target: None for a number; '' for an offset to a vector of numbers; else as in `REFERENCES`.
-      element: bytes of one number of the vector; 0 if it is none.
+      name: the name, as the generated classes spell it.
+      size: the size in the table, in bytes; 4 for an offset.
+      target: None for a number, '' for an offset to a vector of numbers, otherwise the type that
+        the offset points to, as in `REFERENCES`.
+      element: the size of a number in the vector, in bytes; 0 if there is no such vector.
     """
 
     name: str
@@ -154,11 +155,11 @@ class Field(NamedTuple):
 
 
 class _Recorder:
-    """Stands in for a flatbuffers builder: notes what a generated function writes.
+    """Replaces a flatbuffers builder, and records what a generated function writes.
 
     Attributes:
-      slot: the last slot written.
-      kind: what was written there, as in `_SIZES`.
+      slot: the slot that was written last.
+      kind: the type of its value, a key of `_SIZES`.
     """
 
     slot = 0
@@ -174,7 +175,7 @@ class _Recorder:
 
         return prepend
 
-    def StartVector(self, size: int, *_: int) -> int:  # noqa: N802 - flatbuffers' own name.
+    def StartVector(self, size: int, *_: int) -> int:  # noqa: N802 - The name is flatbuffers'.
         return size
 
 
@@ -184,10 +185,13 @@ def fields_of(schema: ModuleType, table: str) -> dict[int, Field]:
 
     Args:
       schema: the module of the generated classes.
-      table: the table's name.
+      table: the name of the table.
+
+    Returns:
+      The fields.
 
     Raises:
-      KeyError: a field is of a kind that is not known here.
+      KeyError: a field has a type that is not in `_SIZES`.
     """
     recorder = _Recorder()
     prefix = f"{table}Add"
@@ -209,28 +213,28 @@ def verify(data: bytes, schema: ModuleType, root: str, complaint: str) -> None:
     """Checks a flatbuffer.
 
     Args:
-      data: the flatbuffer. Bytes behind it are nobody's business.
+      data: the flatbuffer. Bytes after its end are ignored.
       schema: the module of the generated classes.
-      root: name of its outermost table.
-      complaint: how the message begins, such as 'x is a damaged TFLite model'.
+      root: the name of the root table.
+      complaint: the beginning of error messages, such as 'x is a damaged TFLite model'.
 
     Raises:
-      BundleError: a table, vector, string or layout table that is not wholly inside the data or
-        not aligned, fields that reach out of their table, a string without its end, or more tables
-        and longer vectors than the file's size can explain.
+      BundleError: a table, vector, string or vtable is not aligned or not completely inside the
+        data, a field is outside its table, a string is not terminated, or there are more tables or
+        longer vectors than are plausible for the size of the file.
     """
     try:
-        _Walk(data, schema).run(root)
+        _Verifier(data, schema).run(root)
     except _Damage as damage:
         raise BundleError(f"{complaint}: {damage}") from None
 
 
 class _Damage(Exception):
-    """What is wrong, without the file's name."""
+    """A defect of a flatbuffer. The message does not have the file's name."""
 
 
-class _Walk:
-    """One pass over all tables of a flatbuffer."""
+class _Verifier:
+    """Visits all tables of a flatbuffer."""
 
     def __init__(self, data: bytes, schema: ModuleType) -> None:
         self._data = data
@@ -238,9 +242,9 @@ class _Walk:
         self._schema = schema
         self._todo: list[tuple[int, str]] = []
         self._tables = 0
-        # Vectors may be shared, but reading a file's content over and over is an attack.
+        # Tables may share vectors, but not so often that reading them takes forever.
         self._vector_bytes_left = 2 * len(data) + 2**16
-        # Layouts are shared by many tables: each is read once for each kind of table.
+        # Many tables share a vtable, which is parsed once for each type of table.
         self._layouts: dict[tuple[int, str], tuple[int, list[tuple[int, Field]]]] = {}
         self._unions: dict[str, dict[int, str]] = {}
 
@@ -258,11 +262,11 @@ class _Walk:
         self._todo.append((position, table))
 
     def _follow(self, position: int) -> int:
-        """Returns where the offset at `position`, which lies inside the data, leads to."""
+        """Returns the target of the offset at `position`, which is inside the data."""
         offset = _U32(self._data, position)[0]
         target: int = position + offset
         if not 0 < offset < 2**31 or target % _OFFSET or target + _OFFSET > self._size:
-            raise _Damage(f"the offset at byte {position} leads to nowhere")
+            raise _Damage(f"the offset at byte {position} points out of the file")
         return target
 
     def _table(self, position: int, table: str) -> None:
@@ -281,7 +285,7 @@ class _Walk:
                 self._reference(place, position, table, field, fields)
 
     def _layout(self, position: int, table: str) -> tuple[int, list[tuple[int, Field]]]:
-        """Returns a table's size and the fields that it has, with their offsets in it."""
+        """Parses a vtable; returns the table's size, and the offsets and fields that it has."""
         if position < 0 or position % 2 or position + 4 > self._size:
             raise _Damage(f"a {table} has its layout outside the file")
         length, size = _U16(self._data, position)[0], _U16(self._data, position + 2)[0]
@@ -327,7 +331,7 @@ class _Walk:
             self._vector(position, field.element)
 
     def _vector(self, position: int, element: int) -> int:
-        """Checks a vector's extent; returns its length."""
+        """Checks that a vector is inside the data; returns its length."""
         count: int = _U32(self._data, position)[0]
         if position + _OFFSET + count * element > self._size:
             raise _Damage(f"the vector at byte {position} reaches beyond the end")
@@ -349,7 +353,7 @@ class _Walk:
         field: Field,
         fields: list[tuple[int, Field]],
     ) -> None:
-        """Checks a table whose kind stands in the field of the same name with 'Type'."""
+        """Queues a union's table, whose type is in the field with the suffix 'Type'."""
         union = (field.target or "").removeprefix("union ")
         kinds = self._unions.get(union)
         if kinds is None:

@@ -1,4 +1,4 @@
-"""The `serve` command of `task-bundle`: a page that runs a bundle in the browser."""
+"""The `serve` command, which serves a web page that runs a bundle in the browser."""
 
 import argparse
 import contextlib
@@ -24,7 +24,11 @@ _DEFAULT_PORT = 8765
 
 
 def add_serve(commands: "SubCommands") -> None:
-    """Adds the command to a parser's sub-commands."""
+    """Adds the command to those of a program.
+
+    Args:
+      commands: What `argparse.ArgumentParser.add_subparsers` returned.
+    """
     serve = commands.add_parser(
         "serve",
         help="show a page on this computer that runs a bundle in the browser",
@@ -63,7 +67,7 @@ def add_serve(commands: "SubCommands") -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     if arguments.install_tasks_vision:
-        _say(str(install_tasks_vision()))
+        _print(str(install_tasks_vision()))
         if arguments.bundle is None:
             return 0
     bundle = TaskBundle.open(arguments.bundle)
@@ -71,13 +75,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     files = page_files(bundle, str(arguments.bundle), tasks_vision)
     server = WebServer(files, arguments.port)
     with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
-        _say(f"{arguments.bundle} is served at {server.url} (Ctrl-C ends it)")
+        _print(f"{arguments.bundle} is served at {server.url} (Ctrl-C ends it)")
         server.serve_forever()
-    # Said quietly: Ctrl-C is the way to end it.
+    # Without a message, because Ctrl-C is the usual way to end the server.
     return INTERRUPTED
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{printable(line)}\n")
-    # Somebody may read it through a pipe.
+    # Flushed for programs that read the address from a pipe.
     sys.stdout.flush()

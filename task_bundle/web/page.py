@@ -1,4 +1,4 @@
-"""The page that runs a bundle in the browser: its files, and what it is told of the bundle."""
+"""Collects the files of the web page that runs a bundle in the browser."""
 
 import dataclasses
 import hashlib
@@ -15,7 +15,7 @@ from task_bundle.tflite.model import picture_size
 from task_bundle.web.server import WebFile
 from task_bundle.web.tasks_vision import VERSION
 
-# Browsers refuse scripts and WebAssembly of other types.
+# MIME types. Browsers refuse scripts and WebAssembly with other types.
 _TYPES = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
@@ -31,23 +31,24 @@ _START = "index.html"
 def page_files(
     bundle: TaskBundle, name: str, tasks_vision: Mapping[str, bytes]
 ) -> dict[str, WebFile]:
-    """Collects everything the page loads.
+    """Collects all files that the page loads.
 
     Args:
-      bundle: the bundle, which is served as `to_bytes` lays it out.
-      name: its path, of which the page shows the last part.
+      bundle: the bundle, which is served with the bytes of `TaskBundle.to_bytes`.
+      name: the path of the bundle; the page shows the file name.
       tasks_vision: the files of the npm package (see `find_tasks_vision`).
 
     Returns:
-      URL paths to files, for a `WebServer`.
+      Files by URL path, for a `WebServer`.
 
     Raises:
       BundleError: MediaPipe's FaceStylizer cannot use the bundle (see `TaskBundle.validate`).
-      OSError: the process that tries the models cannot be started.
+      OSError: the process that checks the models cannot be started.
     """
     remarks = bundle.validate(name)
     content = bundle.to_bytes()
-    # FaceStylizer does not say where the face is. FaceLandmarker does, by the same models.
+    # FaceStylizer does not return the position of the face; FaceLandmarker finds it with the same
+    # models.
     landmarker = FaceModels(bundle.detector, bundle.landmarks, name).landmarker_task()
     files = {
         "/bundle/face_stylizer.task": content,
@@ -73,7 +74,7 @@ def _about(
 ) -> dict[str, Any]:
     entries = {report.name: report for report in bundle.inspect()}
     stylizer = entries[FACE_STYLIZER].model
-    assert stylizer is not None  # Else `validate` would have refused it.
+    assert stylizer is not None  # `validate` has checked that it is a model.
     return {
         "name": Path(name).name,
         "size": len(content),

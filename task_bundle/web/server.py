@@ -1,4 +1,4 @@
-"""A server for this computer's browsers, of files that are all known before it starts."""
+"""A web server for browsers on the same computer, with a fixed set of files."""
 
 import errno
 import socketserver
@@ -11,8 +11,9 @@ from typing import Any
 
 HOST = "127.0.0.1"
 
-# Scripts, styles and models come from here and nowhere else, nothing is inline, nothing may frame
-# the page or be posted by it. WebAssembly is compiled, strings are not.
+# Scripts, styles and models are only loaded from this server, and nothing is inline. Other pages
+# may not frame this one, and forms may not be submitted. WebAssembly may be compiled, but `eval` is
+# not allowed.
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -33,18 +34,18 @@ _HEADERS = {
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    # The next server on this port may have another bundle.
+    # The next server on this port may have another bundle, so nothing is cached.
     "Cache-Control": "no-store",
 }
 
 
 @dataclass(frozen=True)
 class WebFile:
-    """What the server answers with.
+    """A file that the server sends.
 
     Attributes:
       content: the bytes.
-      content_type: its MIME type.
+      content_type: the MIME type.
     """
 
     content: bytes
@@ -52,22 +53,23 @@ class WebFile:
 
 
 class WebServer:
-    """Serves given files to browsers on this computer. It must be closed.
+    """Serves a fixed set of files to browsers on this computer. It must be closed.
 
-    Requests are looked up in a table, so there is no path to escape by and nothing to list. A web
-    site whose name somebody points to this computer (DNS rebinding) is refused by the Host header.
+    Requested paths are looked up in a dictionary, so that path traversal and directory listings are
+    impossible. Requests with another Host header are refused, against DNS rebinding: web sites
+    whose domain name resolves to this computer.
     """
 
     def __init__(self, files: Mapping[str, WebFile], port: int = 0) -> None:
-        """Begins to listen; `serve_forever` answers.
+        """Opens the port; `serve_forever` answers requests.
 
         Args:
-          files: by absolute URL path, such as '/style.css'. '/' is the start page.
-          port: of 127.0.0.1, from 0 to 65535; 0 is any that is free.
+          files: the files by absolute URL path, such as '/style.css'. '/' is the start page.
+          port: the port of 127.0.0.1, from 0 to 65535; 0 chooses a free one.
 
         Raises:
-          OSError: the port is taken, or not for this user.
-          OverflowError: there is no such port.
+          OSError: the port is in use, or this user may not open it.
+          OverflowError: the port is out of range.
         """
         handler = type("Handler", (_Handler,), {"files": dict(files)})
         try:
@@ -80,38 +82,38 @@ class WebServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which the server listens."""
         return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        """Of the start page."""
+        """The address of the start page."""
         return f"http://{HOST}:{self.port}/"
 
     def serve_forever(self) -> None:
-        """Answers requests until another thread calls `shutdown`, or an exception ends it."""
+        """Answers requests until another thread calls `shutdown`, or an exception is raised."""
         self._server.serve_forever()
 
     def shutdown(self) -> None:
-        """Makes `serve_forever` return, which must be running in another thread."""
+        """Makes `serve_forever`, which must run in another thread, return."""
         self._server.shutdown()
 
     def close(self) -> None:
-        """Stops listening."""
+        """Closes the port."""
         self._server.server_close()
 
 
 class _Server(ThreadingHTTPServer):
-    # A browser keeps connections open; they must not keep the process alive.
+    # Browsers keep connections open, which must not keep the process alive.
     daemon_threads = True
 
     def server_bind(self) -> None:
-        """Binds without asking the DNS for this computer's name, as HTTPServer would."""
+        """Binds the port without HTTPServer's DNS lookup of the host name, which can be slow."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Reports what went wrong, unless it is a browser that has left."""
+        """Reports an error, unless the browser has closed the connection."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -119,15 +121,15 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     files: Mapping[str, WebFile]
     protocol_version = "HTTP/1.1"
-    # Seconds that a connection may be silent.
+    # Seconds after which an idle connection is closed.
     timeout = 60
-    # For requests that are not even HTTP.
+    # These apply to requests that are not valid HTTP.
     error_content_type = "text/plain; charset=utf-8"
     error_message_format = "%(message)s\n"
 
     def do_GET(self) -> None:
-        """Answers with a file."""
-        if not self._is_for_us():
+        """Sends a file."""
+        if not self._has_our_host():
             self._answer(HTTPStatus.MISDIRECTED_REQUEST, _text("wrong or missing Host header"))
             return
         file = self.files.get(self.path.partition("?")[0])
@@ -139,28 +141,28 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_POST(self) -> None:
-        """Refuses: there is nothing to change here."""
-        refusal = _text("this server only gives")
-        # Closed, since what else the request carries would be taken for the next one.
+        """Refuses the request, because the server is read-only."""
+        refusal = _text("this server is read-only")
+        # The connection is closed, because the unread body would be parsed as the next request.
         allowed = {"Allow": "GET, HEAD", "Connection": "close"}
         self._answer(HTTPStatus.METHOD_NOT_ALLOWED, refusal, allowed)
 
     do_CONNECT = do_DELETE = do_OPTIONS = do_PATCH = do_PUT = do_TRACE = do_POST
 
     def end_headers(self) -> None:
-        """Adds what every answer has, those to broken requests included."""
+        """Adds the headers of all responses, including those to invalid requests."""
         for name, value in _HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
     def version_string(self) -> str:
-        """Says no more about the computer than it must."""
+        """Returns the name in the Server header, without versions of Python and of this package."""
         return "task-bundle"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keeps the terminal quiet."""
+        """Writes no log."""
 
-    def _is_for_us(self) -> bool:
+    def _has_our_host(self) -> bool:
         port = self.connection.getsockname()[1]
         return self.headers.get_all("Host") in (
             [[f"{name}:{port}"] for name in (HOST, "localhost")]

@@ -1,4 +1,4 @@
-"""MediaPipe's vision tasks for browsers: the npm package, where it is, and how it is installed."""
+"""Finds and installs the npm package with MediaPipe's vision tasks for browsers."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ PACKAGE = "@mediapipe/tasks-vision"
 # The last release with FaceStylizer.
 VERSION = "0.10.21"
 
-# Of the package as the registry has it, in the form that npm writes into its lock files.
+# The hash of the published package, as in npm's lock files.
 _INTEGRITY = (
     "sha512-TuhKH+credq4zLksGbYrnvJ1aLIWMc5r0UHwzxzql4BHECJw"
     "IAoBR61ZrqwGOW6ZmSBIzU1t4VtKj8hbxFaKeA=="
 )
-# What a page needs of it: the second pair of wasm is for browsers without SIMD.
+# The SHA-256 of the files that the page needs. The "nosimd" files are for browsers without SIMD.
 _SHA256 = {
     "vision_bundle.mjs": "40f4123dfcd75cfa58add046919cc6f52fde66f009ff582997c09ba54c6ba27c",
     "wasm/vision_wasm_internal.js": (
@@ -40,24 +40,26 @@ _NPM_TIMEOUT_SECONDS = 600
 
 
 def find_tasks_vision(folder: Path | None = None) -> Mapping[str, bytes]:
-    """Reads the package's files that a page needs, without downloading anything.
+    """Reads the files of the package that the page needs, without downloading anything.
 
-    In this order: the folder given; `node_modules` of the working directory; the cache, into which
-    `install_tasks_vision` writes. Each file is checked by its sha256: other releases have no
-    FaceStylizer, or another one.
+    The places are tried in this order: the given folder; `node_modules` of the working directory;
+    the cache, where `install_tasks_vision` puts the package. The SHA-256 of each file is checked,
+    because other releases have no FaceStylizer, or another one.
 
     Args:
-      folder: the package's own folder, the one that has vision_bundle.mjs. Nothing else is tried
-        when it is given.
+      folder: the folder of the package, in which vision_bundle.mjs is. If it is given, nothing else
+        is tried.
 
     Returns:
-      Paths inside the package, such as 'wasm/vision_wasm_internal.js', to contents.
+      Contents by path inside the package, such as 'wasm/vision_wasm_internal.js'.
 
     Raises:
-      TasksVisionError: the package is not there, or is another release, or is damaged.
+      TasksVisionError: the package is missing, another release, or damaged.
       OSError: a file cannot be read.
     """
-    folders = [folder] if folder is not None else [_in(Path()), _in(_cached())]
+    folders = (
+        [folder] if folder is not None else [_package_folder(Path()), _package_folder(_cache())]
+    )
     reasons = []
     for candidate in folders:
         try:
@@ -71,16 +73,16 @@ def find_tasks_vision(folder: Path | None = None) -> Mapping[str, bytes]:
 
 
 def install_tasks_vision() -> Path:
-    """Installs the package (20 MB) into the cache folder by npm, from the registry npm is set to.
+    """Installs the package (20 MB) into the cache folder with npm, from npm's configured registry.
 
-    npm compares what it gets with the published hash; then each file that is used is compared, too.
+    npm checks the published hash of the package, and this function checks the files that are used.
 
     Returns:
-      The package's folder.
+      The folder of the package.
 
     Raises:
-      TasksVisionError: there is no npm, it failed, or what it installed is not what was published.
-      OSError: the cache cannot be written to.
+      TasksVisionError: npm is missing or failed, or a file is not the published one.
+      OSError: the cache is not writable.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -88,7 +90,7 @@ def install_tasks_vision() -> Path:
             f"there is no npm on the PATH to install {PACKAGE} {VERSION} with; install Node.js, or"
             " unpack the package elsewhere and name its folder with --tasks-vision"
         )
-    folder = _cached()
+    folder = _cache()
     folder.mkdir(parents=True, exist_ok=True)
     package = {"private": True, "dependencies": {PACKAGE: VERSION}}
     lock = {
@@ -100,7 +102,7 @@ def install_tasks_vision() -> Path:
     }
     (folder / "package.json").write_text(json.dumps(package))
     (folder / "package-lock.json").write_text(json.dumps(lock))
-    # `ci` installs what the lock file says or nothing. The package has no scripts to run.
+    # `npm ci` installs exactly what is in the lock file, or fails. The package needs no scripts.
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     try:
         done = subprocess.run(
@@ -117,16 +119,16 @@ def install_tasks_vision() -> Path:
     if done.returncode:
         said = " ".join(done.stderr.split())[:500] or "without a message"
         raise TasksVisionError(f"npm failed to install {PACKAGE} {VERSION}: {said}")
-    installed = _in(folder)
+    installed = _package_folder(folder)
     _read(installed)
     return installed
 
 
-def _cached() -> Path:
+def _cache() -> Path:
     return cache_folder() / "npm"
 
 
-def _in(folder: Path) -> Path:
+def _package_folder(folder: Path) -> Path:
     return folder / "node_modules" / PACKAGE
 
 

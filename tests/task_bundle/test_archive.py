@@ -222,7 +222,7 @@ def test_extract_all_or_nothing(tmp_path: Path) -> None:
     assert archive.extract(folder) == [folder / "a", folder / "b"]
     (folder / "a").unlink()
     (folder / "b").write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match="b already there"):
+    with pytest.raises(FileExistsError, match="b already exists"):
         archive.extract(folder)
     assert sorted(p.name for p in folder.iterdir()) == ["b"]
     archive.extract(folder, overwrite=True)

@@ -1,6 +1,7 @@
-// The camera's frames.
+// Reads frames from the camera.
 
-const REFUSALS = {
+// Messages for errors of getUserMedia, by their names.
+const MESSAGES = {
   NotAllowedError: "The camera is blocked. Allow it for this page, by the icon beside the address",
   NotFoundError: "No camera was found. Connect one",
   NotReadableError: "Another program is using the camera. Close it",
@@ -17,10 +18,10 @@ export class Camera {
     this.#video.srcObject = stream;
   }
 
-  /** Starts the camera. Errors have a message for the user. */
+  /** Starts the camera. Throws an Error with a message for the user. */
   static async open() {
     if (!navigator.mediaDevices) {
-      throw new Error("This browser gives pages no camera.");
+      throw new Error("This browser does not let pages use a camera.");
     }
     try {
       const stream = await navigator.mediaDevices.getUserMedia({
@@ -34,21 +35,21 @@ export class Camera {
       });
       return camera;
     } catch (error) {
-      const refusal = REFUSALS[error.name];
+      const message = MESSAGES[error.name];
       throw new Error(
-        refusal
-          ? `${refusal}, then choose Camera again.`
+        message
+          ? `${message}, then choose Camera again.`
           : `The camera does not start: ${error.message}`,
       );
     }
   }
 
-  /** Calls back when the camera is unplugged or taken away. */
+  /** Calls `callback` when the camera is unplugged or used by another program. */
   onEnd(callback) {
     for (const track of this.#stream.getTracks()) track.addEventListener("ended", callback);
   }
 
-  /** Waits for a new frame and returns it as a canvas source, with its size. */
+  /** Waits for a new frame. Returns an image source for a canvas, and its size in pixels. */
   async frame() {
     await new Promise((resolve) => {
       const video = this.#video;

@@ -1,6 +1,11 @@
-// The stylizer in its worker, as the page sees it.
+// The page's interface to the stylizer, which runs in a worker.
 
-/** Why the stylizer cannot go on: `what` is "files", "bundle" or "run". */
+/**
+ * An error of the stylizer.
+ *
+ * `what` is "files" if the server does not provide a file, "bundle" if MediaPipe cannot open the
+ * bundle, or "run" if it cannot stylize a picture.
+ */
 export class EngineError extends Error {
   constructor(what, message) {
     super(message);
@@ -10,7 +15,7 @@ export class EngineError extends Error {
 
 export class Engine {
   #worker = new Worker("/stylizer_worker.js");
-  // The worker answers in the order it is asked.
+  // Promises of the requests under way; the worker answers in the order of the requests.
   #waiting = [];
 
   constructor(delegate) {
@@ -27,20 +32,20 @@ export class Engine {
     };
   }
 
-  /** Loads MediaPipe and the bundle; `delegate` is "CPU" or "GPU". */
+  /** Loads MediaPipe and the bundle. `delegate` is "CPU" or "GPU". Throws an EngineError. */
   static async open(delegate) {
     const engine = new Engine(delegate);
     try {
       await engine.#ask({ kind: "open", delegate });
     } catch (error) {
-      // After a trap WebAssembly is of no more use.
+      // After a trap, the WebAssembly instance cannot be used any more.
       engine.close();
       throw error;
     }
     return engine;
   }
 
-  /** Stylizes an ImageBitmap, which it takes away; see the worker for the answer. */
+  /** Stylizes an ImageBitmap, which is transferred; see `stylize` of the worker for the result. */
   stylize(image) {
     return this.#ask({ kind: "stylize", image }, [image]);
   }

@@ -1,14 +1,14 @@
-// The face crop of task_bundle.faces.alignment: the rotated square of the photo that the stylizer sees.
+// The face crop of task_bundle.faces.alignment, the rotated square that the stylizer sees.
 
 const LEFT_EYE = [33, 133];
 const RIGHT_EYE = [263, 362];
 const MOUTH = [61, 291];
 
 /**
- * Computes the crop from face landmarks as MediaPipe's FaceToRect does.
+ * Computes the crop from face landmarks like MediaPipe's FaceToRect calculator.
  *
- * Takes [x, y] in pixels of the photo. Returns centre and side in whole pixels, and the rotation,
- * radians clockwise as seen.
+ * Landmarks are [x, y] in pixels of the photo. Returns center and side in whole pixels, and the
+ * rotation in radians, clockwise as seen.
  */
 export function cropOf(landmarks) {
   const [left, right, mouth] = [LEFT_EYE, RIGHT_EYE, MOUTH].map((pair) =>
@@ -26,10 +26,10 @@ export function cropOf(landmarks) {
 }
 
 /**
- * Returns the matrix from the photo's pixels to those of a picture of the face.
+ * Returns the matrix from coordinates in the photo to coordinates in the cropped picture.
  *
- * A whole coordinate is the middle of a pixel, on both sides. A picture that is not square has the
- * crop in its middle, as large as fits.
+ * Integer coordinates are pixel centers in both. If the picture is not square, the crop is centered
+ * in it, as large as fits.
  */
 export function cropMatrix(crop, { width, height }) {
   const scale = Math.min(width, height) / crop.side;
@@ -44,7 +44,7 @@ function middle(one, other) {
   return [(one[0] + other[0]) / 2, (one[1] + other[1]) / 2];
 }
 
-/** Half away from zero, as C++ rounds. */
+/** Rounds halves away from zero, as C++ does. */
 function rounded(value) {
   return Math.sign(value) * Math.floor(Math.abs(value) + 0.5);
 }

@@ -1,14 +1,14 @@
-// Times of the last runs.
+// The times of the last runs.
 
-const WINDOW = 60;
+const MAX_RUNS = 60;
 
 export class Latencies {
   #runs = [];
 
-  /** Takes milliseconds by stage. */
+  /** Adds a run: its times in milliseconds, by stage. */
   add(run) {
     this.#runs.push(run);
-    if (this.#runs.length > WINDOW) this.#runs.shift();
+    if (this.#runs.length > MAX_RUNS) this.#runs.shift();
   }
 
   clear() {
@@ -19,9 +19,9 @@ export class Latencies {
     return this.#runs.length;
   }
 
-  /** Of a stage's times, the smallest that a share of them does not exceed; null without runs. */
-  quantile(stage, share) {
+  /** Returns a quantile of a stage's times: 0.5 is the median. Null if there are no runs. */
+  quantile(stage, fraction) {
     const times = this.#runs.map((run) => run[stage]).sort((a, b) => a - b);
-    return times.length ? times[Math.max(Math.ceil(share * times.length), 1) - 1] : null;
+    return times.length ? times[Math.max(Math.ceil(fraction * times.length), 1) - 1] : null;
   }
 }

@@ -1,4 +1,4 @@
-// The page: what the user chooses, what is shown.
+// The page: handles what the user chooses, and shows the results.
 
 import { Camera } from "./camera.js";
 import { alignedFace, composite } from "./compositing.js";
@@ -6,45 +6,47 @@ import { Engine } from "./engine.js";
 import { cropOf } from "./face_crop.js";
 import { Latencies } from "./latencies.js";
 
-// Textures of more pixels a side are refused by many graphics drivers.
+// Many graphics drivers do not support textures with more pixels a side.
 const MAX_SIDE = 4096;
 const MEASURED_RUNS = 20;
-const FACELESS = "No face in view.";
+const NO_FACE = "No face in view.";
 const STAGES = ["stylizer", "landmarks", "frame"];
-const SHARES = { median: 0.5, p90: 0.9 };
+const QUANTILES = { median: 0.5, p90: 0.9 };
 
 const byId = (id) => document.getElementById(id);
 const view = byId("view");
 const latencies = new Latencies();
 
 let bundleName = "bundle";
-// A promise of the stylizer: whoever needs it waits for it.
+// A promise of the stylizer, which is pending while the bundle is being opened.
 let engine = Promise.reject(new Error("not opened yet"));
 engine.catch(() => {});
 let camera = null;
-// What is shown: the photo or the camera's frame as a canvas, and its stylized face or null.
+// What is shown: the photo or camera frame as a canvas, its name, its stylized face or null, and
+// whether it is mirrored.
 let shown = null;
 let comparing = false;
-// What is to be said when what is going on is done, though it went well.
+// A message to show when the current job has succeeded.
 let remark = "";
-// Counts what the user asks for, so that what takes long can see that it is out of date.
+// The number of the current job. Whatever the user starts is a new job; a job that has waited
+// compares its own number with this one, and ends if they differ.
 let job = 0;
 
-function say(text, kind = "info") {
+function showMessage(text, kind = "info") {
   const message = byId("message");
-  // Screen readers read out what is set, even if it is what was there.
+  // Set only if it changes, because screen readers announce it again even if it is the same.
   if (message.textContent !== text) message.textContent = text;
   message.dataset.kind = kind;
 }
 
 // --- The stylizer
 
-/** Opens the bundle; on the CPU if the GPU cannot. */
+/** Opens the bundle, on the CPU if the GPU cannot run it. */
 function openEngine(delegate) {
   const closed = engine.then((open) => open.close(), () => {});
   engine = closed.then(() => Engine.open(delegate)).catch((error) => {
     if (delegate === "CPU") throw error;
-    giveUpGpu(error);
+    switchToCpu(error);
     return Engine.open("CPU");
   });
   byId(delegate.toLowerCase()).checked = true;
@@ -53,12 +55,12 @@ function openEngine(delegate) {
   return engine;
 }
 
-function giveUpGpu(error) {
+function switchToCpu(error) {
   remark = `The GPU cannot run this bundle (${error.message}). Back on the CPU.`;
   byId("cpu").checked = true;
 }
 
-/** Opens the bundle, and does again what was being done. */
+/** Opens the bundle with another delegate, and repeats the current job. */
 async function chooseDelegate(delegate) {
   const live = Boolean(camera);
   stopCamera();
@@ -81,7 +83,7 @@ function explain(error) {
   switch (error.what) {
     case "files":
       return (
-        `The server does not give what the page needs (${error.message}). ` +
+        `The server does not provide a file that the page needs (${error.message}). ` +
         "Is task-bundle serve still running? Start it again, then reload this page."
       );
     case "bundle":
@@ -93,7 +95,7 @@ function explain(error) {
 
 // --- Photos and frames
 
-/** Returns the source on a canvas of its own, transparency over white. */
+/** Draws an image source over white on a new canvas, at most MAX_SIDE pixels a side. */
 function toCanvas(source, width, height) {
   const scale = Math.min(1, MAX_SIDE / Math.max(width, height));
   const canvas = new OffscreenCanvas(
@@ -108,14 +110,14 @@ function toCanvas(source, width, height) {
   return canvas;
 }
 
-/** Stylizes a canvas and takes the times; null without a face. */
+/** Stylizes a canvas, and measures the times. Returns null if there is no face. */
 async function stylize(photo, start = performance.now()) {
   const answer = await (await engine)
     .stylize(await createImageBitmap(photo))
     .catch(async (error) => {
       if (byId("cpu").checked) throw error;
-      // Some models open on the GPU, and then fail.
-      giveUpGpu(error);
+      // Some models can be opened on the GPU, but fail when they run.
+      switchToCpu(error);
       return (await openEngine("CPU")).stylize(await createImageBitmap(photo));
     });
   const open = await engine;
@@ -129,7 +131,7 @@ async function stylize(photo, start = performance.now()) {
       landmarks: answer.landmarksTime,
       frame: performance.now() - start,
     };
-    // The first run of all prepares the models.
+    // The first run is slower, because it prepares the models, and is shown separately.
     if (open.firstRun === undefined) open.firstRun = times.stylizer;
     else latencies.add(times);
     showLatencies(open.firstRun);
@@ -137,17 +139,17 @@ async function stylize(photo, start = performance.now()) {
   return { face, landmarks, crop: cropOf(landmarks), finish };
 }
 
-/** Begins what takes a while, instead of what was begun before. */
+/** Starts a job in place of the current one. Returns its number. */
 function begin(text) {
-  // While the bundle is being opened, that is what is waited for.
-  if (byId("message").dataset.kind !== "busy") say(text, "busy");
+  // A message that is already shown stays, such as that the bundle is being opened.
+  if (byId("message").dataset.kind !== "busy") showMessage(text, "busy");
   view.setAttribute("aria-busy", "true");
   return ++job;
 }
 
 function end(text = remark, kind = "error") {
   view.setAttribute("aria-busy", "false");
-  say(text, kind);
+  showMessage(text, kind);
   remark = "";
 }
 
@@ -160,7 +162,7 @@ async function showPhoto(file) {
     bitmap = await createImageBitmap(file);
   } catch {
     if (mine === job) {
-      end(`${file.name || "That"} is no picture that this browser can read.`);
+      end(`${file.name || "This file"} is not a picture that this browser can read.`);
     }
     return;
   }
@@ -195,7 +197,7 @@ async function startCamera() {
       return;
     }
     camera = opened;
-    camera.onEnd(() => mine === job && leaveCamera("The camera was taken away."));
+    camera.onEnd(() => mine === job && leaveCamera("The camera was disconnected."));
     for (let frames = 0; mine === job; frames++) {
       const { source, width, height } = await camera.frame();
       const start = performance.now();
@@ -205,8 +207,8 @@ async function startCamera() {
       show({ photo, name: "camera", result, mirrored: true });
       result?.finish();
       if (frames === 0) end();
-      if (!result) say(FACELESS);
-      else if (byId("message").textContent === FACELESS) say("");
+      if (!result) showMessage(NO_FACE);
+      else if (byId("message").textContent === NO_FACE) showMessage("");
     }
   } catch (error) {
     if (mine === job) leaveCamera(error.what ? explain(error) : error.message);
@@ -253,7 +255,7 @@ function update() {
     canvas.setAttribute("aria-label", "The photo; it has no stylized face yet");
     return;
   }
-  draw(face, strengthened());
+  draw(face, blendedFace());
   if (comparing) draw(canvas, shown.photo);
   else drawComposite(canvas);
   canvas.setAttribute(
@@ -270,11 +272,11 @@ function draw(canvas, source) {
 
 function drawComposite(canvas) {
   const { photo, result } = shown;
-  composite(canvas, photo, strengthened(), result.landmarks, result.crop);
+  composite(canvas, photo, blendedFace(), result.landmarks, result.crop);
 }
 
-/** The stylized face, blended with the photo's own as far as the slider says. */
-function strengthened() {
+/** Returns the stylized face, blended with the photo's face by the strength of the slider. */
+function blendedFace() {
   const { photo, result } = shown;
   const strength = byId("strength").valueAsNumber / 100;
   if (strength === 1) return result.face;
@@ -288,8 +290,8 @@ function strengthened() {
 
 function showLatencies(firstRun) {
   for (const stage of STAGES) {
-    for (const [column, share] of Object.entries(SHARES)) {
-      const time = latencies.quantile(stage, share);
+    for (const [column, fraction] of Object.entries(QUANTILES)) {
+      const time = latencies.quantile(stage, fraction);
       byId(`${stage}-${column}`).textContent = time === null ? "–" : `${time.toFixed(0)} ms`;
     }
   }
@@ -337,7 +339,7 @@ async function showBundle() {
   try {
     about = await (await fetch("/bundle/about.json")).json();
   } catch {
-    return; // The stylizer will not open either, and says so.
+    return; // Opening the stylizer fails, too, and shows a message.
   }
   bundleName = about.name.replace(/\.task$/, "");
   document.title = `${about.name} – face stylizer`;
@@ -346,15 +348,15 @@ async function showBundle() {
   const metadata = stylizer.metadata ?? {};
   const facts = [
     ["Size", megabytes(about.size)],
-    ["Takes", pixels(about.inputSize)],
-    ["Gives", pixels(about.outputSize)],
+    ["Input", pixels(about.inputSize)],
+    ["Output", pixels(about.outputSize)],
     ["Parameters", `${(stylizer.model.parameters / 1e6).toFixed(2)} million`],
     ["Operations", `${(stylizer.model.macs / 1e9).toFixed(2)} billion multiply-adds`],
     ["Name", metadata.name],
     ["About", metadata.description],
     ["Version", metadata.version],
     ["Author", metadata.author],
-    ["Licence", metadata.license],
+    ["License", metadata.license],
     ["Runtime", `tasks-vision ${about.tasksVision}`],
     ["SHA-256", about.sha256, "digest"],
   ].filter(([, value]) => value);
@@ -386,7 +388,7 @@ function megabytes(bytes) {
 
 byId("file").addEventListener("change", ({ target }) => {
   if (target.files[0]) showPhoto(target.files[0]);
-  // So that the same file can be chosen again.
+  // Reset, so that choosing the same file again is a change.
   target.value = "";
 });
 byId("camera-source").addEventListener("change", startCamera);
@@ -407,10 +409,11 @@ byId("compare").addEventListener("click", ({ currentTarget }) => {
 byId("measure").addEventListener("click", measure);
 byId("download").addEventListener("click", () => download(drawComposite, bundleName));
 byId("download-face").addEventListener("click", () =>
-  download((canvas) => draw(canvas, strengthened()), `${bundleName}-face`),
+  download((canvas) => draw(canvas, blendedFace()), `${bundleName}-face`),
 );
 
-// Anywhere on the page: a photo dropped beside the mark would replace the page.
+// Drops are handled anywhere on the page; otherwise the browser would open the photo instead of the
+// page.
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
   view.classList.add("dropping");
@@ -428,7 +431,7 @@ document.addEventListener("paste", (event) => takeFile(event.clipboardData));
 function takeFile(transfer) {
   const [file] = transfer?.files ?? [];
   if (file) showPhoto(file);
-  else say("That was no file. Save the picture first, then choose it.", "error");
+  else showMessage("This is not a file. Save the picture first, then choose it.", "error");
 }
 
 update();

@@ -1,16 +1,16 @@
-// Pictures as arrays of floats, and the ways of task_bundle.runtime.compositing to bring them to other
-// sizes. Canvases could resample, too, but every browser's in its own way.
+// Pictures as arrays of floats, resampled as in task_bundle.runtime.compositing. Canvases could
+// resample, too, but the result depends on the browser.
 
-// Bicubic interpolation's parameter, as OpenCV has it.
-const SHARPNESS = -0.75;
+// The parameter of bicubic interpolation, with OpenCV's value.
+const CUBIC_PARAMETER = -0.75;
 
-/** A picture: `data` has `channels` values from 0 to 255 for each pixel, row by row. */
+/** A picture. `data` has `channels` values for each pixel, row by row. */
 export class Raster {
   constructor(width, height, channels, data = new Float32Array(width * height * channels)) {
     Object.assign(this, { width, height, channels, data });
   }
 
-  /** Takes the colours of a canvas. */
+  /** Copies the colors of a canvas, in [0, 255]. */
   static fromCanvas(canvas) {
     const { width, height } = canvas;
     const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
@@ -23,7 +23,7 @@ export class Raster {
     return raster;
   }
 
-  /** Convolves with a Gaussian cut off at `reach` pixels. Beyond its border it is mirrored. */
+  /** Convolves with a Gaussian, truncated at `reach` pixels. The border is reflected. */
   blurred(sigma, reach) {
     const mirror = (i, size) => (i < 0 ? -i : i >= size ? 2 * size - 2 - i : i);
     const weights = Array.from({ length: 2 * reach + 1 }, (_, i) =>
@@ -36,7 +36,7 @@ export class Raster {
     }));
   }
 
-  /** Makes it smaller; each new pixel is the mean of the area that it covers. */
+  /** Returns a smaller raster, in which each pixel is the mean of the area that it covers. */
   shrunk(width, height) {
     return this.#separably(width, height, (i, size, newSize) => {
       const scale = size / newSize;
@@ -51,18 +51,18 @@ export class Raster {
     });
   }
 
-  /** Applies along rows and then along columns what `taps(i, size, newSize)` says of pixel i. */
+  /** Filters rows, then columns; `taps(i, size, newSize)` are sources and weights of pixel i. */
   #separably(width, height, taps) {
     const across = Array.from({ length: width }, (_, i) => taps(i, this.width, width));
     const down = Array.from({ length: height }, (_, i) => taps(i, this.height, height));
     const middle = new Raster(width, this.height, this.channels);
-    sum(this, middle, across, this.height, this.channels, this.width * this.channels);
+    filterLines(this, middle, across, this.height, this.channels, this.width * this.channels);
     const result = new Raster(width, height, this.channels);
-    sum(middle, result, down, width, width * this.channels, this.channels);
+    filterLines(middle, result, down, width, width * this.channels, this.channels);
     return result;
   }
 
-  /** Bilinear, of a raster with one channel whose border is 0, as it is outside. */
+  /** Samples a raster of one channel bilinearly. Its border must be 0, as the outside is. */
   linear(x, y) {
     const { width, height, data } = this;
     const left = Math.floor(x);
@@ -76,8 +76,8 @@ export class Raster {
     );
   }
 
-  /** Bicubic, into `colour`, of a raster with three channels; its border goes on outside. */
-  cubic(x, y, colour) {
+  /** Samples a raster of three channels bicubically into `color`. The border is replicated. */
+  cubic(x, y, color) {
     const left = Math.floor(x);
     const top = Math.floor(y);
     cubicWeights(x - left, ACROSS);
@@ -93,18 +93,19 @@ export class Raster {
         blue += weight * this.data[at + 2];
       }
     }
-    // It overshoots at edges.
-    colour[0] = Math.min(Math.max(red, 0), 255);
-    colour[1] = Math.min(Math.max(green, 0), 255);
-    colour[2] = Math.min(Math.max(blue, 0), 255);
+    // Cubic interpolation overshoots at edges.
+    color[0] = Math.min(Math.max(red, 0), 255);
+    color[1] = Math.min(Math.max(green, 0), 255);
+    color[2] = Math.min(Math.max(blue, 0), 255);
   }
 }
 
+// Buffers for the weights of `cubic`, so that it allocates nothing for each pixel.
 const ACROSS = new Float64Array(4);
 const DOWN = new Float64Array(4);
 
 function cubicWeights(t, weights) {
-  const a = SHARPNESS;
+  const a = CUBIC_PARAMETER;
   const far = t + 1;
   const near = 1 - t;
   weights[0] = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a;
@@ -113,8 +114,12 @@ function cubicWeights(t, weights) {
   weights[3] = 1 - weights[0] - weights[1] - weights[2];
 }
 
-/** Computes each line's new pixels. Neighbours along a line are `step` apart, lines `stride`. */
-function sum(source, target, taps, lines, step, stride) {
+/**
+ * Filters the lines of a raster, which are its rows or its columns.
+ *
+ * In its data, neighbors in a line are `step` values apart, and lines are `stride` values apart.
+ */
+function filterLines(source, target, taps, lines, step, stride) {
   const targetStride = step === source.channels ? target.width * source.channels : stride;
   for (let line = 0; line < lines; line++) {
     for (let i = 0; i < taps.length; i++) {

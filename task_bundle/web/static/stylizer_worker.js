@@ -1,10 +1,11 @@
-// MediaPipe, off the page's own thread: a face takes a tenth of a second. A classic script, because
-// MediaPipe loads its WebAssembly by importScripts, which module workers lack.
+// Runs MediaPipe in a worker, because a face takes a tenth of a second, during which the page would
+// not react. This is a classic script, because MediaPipe loads its WebAssembly with importScripts,
+// which module workers do not have.
 "use strict";
 
 const PACKAGE = "/tasks-vision";
 const BUNDLE = "/bundle/face_stylizer.task";
-// The bundle's own two face models: FaceStylizer does not say where the face is.
+// The bundle's own face models, which find the face: FaceStylizer does not return its position.
 const LANDMARKER = "/bundle/face_landmarker.task";
 
 let stylizer = null;
@@ -28,8 +29,8 @@ async function open(delegate) {
   const script = `${PACKAGE}/vision_bundle.mjs`;
   const vision = await import(script).catch((error) => fail("files", error));
   const fileset = await vision.FilesetResolver.forVisionTasks(`${PACKAGE}/wasm`);
-  // MediaPipe says little of what it cannot fetch.
-  for (const path of [fileset.wasmLoaderPath, fileset.wasmBinaryPath]) await fetchHead(path);
+  // Checked here, because MediaPipe's errors do not say which file is missing.
+  for (const path of [fileset.wasmLoaderPath, fileset.wasmBinaryPath]) await checkExists(path);
   try {
     stylizer = await vision.FaceStylizer.createFromOptions(fileset, {
       baseOptions: { modelAssetBuffer: bundle, delegate },
@@ -39,7 +40,7 @@ async function open(delegate) {
       numFaces: 1,
       runningMode: "IMAGE",
     });
-    // Only the first run tells whether the delegate knows every operator.
+    // Whether the delegate supports every operator is only known after the first run.
     stylize(new ImageData(64, 64));
   } catch (error) {
     fail("bundle", error);
@@ -47,16 +48,16 @@ async function open(delegate) {
 }
 
 /**
- * Stylizes the face that MediaPipe is surest of.
+ * Stylizes the face with the highest detection score.
  *
- * Returns the landmarks as [x, y] in pixels of the image, and the picture as ImageData; both null
- * without a face. Times are in milliseconds.
+ * Returns the landmarks as [x, y] in pixels of the image, and the picture as ImageData; both are
+ * null if there is no face. Times are in milliseconds.
  */
 function stylize(image) {
   const { width, height } = image;
   const start = performance.now();
   let picture = null;
-  // In the form with a return value, MediaPipe frees the pixels before one can look at them.
+  // With a callback, because the variant with a return value frees the pixels before it returns.
   stylizer.stylize(image, (result) => {
     if (!result) return;
     const pixels = result.getAsImageData();
@@ -76,14 +77,14 @@ function stylize(image) {
 }
 
 async function fetchBytes(path) {
-  return new Uint8Array(await (await reach(path)).arrayBuffer());
+  return new Uint8Array(await (await fetchOrFail(path)).arrayBuffer());
 }
 
-function fetchHead(path) {
-  return reach(path, { method: "HEAD" });
+function checkExists(path) {
+  return fetchOrFail(path, { method: "HEAD" });
 }
 
-async function reach(path, options) {
+async function fetchOrFail(path, options) {
   const response = await fetch(path, options).catch((error) => fail("files", error));
   if (!response.ok) fail("files", new Error(`${path}: ${response.status} ${response.statusText}`));
   return response;
@@ -93,7 +94,7 @@ function fail(what, error) {
   throw Object.assign(new Error(messageOf(error)), { what });
 }
 
-/** What MediaPipe says, without the names of graph nodes and source files round it. */
+/** Returns the reason in MediaPipe's message, without names of graph nodes and source files. */
 function messageOf(error) {
   const text = String(error?.message ?? error).split("\n=== Source")[0];
   const reason = text.match(/" failed: ([^;\n]+)/)?.[1] ?? text;

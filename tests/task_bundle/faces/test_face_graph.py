@@ -177,7 +177,7 @@ def test_models_of_another_form(face_models, make_stylizer, monkeypatch) -> None
     with pytest.raises(BundleError, match="landmark model of nowhere is not a face landmark"):
         FaceGraph(FaceModels(face_models.detector, other, "nowhere"), 1)
     monkeypatch.setattr(face_graph, "normalization", lambda model: None)
-    with pytest.raises(BundleError, match="metadata do not say how pixels"):
+    with pytest.raises(BundleError, match="metadata have no normalization of its input"):
         FaceGraph(face_models, 1)
 
 

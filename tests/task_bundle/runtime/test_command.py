@@ -70,7 +70,7 @@ def _results(bundle_file: Path, photo: Picture, num_faces: int = 1) -> list[Styl
         return stylizer.stylize_all(photo)
 
 
-def _grey(height: int = 300, width: int = 300) -> Picture:
+def _gray(height: int = 300, width: int = 300) -> Picture:
     return np.full((height, width, 3), 120, np.uint8)
 
 
@@ -112,10 +112,14 @@ def test_a_composite_and_a_cutout(
     np.testing.assert_array_equal(pasted[mask == 0], grace_hopper[mask == 0])
     assert pasted[mask > 0.9].mean() < 0.4 * grace_hopper[mask > 0.9].mean()
 
-    assert stylize(photo_file, "--composite", "--colour-match", "--overwrite") == 0
+    assert stylize(photo_file, "--composite", "--color-match", "--overwrite") == 0
     matched = load_image(out)
-    np.testing.assert_array_equal(matched, composite(grace_hopper, faces, colour_match=True))
+    np.testing.assert_array_equal(matched, composite(grace_hopper, faces, color_match=True))
     assert matched[mask > 0.9].mean() > 0.8 * grace_hopper[mask > 0.9].mean()
+    # The former spelling, which --help does not show.
+    out.unlink()
+    assert stylize(photo_file, "--composite", "--colour-match") == 0
+    np.testing.assert_array_equal(load_image(out), matched)
 
     assert stylize(photo_file, "--cutout", "--overwrite") == 0
     with Image.open(out) as image:
@@ -135,13 +139,13 @@ def test_a_photo_that_a_camera_turned(
     np.testing.assert_array_equal(load_image(tmp_path / "out" / "lying.png"), expected)
 
 
-def test_the_colour_profile_is_kept(stylize, photo_file: Path, tmp_path: Path) -> None:
+def test_the_color_profile_is_kept(stylize, photo_file: Path, tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     with Image.open(photo_file) as image:
-        image.save(tmp_path / "colour.jpg", icc_profile=profile)
-        image.convert("L").save(tmp_path / "grey.jpg", icc_profile=profile)
-    assert stylize(tmp_path / "colour.jpg", tmp_path / "grey.jpg", "--composite") == 0
-    for name, kept in (("colour.png", profile), ("grey.png", None)):
+        image.save(tmp_path / "color.jpg", icc_profile=profile)
+        image.convert("L").save(tmp_path / "gray.jpg", icc_profile=profile)
+    assert stylize(tmp_path / "color.jpg", tmp_path / "gray.jpg", "--composite") == 0
+    for name, kept in (("color.png", profile), ("gray.png", None)):
         with Image.open(tmp_path / "out" / name) as image:
             assert image.info.get("icc_profile") == kept
 
@@ -175,8 +179,8 @@ def test_a_folder(stylize, photo_file: Path, grace_hopper: Picture, tmp_path: Pa
 def test_files_that_fail_do_not_stop_the_others(
     stylize, photo_file: Path, tmp_path: Path, capfd
 ) -> None:
-    save_png(tmp_path / "empty.png", _grey())
-    _make_video(tmp_path / "empty.mp4", [_grey()] * 3)
+    save_png(tmp_path / "empty.png", _gray())
+    _make_video(tmp_path / "empty.mp4", [_gray()] * 3)
     (tmp_path / "damaged.mp4").write_bytes((tmp_path / "empty.mp4").read_bytes()[:500])
     (tmp_path / "text.jpg").write_text("hello")
     names = ["empty.png", "empty.mp4", "damaged.mp4", "text.jpg", "none.jpg", "none.mp4"]
@@ -242,7 +246,7 @@ def test_wrong_places(stylize, photo_file: Path, tmp_path: Path, capsys) -> None
 
 def test_wrong_usage(stylize, photo_file: Path, capsys) -> None:
     for words, reason in (
-        (("--colour-match",), "--colour-match needs"),
+        (("--color-match",), "--color-match needs"),
         (("--num-faces", "0"), "--num-faces"),
         (("--composite", "--cutout"), "not allowed"),
     ):
@@ -255,7 +259,7 @@ def test_wrong_usage(stylize, photo_file: Path, capsys) -> None:
 def test_a_composite_of_a_video(
     stylize, grace_hopper: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    photo, empty = grace_hopper[:400, :400], _grey(400, 400)
+    photo, empty = grace_hopper[:400, :400], _gray(400, 400)
     _make_video(tmp_path / "a.mp4", [photo, photo, empty, empty, photo])
     # A second one, whose time begins anew.
     _make_video(tmp_path / "b.mp4", [photo] * 3)
@@ -277,7 +281,7 @@ def test_a_composite_of_a_video(
 
 
 def test_a_video_of_the_face_alone(stylize, grace_hopper: Picture, tmp_path: Path, capsys) -> None:
-    photo, empty = grace_hopper[:400, :400], _grey(400, 400)
+    photo, empty = grace_hopper[:400, :400], _gray(400, 400)
     _make_video(tmp_path / "a.mp4", [empty, photo, photo, empty])
     assert stylize(tmp_path / "a.mp4") == 0
     frames = _read_video(tmp_path / "out" / "a.mp4")
@@ -348,7 +352,7 @@ def _start(bundle_file: Path, video: Path, out: Path) -> "subprocess.Popen[str]"
 
 
 def test_opencv_does_not_complain_on_its_own(bundle_file: Path, tmp_path: Path) -> None:
-    _make_video(tmp_path / "a.mp4", [_grey()])
+    _make_video(tmp_path / "a.mp4", [_gray()])
     (tmp_path / "a.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:500])
     process = _start(bundle_file, tmp_path / "a.mp4", tmp_path / "out")
     _, errors = process.communicate(timeout=100)

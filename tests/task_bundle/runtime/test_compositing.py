@@ -31,8 +31,8 @@ def _noise(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def _plain(face: Face, colour: tuple[int, int, int], side: int = 64) -> StylizedFace:
-    return StylizedFace(np.full((side, side, 3), colour, np.uint8), face)
+def _plain(face: Face, color: tuple[int, int, int], side: int = 64) -> StylizedFace:
+    return StylizedFace(np.full((side, side, 3), color, np.uint8), face)
 
 
 def _smooth(height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -53,14 +53,14 @@ _PLACES = [
 ]
 
 
-@pytest.mark.parametrize("colour_match", [False, True])
+@pytest.mark.parametrize("color_match", [False, True])
 @pytest.mark.parametrize("face", _PLACES)
 @pytest.mark.parametrize("side", [32, 256])
-def test_nothing_outside_the_mask_changes(face: Face, side: int, colour_match: bool) -> None:
+def test_nothing_outside_the_mask_changes(face: Face, side: int, color_match: bool) -> None:
     photo = _noise(240, 200)
     before = photo.copy()
     result = StylizedFace(_noise(side, side, 1), face)
-    pasted = composite(photo, result, colour_match=colour_match)
+    pasted = composite(photo, result, color_match=color_match)
     mask = face_mask(face, 240, 200)
     np.testing.assert_array_equal(photo, before)
     np.testing.assert_array_equal(pasted[mask == 0], photo[mask == 0])
@@ -188,14 +188,14 @@ def test_the_bigger_face_lies_on_top() -> None:
         assert cutout(photo, results)[150, 235].tolist() == [255, 0, 0, 255]
 
 
-@pytest.mark.parametrize("colour_match", [False, True])
-def test_a_cutout_over_the_photo_is_the_composite(colour_match: bool) -> None:
+@pytest.mark.parametrize("color_match", [False, True])
+def test_a_cutout_over_the_photo_is_the_composite(color_match: bool) -> None:
     photo = _smooth(240, 200)
     results = [StylizedFace(_noise(64, 64, i), face) for i, face in enumerate(_PLACES[:6])]
-    cut = cutout(photo, results, colour_match=colour_match)
+    cut = cutout(photo, results, color_match=color_match)
     assert cut.shape == (240, 200, 4) and cut.dtype == np.uint8
     over = Image.alpha_composite(Image.fromarray(photo).convert("RGBA"), Image.fromarray(cut))
-    pasted = composite(photo, results, colour_match=colour_match)
+    pasted = composite(photo, results, color_match=color_match)
     assert np.abs(np.asarray(over)[..., :3].astype(int) - pasted).max() <= 3
     one = cutout(photo, results[0])
     mask = face_mask(_PLACES[0], 240, 200)
@@ -214,7 +214,7 @@ def test_without_faces_nothing_is_pasted() -> None:
     assert not face_mask(away, 20, 30).any()
 
 
-def test_colours_are_matched_to_the_face() -> None:
+def test_colors_are_matched_to_the_face() -> None:
     rng = np.random.default_rng(3)
 
     def patches(mean: npt.ArrayLike, spread: float, side: int) -> npt.NDArray[np.uint8]:
@@ -224,39 +224,39 @@ def test_colours_are_matched_to_the_face() -> None:
         return small.repeat(side // 15, axis=0).repeat(side // 15, axis=1)
 
     photo = patches((150, 100, 80), 15, 300)
-    grey = patches((90, 90, 90), 25, 255)
+    gray = patches((90, 90, 90), 25, 255)
     face = _face(150, 150, 60)
     inside = face_mask(face, 300, 300) > 0.99
-    pasted = composite(photo, StylizedFace(grey, face), colour_match=True)
+    pasted = composite(photo, StylizedFace(gray, face), color_match=True)
     np.testing.assert_allclose(pasted[inside].mean(axis=0), photo[inside].mean(axis=0), atol=4)
     lightness = [x[inside].astype(float).mean(axis=1).std() for x in (pasted, photo)]
     assert lightness[0] == pytest.approx(lightness[1], rel=0.25)
-    # Unasked, the style's colours stay.
-    plain = composite(photo, StylizedFace(grey, face))
+    # Unasked, the style's colors stay.
+    plain = composite(photo, StylizedFace(gray, face))
     assert np.ptp(plain[inside].mean(axis=0)) < 1
 
 
-def test_colours_are_matched_to_what_is_in_the_photo() -> None:
+def test_colors_are_matched_to_what_is_in_the_photo() -> None:
     # Half of the face lies outside, where the crop is black.
     photo = np.full((200, 100, 3), 200, np.uint8)
     face = _face(2, 100, 40)
-    pasted = composite(photo, _plain(face, (90, 90, 90)), colour_match=True)
+    pasted = composite(photo, _plain(face, (90, 90, 90)), color_match=True)
     assert np.abs(pasted.astype(int) - 200).max() <= 1
 
 
-def test_pictures_of_one_colour_can_be_matched() -> None:
+def test_pictures_of_one_color_can_be_matched() -> None:
     photo = np.full((200, 200, 3), (10, 200, 30), np.uint8)
-    for colour in ((0, 0, 0), (255, 255, 255), (200, 10, 10)):
-        pasted = composite(photo, _plain(_face(100, 100, 30), colour), colour_match=True)
+    for color in ((0, 0, 0), (255, 255, 255), (200, 10, 10)):
+        pasted = composite(photo, _plain(_face(100, 100, 30), color), color_match=True)
         assert np.abs(pasted.astype(int) - photo).max() <= 1
 
 
 def test_photos_of_any_form(tmp_path: Path) -> None:
-    grey = _noise(120, 120)[..., 0]
+    gray = _noise(120, 120)[..., 0]
     result = _plain(_face(60, 60, 20), (1, 2, 3))
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    expected = composite(np.stack([grey] * 3, axis=2), result)
-    for photo in (grey, Image.fromarray(grey), tmp_path / "grey.png"):
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    expected = composite(np.stack([gray] * 3, axis=2), result)
+    for photo in (gray, Image.fromarray(gray), tmp_path / "gray.png"):
         np.testing.assert_array_equal(composite(photo, result), expected)
         assert cutout(photo, result).shape == (120, 120, 4)
 
@@ -269,8 +269,8 @@ def test_pictures_need_not_be_square(size: tuple[int, int]) -> None:
             seen = StylizedFace(face.crop.crop(photo, size), face)
             # The same where the picture is square.
             square = StylizedFace(face.crop.crop(photo, min(size)), face)
-            pasted = composite(photo, seen, colour_match=match)
-            wanted = composite(photo, square, colour_match=match)
+            pasted = composite(photo, seen, color_match=match)
+            wanted = composite(photo, square, color_match=match)
             assert np.abs(pasted.astype(int) - wanted).max() <= 1
             assert np.abs(pasted.astype(int) - photo).mean() < 1
 

@@ -85,11 +85,11 @@ def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _assert_same_picture(found: np.ndarray, wanted: np.ndarray) -> None:
-    """Within a grey level on average, and not moved by a tenth of a pixel."""
+    """Within a gray level on average, and not moved by a tenth of a pixel."""
     assert found.shape == wanted.shape
     assert np.abs(found.astype(int) - wanted).mean() <= 1.0
-    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(float) for image in (found, wanted)]
-    shift, _ = cv2.phaseCorrelate(*grey)
+    gray = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(float) for image in (found, wanted)]
+    shift, _ = cv2.phaseCorrelate(*gray)
     assert max(map(abs, shift)) < 0.1
 
 
@@ -107,7 +107,7 @@ _PHOTOS = {
     "cut on the right": lambda image: image[:, :300],
     "cut at the top": lambda image: image[170:],
     "cut at the chin": lambda image: image[:260],
-    "grey": lambda image: cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
+    "gray": lambda image: cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
     "opaque": lambda image: np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]),
 }
 
@@ -117,7 +117,7 @@ _PHOTOS = {
 def test_portable_is_native(name: str, portable, google, grace_hopper: np.ndarray) -> None:
     photo = np.ascontiguousarray(_PHOTOS[name](grace_hopper))
     mediapipe = import_mediapipe()
-    # Google's task takes grey pictures for a mistake.
+    # Google's task takes gray pictures for a mistake.
     given = photo if photo.ndim == 3 else np.ascontiguousarray(np.stack([photo] * 3, axis=2))
     kind = mediapipe.ImageFormat.SRGBA if given.shape[2] == 4 else mediapipe.ImageFormat.SRGB
     wanted = google.stylize(mediapipe.Image(image_format=kind, data=given))

@@ -65,7 +65,7 @@ def test_a_model_without_end(make_stylizer) -> None:
 def test_a_model_without_end_where_nothing_counts_the_time(
     make_stylizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waiting = "probe.complaint_about = lambda model: time.sleep(60); probe.child()"
+    waiting = "probe.find_defect = lambda model: time.sleep(60); probe.child()"
     start = "import sys, time; sys.path[:] = sys.argv[1:]; from task_bundle.tflite import probe;"
     monkeypatch.setattr(probe, "_CHILD", start + waiting)
     monkeypatch.setattr(probe, "_WALL_SECONDS", 5.0)
@@ -94,7 +94,7 @@ def test_a_model_that_crashes(make_stylizer, monkeypatch: pytest.MonkeyPatch) ->
     # Known crashes of LiteRT get repaired; a process that kills itself does not.
     killing = (
         "import os; from task_bundle.tflite import probe;"
-        "probe.complaint_about = lambda model: os.kill(os.getpid(), 11); probe.child()"
+        "probe.find_defect = lambda model: os.kill(os.getpid(), 11); probe.child()"
     )
     monkeypatch.setattr(probe, "_CHILD", f"import sys; sys.path[:] = sys.argv[1:]; {killing}")
     with pytest.raises(BundleError, match="^a is unusable: .* crashes LiteRT .SIGSEGV"):

@@ -18,9 +18,9 @@ Change = Callable[[Any], None]
 
 
 @pytest.fixture(autouse=True)
-def _no_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes every model an unknown one."""
-    monkeypatch.setattr(validation, "_sound", set())
+    monkeypatch.setattr(validation, "_parsed", set())
     monkeypatch.setattr(validation, "_loadable", set())
 
 
@@ -242,7 +242,7 @@ def test_the_forms_that_mediapipe_takes_for_granted(face_models, make_stylizer, 
     assert not calls
 
 
-def test_verdicts_are_remembered(make_stylizer, calls, tmp_path: Path, monkeypatch) -> None:
+def test_passed_checks_are_recorded(make_stylizer, calls, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     models = {"a": make_stylizer(64), "b": make_stylizer(32)}
     check_loads(models, "it")
@@ -250,7 +250,7 @@ def test_verdicts_are_remembered(make_stylizer, calls, tmp_path: Path, monkeypat
     assert calls == [["a in it", "b in it"]]
     # Another process has nothing but the folder.
     monkeypatch.setattr(validation, "_loadable", set())
-    monkeypatch.setattr(validation, "_sound", set())
+    monkeypatch.setattr(validation, "_parsed", set())
     monkeypatch.setattr(validation, "check_model", None)
     check_loads(models, "it")
     assert len(calls) == 1
@@ -262,7 +262,7 @@ def test_only_what_is_unknown_is_loaded(make_stylizer, calls) -> None:
     assert calls == [["a in it"], ["b in it"]]
 
 
-def test_bad_verdicts_are_not_remembered(make_stylizer, monkeypatch, tmp_path: Path) -> None:
+def test_failed_checks_are_not_recorded(make_stylizer, monkeypatch, tmp_path: Path) -> None:
     def refuse(models: object, names: object) -> None:
         raise BundleError("no")
 

@@ -294,7 +294,7 @@ def test_dropped_and_pasted(event: str, page, grace_hopper: Picture, tmp_path: P
     _expect(page.get_by_role("button", name="Download picture")).to_be_enabled()
     assert _difference(pixels(page, "photo"), grace_hopper).max() == 0
     _transfer(page, event, b"", "")
-    _expect(page.get_by_role("status")).to_contain_text("That was no file")
+    _expect(page.get_by_role("status")).to_contain_text("This is not a file")
 
 
 def test_no_face(page, grace_hopper: Picture, tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_not_a_picture(page, tmp_path: Path) -> None:
     text.write_text("no picture")
     _upload(page, text, tmp_path)
     _expect(page.get_by_role("status")).to_have_text(
-        "text.png is no picture that this browser can read."
+        "text.png is not a picture that this browser can read."
     )
 
 
@@ -393,7 +393,7 @@ def test_what_the_server_does_not_give(
         page = chromium.new_page()
         page.goto(url)
         status = page.get_by_role("status")
-        _expect(status).to_contain_text("The server does not give what the page needs")
+        _expect(status).to_contain_text("The server does not provide a file that the page needs")
         _expect(status).to_contain_text(said)
         page.close()
 
