@@ -33,7 +33,7 @@ def _noise(prior, count):
 
 def test_draws_have_the_portraits_mean_and_spread(prior, latents):
     assert prior.fit_latents(latents) == pytest.approx(1.0, abs=1e-4)
-    drawn = prior(_noise(prior, 800))
+    drawn = prior(_noise(prior, 400))
     for name, value in latents.items():
         assert drawn[name].shape[1:] == value.shape[1:]
         found = drawn[name].numpy()
@@ -43,8 +43,8 @@ def test_draws_have_the_portraits_mean_and_spread(prior, latents):
 
 def test_latents_that_vary_together_are_drawn_together(prior, latents):
     prior.fit_latents(latents)
-    drawn = prior(_noise(prior, 500))
-    a, b = (drawn[name].numpy().reshape(500, -1)[:, 7] for name in ("code", "spatial_16"))
+    drawn = prior(_noise(prior, 250))
+    a, b = (drawn[name].numpy().reshape(250, -1)[:, 7] for name in ("code", "spatial_16"))
     c, d = (latents[name].reshape(200, -1)[:, 7] for name in ("code", "spatial_16"))
     assert np.corrcoef(a, b)[0, 1] == pytest.approx(np.corrcoef(c, d)[0, 1], abs=0.15)
 

@@ -70,8 +70,11 @@ def test_each_term_sees_a_difference(finished, term):
 
 
 def test_each_weight_matters(untraced, portraits, tmp_path):
+    networks = tiny_networks()
+    start = networks.encoder.get_weights()
+
     def trained(index, stage):
-        networks = tiny_networks()
+        networks.encoder.set_weights(start)
         options = dataclasses.replace(_OPTIONS, stages=(stage,))
         run = Inversion(options, networks, portraits, TinyMesh(), tmp_path / str(index))
         run._train(0)

@@ -1,10 +1,14 @@
 import numpy as np
 from tiny import tiny_networks
 
+from mm_face_stylizer.training.blaze_stylegan import mapping_fit
 from mm_face_stylizer.training.blaze_stylegan.mapping_fit import fit_mapping
 
 
-def test_mapped_noise_has_the_latents_mean_and_spread():
+def test_mapped_noise_has_the_latents_mean_and_spread(monkeypatch):
+    # Hundreds of portraits need fewer than thousands do.
+    monkeypatch.setattr(mapping_fit, "_CANDIDATES", 1024)
+    monkeypatch.setattr(mapping_fit, "_BATCH", 128)
     random = np.random.default_rng(0)
     directions = random.standard_normal((6, 4 * 512)) / 16
     distinct = 0.5 + random.standard_normal((400, 6)) @ directions

@@ -113,8 +113,9 @@ def test_resumes_where_it_was_killed(finished, portraits, mesh):
 def test_a_run_can_start_from_a_preset(finished, portraits, mesh, tmp_path):
     start = finished[0].networks
     run = Pretraining(_OPTIONS, portraits, mesh, tmp_path, start)
+    found = run.networks.weights()
     for name, value in start.weights().items():
-        np.testing.assert_array_equal(value, run.networks.weights()[name], name)
+        np.testing.assert_array_equal(value, found[name], name)
     wider = dataclasses.replace(_OPTIONS, width=0.25)
     with pytest.raises(ValueError, match="width=0.125.*width=0.25"):
         Pretraining(wider, portraits, mesh, tmp_path / "wider", start)
@@ -186,6 +187,7 @@ def test_release_centres_the_latents_and_keeps_the_pictures(finished, portraits,
     assert (tmp_path / "tiny_sheet.png").exists()
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_loss_that_is_not_finite_ends_the_run(portraits, mesh, tmp_path):
     run = Pretraining(_OPTIONS, portraits, mesh, tmp_path)
     run.networks.w_avg.assign(run.networks.w_avg * np.nan)

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny import assert_resumes, run_as_if_killed, tiny_networks, write_pictures
+from tiny import assert_resumes, eager_steps, run_as_if_killed, tiny_networks, write_pictures
 
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.preset import Preset, save_preset
@@ -81,7 +81,8 @@ def test_the_command_writes_the_preset_with_another_prior(networks, tmp_path, ca
     arguments = ["pretrain-prior", "--data", str(tmp_path / "faces"), "--output"]
     arguments += [str(tmp_path / "run"), "--start-from", str(tmp_path / "start")]
     arguments += ["--data-list", str(tmp_path / "faces.csv")]
-    assert main([*arguments, "--steps", "3", "--batch-size", "4"]) == 0
+    with eager_steps():
+        assert main([*arguments, "--steps", "3", "--batch-size", "4"]) == 0
     folder = tmp_path / "run" / "start"
     assert capsys.readouterr().out == f"{folder}\n"
     card = json.loads((folder / "card.json").read_text())
