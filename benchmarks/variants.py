@@ -68,7 +68,8 @@ def export_resolution(side: int, batch: int = 1) -> LoadedSubject:
 
 def _untrained(side: int) -> Any:
     from mm_face_stylizer._keras import keras
-    from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
+    from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
+    from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 
     keras.utils.set_random_seed(0)
     return Networks.build(NetworksConfig(image_size=side))

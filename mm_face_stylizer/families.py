@@ -35,7 +35,7 @@ class Family:
     commands: str
 
     def config_class(self) -> Callable[..., Any]:
-        """Imports the configuration's class, and TensorFlow with it."""
+        """Imports the configuration's class."""
         return pkgutil.resolve_name(self.config)
 
     def networks_class(self) -> Any:
@@ -50,7 +50,7 @@ class Family:
 FAMILIES = (
     Family(
         name="blaze_stylegan",
-        config="mm_face_stylizer.models.blaze_stylegan.networks:NetworksConfig",
+        config="mm_face_stylizer.models.blaze_stylegan.config:NetworksConfig",
         networks="mm_face_stylizer.models.blaze_stylegan.networks:Networks",
         commands="mm_face_stylizer.training.blaze_stylegan.command:add_recipe",
     ),

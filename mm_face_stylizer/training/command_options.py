@@ -1,4 +1,4 @@
-"""Options that the commands of long trainings share, and what they mean."""
+"""Command-line options that the commands of long trainings share, and how to read them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import argparse
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable
+from typing import Any
+
+from mm_face_stylizer.training.run_request import RunRequest
+from task_bundle.command_line import add_face_landmarker, positive_int, positive_number
 
 _PROGRAM = "mm-face-stylizer"
 
 
-def add_distribution(command: argparse.ArgumentParser) -> None:
-    """Adds `--distribution`, by which the work is shared among GPUs or machines."""
-    command.add_argument(
-        "--distribution",
-        choices=("off", "mirrored", "multi-worker-mirrored"),
-        default="off",
-        help="share each batch among the GPUs of this machine, or among the machines that the "
-        "environment variable TF_CONFIG lists, on each of which the same command runs (off)",
-    )
-
-
-def add_run(
+def add_run_options(
     command: argparse.ArgumentParser,
     name: str,
     steps: int | str,
     learning_rate: float | str,
-    batch: int | str = 16,
+    batch_size: int | str = 16,
 ) -> None:
-    """Adds what every long training has; defaults that depend on others are told in words."""
+    """Adds the options that every long training has; `read_run_request` reads most of them.
+
+    Args:
+      command: The command's parser.
+      name: Default name of the result, for the help.
+      steps: Default number of steps. A text describes a default that depends on other options; the
+        option is None then, unless the user gives it. The same holds for the next two.
+      learning_rate: Default learning rate.
+      batch_size: Default number of pictures a step.
+    """
     command.add_argument(
         "--data", required=True, type=pathlib.Path, metavar="DIR", help="aligned portraits"
     )
@@ -39,11 +40,11 @@ def add_run(
     command.add_argument(
         "--output", required=True, type=pathlib.Path, metavar="DIR", help="folder of the run"
     )
-    command.add_argument("--name", default=name, help=f"name of the result ({name})")
+    command.add_argument("--name", help=f"name of the result ({name})")
     numbers = (
-        ("--steps", positive, "N", "training steps", steps),
-        ("--batch-size", positive, "N", "pictures a step", batch),
-        ("--learning-rate", rate, "X", "of Adam", learning_rate),
+        ("--steps", positive_int, "N", "training steps", steps),
+        ("--batch-size", positive_int, "N", "pictures a step", batch_size),
+        ("--learning-rate", positive_number, "X", "of Adam", learning_rate),
     )
     for option, kind, metavar, meaning, default in numbers:
         command.add_argument(
@@ -56,8 +57,32 @@ def add_run(
     command.add_argument("--seed", type=int, default=0)
 
 
+def add_distribution(command: argparse.ArgumentParser) -> None:
+    """Adds `--distribution`, which shares each batch among GPUs or machines."""
+    command.add_argument(
+        "--distribution",
+        choices=("off", "mirrored", "multi-worker-mirrored"),
+        default="off",
+        help="share each batch among the GPUs of this machine, or among the machines that the "
+        "environment variable TF_CONFIG lists, on each of which the same command runs (off)",
+    )
+
+
+def add_precision(command: argparse.ArgumentParser) -> None:
+    """Adds `--bfloat16`, which sets `conv_dtype`, the precision of convolutions."""
+    command.add_argument(
+        "--bfloat16",
+        action="store_const",
+        dest="conv_dtype",
+        const="bfloat16",
+        default="float32",
+        help="convolve in bfloat16: faster on processors with instructions for it (AVX512-BF16, "
+        "AMX), several times slower on others",
+    )
+
+
 def add_networks(command: argparse.ArgumentParser) -> None:
-    """Adds the size and precision of networks that are trained from nothing."""
+    """Adds the size and the precision of networks that are trained from scratch."""
     command.add_argument(
         "--image-size", type=int, default=256, metavar="SIDE", help="in pixels (256)"
     )
@@ -71,62 +96,38 @@ def add_networks(command: argparse.ArgumentParser) -> None:
     add_precision(command)
 
 
-def add_precision(command: argparse.ArgumentParser) -> None:
-    """Adds `--bfloat16`, the precision of convolutions."""
-    command.add_argument(
-        "--bfloat16",
-        action="store_const",
-        dest="conv_dtype",
-        const="bfloat16",
-        default="float32",
-        help="convolve in bfloat16: faster on processors that can (AVX512-BF16, AMX), on others "
-        "several times slower",
+def add_perceptual_landmarker(command: argparse.ArgumentParser) -> None:
+    """Adds `--face-landmarker`, the bundle with the face mesh of the perceptual loss."""
+    add_face_landmarker(command, "take the face mesh of the perceptual loss from this bundle")
+
+
+def read_run_request(arguments: argparse.Namespace, default_name: str) -> RunRequest:
+    """Reads the options of `add_run_options`, and `--distribution` and `--face-landmarker` if any.
+
+    Args:
+      arguments: The parsed arguments.
+      default_name: Name of the result if the user gives none.
+    """
+    return RunRequest(
+        data=arguments.data,
+        output=arguments.output,
+        name=arguments.name or default_name,
+        command=shlex.join([_PROGRAM, *sys.argv[1:]]),
+        data_list=arguments.data_list,
+        distribution=getattr(arguments, "distribution", "off").replace("-", "_"),
+        face_landmarker=getattr(arguments, "face_landmarker", None),
     )
 
 
-def add_landmarker(command: argparse.ArgumentParser) -> None:
-    """Adds `--face-landmarker`, where the face mesh of the perceptual loss comes from."""
-    command.add_argument(
-        "--face-landmarker",
-        type=pathlib.Path,
-        metavar="X.task",
-        help="take the face mesh of the perceptual loss from this bundle",
-    )
+def read_network_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Reads the options of `add_networks` and the numbers of `add_run_options`.
 
+    Args:
+      arguments: The parsed arguments.
 
-def positive(text: str) -> int:
-    """Reads a whole number of at least 1, for argparse."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return number
-
-
-def rate(text: str) -> float:
-    """Reads a number above 0, for argparse."""
-    return _number(text, lambda number: 0.0 < number < float("inf"), "above 0")
-
-
-def share(text: str) -> float:
-    """Reads a number from 0 to 1, for argparse."""
-    return _number(text, lambda number: 0.0 <= number <= 1.0, "from 0 to 1")
-
-
-def _number(text: str, is_right: Callable[[float], bool], wanted: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not is_right(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number {wanted}")
-    return number
-
-
-def network_options(arguments: argparse.Namespace) -> dict:
-    """The options that trainings of networks from nothing have in common, by their names."""
+    Returns:
+      The keyword arguments that the options of all trainings from scratch have in common.
+    """
     return {
         "image_size": arguments.image_size,
         "width": arguments.width,
@@ -136,59 +137,3 @@ def network_options(arguments: argparse.Namespace) -> dict:
         "seed": arguments.seed,
         "conv_dtype": arguments.conv_dtype,
     }
-
-
-def replicas(arguments: argparse.Namespace):
-    """The scope of the replicas that were chosen, in which a training is to be built.
-
-    To be entered before TensorFlow does anything else.
-    """
-    from mm_face_stylizer.training.distribution import Distribution
-
-    return Distribution.named(arguments.distribution.replace("-", "_")).scope()
-
-
-def portraits_of(arguments: argparse.Namespace, side: int):
-    """The portraits, which other workers find decoded if the chief's folder is theirs too."""
-    from mm_face_stylizer.training.distribution import Distribution
-    from mm_face_stylizer.training.portraits import Portraits
-
-    with Distribution.current().chief_first():
-        return Portraits(arguments.data, arguments.output / "cache", side)
-
-
-def finish(run, folder: pathlib.Path, release: Callable[[], object]) -> None:
-    """Trains to the end.
-
-    Args:
-      run: A training.
-      folder: Folder of the result, which is printed.
-      release: Writes the result; of several workers, only the chief's is called.
-    """
-    run.run()
-    with run.distribution.chief_first():
-        if run.distribution.is_chief:
-            release()
-            sys.stdout.write(f"{folder}\n")
-
-
-def face_mesh(arguments: argparse.Namespace):
-    """The face mesh of the perceptual loss, and the face models that it is one of."""
-    from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
-    from task_bundle.faces.face_models import find_face_models
-
-    face_models = find_face_models(arguments.face_landmarker)
-    return FaceMeshFeatures(face_models.landmarks), face_models
-
-
-def provenance_of(arguments: argparse.Namespace, start: dict | None = None):
-    """What the card says; asked before the training, after which the checkout may be another."""
-    from mm_face_stylizer.training.card import Provenance, running_commit
-
-    return Provenance(
-        name=arguments.name,
-        command=shlex.join([_PROGRAM, *sys.argv[1:]]),
-        commit=running_commit(),
-        data_list=arguments.data_list,
-        start=start,
-    )

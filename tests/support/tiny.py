@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMesh
 from mm_face_stylizer.training.run import TrainingRun
 from task_bundle.faces.alignment import FaceFinder

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
 from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis
-from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.models.weights import assign_weights, named_weights
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.models.blaze_stylegan.generator import (
+from mm_face_stylizer.models.blaze_stylegan.config import (
     COARSE_SPATIAL_SIDES,
     block_channels,
     latent_rows,

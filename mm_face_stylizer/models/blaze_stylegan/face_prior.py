@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import graph_function, keras, tf
+from mm_face_stylizer.models.blaze_stylegan.config import COARSE_SPATIAL_SIDES, block_channels
 from mm_face_stylizer.models.blaze_stylegan.encoder import CODE_CHANNELS, CODE_SIDE
-from mm_face_stylizer.models.blaze_stylegan.generator import COARSE_SPATIAL_SIDES, block_channels
 from mm_face_stylizer.models.blaze_stylegan.latent_flow import LatentFlow
 
 # Of the 128 channels of a spatial latent, sixteen directions hold nearly all variance.

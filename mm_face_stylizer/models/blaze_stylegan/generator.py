@@ -7,11 +7,11 @@ twelve channels and folds them into RGB by `depth_to_space(2)`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.blaze_stylegan.config import block_channels, block_count, latent_rows
 from mm_face_stylizer.models.layers import (
     FixedNoise,
     ModulatedConv2D,
@@ -20,39 +20,9 @@ from mm_face_stylizer.models.layers import (
 from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.models.weights import named_weights
 
-# What the face prior draws, and what a configuration has unless it says otherwise.
-COARSE_SPATIAL_SIDES = (8, 16)
-# Channels by the side of a block's feature map: a quarter of StyleGAN2's.
-_CHANNELS = {4: 128, 8: 128, 16: 128, 32: 128, 64: 64, 128: 32, 256: 16, 512: 8}
 _RGB_FOLD = 2
 # Grain is as coarse, against the face, at every resolution.
 _NOISY_BLOCKS, _NOISY_SIDE = 2, 64
-
-
-def block_count(image_size: int) -> int:
-    """Number of synthesis blocks for a square image, one an octave from 8 pixels up.
-
-    Args:
-      image_size: Side of the finest image in pixels, a power of two from 32 to 1024.
-
-    Raises:
-      ValueError: `image_size` is anything else.
-    """
-    if image_size not in (32, 64, 128, 256, 512, 1024):
-        raise ValueError(
-            f"image_size must be a power of two from 32 to 1024 pixels, but it is {image_size}."
-        )
-    return int(math.log2(image_size)) - 2
-
-
-def latent_rows(image_size: int) -> int:
-    """Rows of a w+ latent: one a modulated 3x3 convolution, two a block (12 at 256 pixels)."""
-    return 2 * block_count(image_size)
-
-
-def block_channels(side: int, width: float = 1.0) -> int:
-    """Channels of the block whose feature map has `side` pixels, scaled by `width`."""
-    return max(8, int(_CHANNELS[side] * width))
 
 
 class Synthesis(keras.Model):

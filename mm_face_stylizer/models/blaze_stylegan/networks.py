@@ -8,17 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.blaze_stylegan.config import COARSE_SPATIAL_SIDES, NetworksConfig
 from mm_face_stylizer.models.blaze_stylegan.encoder import (
     EncoderConfig,
     build_encoder,
     latent_of_code,
 )
 from mm_face_stylizer.models.blaze_stylegan.face_prior import FacePrior
-from mm_face_stylizer.models.blaze_stylegan.generator import (
-    COARSE_SPATIAL_SIDES,
-    Synthesis,
-    latent_rows,
-)
+from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis
 from mm_face_stylizer.models.blaze_stylegan.growth import grown_weights
 from mm_face_stylizer.models.blaze_stylegan.inference import Stylizer
 from mm_face_stylizer.models.mapping import LATENT_DIM, MappingNetwork
@@ -40,33 +37,6 @@ _PRIOR_BATCH = 32
 _TOLD_SIDE = 64
 # Larger ones are no faster on CPUs, and their feature maps take hundreds of megabytes.
 _BATCH = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworksConfig:
-    """What decides the networks' graphs.
-
-    Attributes:
-      image_size: Side of photos and of the finest image in pixels.
-      spatial_sides: Sides in pixels of the spatial latents that the encoder hands to the synthesis
-        network; none is the published configuration.
-      width: Factor on the channels of every network; 1.0 for every released preset.
-      mapping_layers: Hidden layers of the mapping network; 8 where it is a teacher's.
-    """
-
-    image_size: int = 256
-    spatial_sides: tuple[int, ...] = COARSE_SPATIAL_SIDES
-    width: float = 1.0
-    mapping_layers: int = 4
-
-    def __post_init__(self):
-        """Makes a tuple of what JSON has as a list."""
-        object.__setattr__(self, "spatial_sides", tuple(self.spatial_sides))
-
-    @property
-    def latent_rows(self) -> int:
-        """Rows of the w+ latent, one for each modulated convolution."""
-        return latent_rows(self.image_size)
 
 
 @dataclasses.dataclass(frozen=True)

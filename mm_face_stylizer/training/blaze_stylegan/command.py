@@ -1,30 +1,30 @@
-"""Long trainings as commands: this project's recipe for presets, and the published one."""
+"""The commands of long trainings: this project's recipe for presets, and the published one."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import pathlib
 
 from mm_face_stylizer.preset import DEFAULT_PRESET, Preset
 from mm_face_stylizer.training.command_options import (
     add_distribution,
-    add_landmarker,
     add_networks,
+    add_perceptual_landmarker,
     add_precision,
-    add_run,
-    face_mesh,
-    finish,
-    network_options,
-    portraits_of,
-    positive,
-    provenance_of,
-    replicas,
-    share,
+    add_run_options,
+    read_network_options,
+    read_run_request,
 )
+from task_bundle.command_line import fraction, positive_int
 
 
 def add_recipe(commands) -> None:
-    """Adds the commands to a parser's sub-commands."""
+    """Adds the training commands of this family.
+
+    Args:
+      commands: What `ArgumentParser.add_subparsers` returned.
+    """
     _add_pretrain(commands)
     _add_prior(commands)
     _add_drawing(commands)
@@ -59,7 +59,7 @@ def _add_pretrain(commands) -> None:
     )
     pretrain.add_argument(
         "--strength",
-        type=share,
+        type=fraction,
         default=1.0,
         metavar="S",
         help="with --sharpen: how much of what was learned the new preset takes over, from 0, "
@@ -74,11 +74,13 @@ def _add_pretrain(commands) -> None:
         "configuration, all of a face goes through the w+ latent",
     )
     schedule = "that of the schedule"
-    add_run(pretrain, "blaze_face_stylizer_SIDE", "those of the schedule", schedule, schedule)
+    add_run_options(
+        pretrain, "blaze_face_stylizer_SIDE", "those of the schedule", schedule, schedule
+    )
     add_distribution(pretrain)
-    add_landmarker(pretrain)
+    add_perceptual_landmarker(pretrain)
     add_precision(pretrain)
-    pretrain.set_defaults(run=_pretrain, name=None)
+    pretrain.set_defaults(run=_pretrain)
 
 
 def _add_prior(commands) -> None:
@@ -95,8 +97,8 @@ def _add_prior(commands) -> None:
         metavar="PRESET",
         help=f"the preset, a name or a folder ({DEFAULT_PRESET})",
     )
-    add_run(prior, "that of PRESET", steps=7000, learning_rate=1e-3, batch=32)
-    prior.set_defaults(run=_pretrain_prior, name=None)
+    add_run_options(prior, "that of PRESET", steps=7000, learning_rate=1e-3, batch_size=32)
+    prior.set_defaults(run=_pretrain_prior)
 
 
 def _add_drawing(commands) -> None:
@@ -128,19 +130,23 @@ def _add_drawing(commands) -> None:
         help="columns file and set: the pictures of a set are of one style",
     )
     drawing.add_argument(
-        "--people", type=positive, default=480, metavar="N", help="people that are painted (480)"
+        "--people",
+        type=positive_int,
+        default=480,
+        metavar="N",
+        help="people that are painted (480)",
     )
     drawing.add_argument(
         "--paintings",
-        type=positive,
+        type=positive_int,
         default=24,
         metavar="N",
         help="paintings of each style (24)",
     )
-    add_run(drawing, "that of PRESET", steps=10_000, learning_rate=2e-3, batch=6)
+    add_run_options(drawing, "that of PRESET", steps=10_000, learning_rate=2e-3, batch_size=6)
     add_precision(drawing)
-    add_landmarker(drawing)
-    drawing.set_defaults(run=_pretrain_drawing, name=None)
+    add_perceptual_landmarker(drawing)
+    drawing.set_defaults(run=_pretrain_drawing)
 
 
 def _add_teacher(commands) -> None:
@@ -158,7 +164,7 @@ def _add_teacher(commands) -> None:
         help="go on from what pretrain-teacher wrote, of the same --width and at most the "
         "--image-size: small pictures first, at a fraction of the time",
     )
-    add_run(teacher, "teacher", steps=50_000, learning_rate=2e-3)
+    add_run_options(teacher, "teacher", steps=50_000, learning_rate=2e-3)
     add_distribution(teacher)
     add_networks(teacher)
     teacher.set_defaults(run=_pretrain_teacher)
@@ -178,7 +184,7 @@ def _add_distill(commands) -> None:
         metavar="DIR",
         help="what pretrain-teacher wrote",
     )
-    add_run(distill, "student", steps=20_000, learning_rate=1.5e-3)
+    add_run_options(distill, "student", steps=20_000, learning_rate=1.5e-3)
     add_distribution(distill)
     add_networks(distill)
     distill.add_argument(
@@ -195,7 +201,7 @@ def _add_distill(commands) -> None:
         help="the teacher's good pictures count more than its bad ones: by exp(X * logit) of its "
         "discriminator (0)",
     )
-    add_landmarker(distill)
+    add_perceptual_landmarker(distill)
     distill.set_defaults(run=_distill)
 
 
@@ -212,7 +218,9 @@ def _add_invert(commands) -> None:
         metavar="PRESET",
         help="what distill wrote, or any preset: a folder or a name",
     )
-    add_run(invert, "blaze_face_stylizer", steps="those of the stages", learning_rate=1.5e-3)
+    add_run_options(
+        invert, "blaze_face_stylizer", steps="those of the stages", learning_rate=1.5e-3
+    )
     add_distribution(invert)
     invert.add_argument(
         "--refine", action="store_true", help="train the synthesis network too, in a last stage"
@@ -225,30 +233,55 @@ def _add_invert(commands) -> None:
         metavar="SIDE",
         help="sides of spatial latents, which the published network has not (those of PRESET)",
     )
-    add_landmarker(invert)
+    add_perceptual_landmarker(invert)
     invert.set_defaults(run=_invert)
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mm_face_stylizer.training.blaze_stylegan.pretraining import Pretraining
+    from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
+    from mm_face_stylizer.training.blaze_stylegan.pretraining import Pretraining, starting_networks
     from mm_face_stylizer.training.blaze_stylegan.release import release
-    from mm_face_stylizer.training.blaze_stylegan.schedules import pretraining_options
+    from mm_face_stylizer.training.blaze_stylegan.schedules import (
+        PretrainingRequest,
+        pretraining_options,
+    )
 
-    start = Preset.find(arguments.start_from) if arguments.start_from else None
-    with replicas(arguments):
-        networks, options = pretraining_options(arguments, start)
-        mesh, face_models = face_mesh(arguments)
-        portraits = portraits_of(arguments, options.image_size)
-        run = Pretraining(options, portraits, mesh, arguments.output, networks)
-    arguments.name = arguments.name or f"blaze_face_stylizer_{options.image_size}"
-    provenance = provenance_of(arguments, start.card if start else None)
-    folder = arguments.output / arguments.name
-    results = (run, portraits, provenance, folder, face_models)
+    sides = arguments.spatial_sides
+    pretraining = PretrainingRequest(
+        start_from=arguments.start_from,
+        image_size=arguments.image_size,
+        spatial_sides=None if sides is None else tuple(sides),
+        sharpen=arguments.sharpen,
+        strength=arguments.strength,
+        steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        conv_dtype=arguments.conv_dtype,
+    )
+    start = Preset.find(pretraining.start_from) if pretraining.start_from else None
+    options = pretraining_options(pretraining, start.config() if start else None)
+    request = read_run_request(arguments, f"blaze_face_stylizer_{options.image_size}")
+    provenance = request.provenance(start.card if start else None)
+    with request.replicas():
+        networks = starting_networks(start.networks(), options) if start else None
+        face_models = request.face_models()
+        portraits = request.portraits(options.image_size)
+        face_mesh = FaceMeshFeatures(face_models.landmarks)
+        run = Pretraining(options, portraits, face_mesh, request.output, networks)
+    finish = functools.partial(
+        release, run, portraits, provenance, request.result_folder, face_models
+    )
     if options.encoder_is_kept:
-        kept = {"start": networks, "strength": arguments.strength}
-        finish(run, folder, lambda: release(*results, mapping_rounds=0, fit_prior=False, **kept))
-    else:
-        finish(run, folder, lambda: release(*results))
+        # All latents stay what they were, and with them what is fitted to latents.
+        finish = functools.partial(
+            finish,
+            mapping_rounds=0,
+            fit_prior=False,
+            start=networks,
+            strength=pretraining.strength,
+        )
+    request.train(run, finish)
 
 
 def _pretrain_prior(arguments: argparse.Namespace) -> None:
@@ -260,19 +293,20 @@ def _pretrain_prior(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.training.blaze_stylegan.release import release_prior
 
     options = PriorOptions(
-        PriorStage(arguments.steps),
-        arguments.batch_size,
-        arguments.learning_rate,
-        arguments.seed,
+        stage=PriorStage(arguments.steps),
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
     )
     start = Preset.find(arguments.start_from)
+    request = read_run_request(arguments, start.card["name"])
+    provenance = request.provenance()
     networks = start.networks()
-    portraits = portraits_of(arguments, networks.config.image_size)
-    arguments.name = arguments.name or start.card["name"]
-    provenance = provenance_of(arguments)
-    run = PriorTraining(options, networks, portraits, arguments.output)
-    folder = arguments.output / arguments.name
-    finish(run, folder, lambda: release_prior(run, start, portraits, provenance, folder))
+    portraits = request.portraits(networks.config.image_size)
+    run = PriorTraining(options, networks, portraits, request.output)
+    request.train(
+        run, lambda: release_prior(run, start, portraits, provenance, request.result_folder)
+    )
 
 
 def _pretrain_drawing(arguments: argparse.Namespace) -> None:
@@ -288,36 +322,35 @@ def _pretrain_drawing(arguments: argparse.Namespace) -> None:
         read_style_list,
     )
     from mm_face_stylizer.training.blaze_stylegan.release import release_drawing
-    from task_bundle.faces.face_models import find_face_models
 
     options = DrawingOptions(
-        DrawingStage(arguments.steps),
-        arguments.batch_size,
-        arguments.learning_rate,
-        arguments.seed,
-        arguments.conv_dtype,
+        stage=DrawingStage(arguments.steps),
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        conv_dtype=arguments.conv_dtype,
     )
     styles = read_style_list(arguments.style_list, arguments.styles)
     start = Preset.find(arguments.start_from)
+    request = read_run_request(arguments, start.card["name"])
+    provenance = request.provenance()
     features = perceptual_network(FEATURE_TAPS)
-    arguments.name = arguments.name or start.card["name"]
-    provenance = provenance_of(arguments)
-    portraits = portraits_of(arguments, start.image_size)
+    portraits = request.portraits(start.image_size)
     pairs = PaintedPairs.paint(
         styles,
         portraits,
-        find_face_models(arguments.face_landmarker),
-        arguments.output / "paintings",
+        request.face_models(),
+        request.output / "paintings",
         arguments.people,
         arguments.paintings,
         arguments.seed,
     )
-    run = DrawingTraining(options, start.networks(), pairs, arguments.output, features)
-    folder = arguments.output / arguments.name
-    finish(
+    run = DrawingTraining(options, start.networks(), pairs, request.output, features)
+    request.train(
         run,
-        folder,
-        lambda: release_drawing(run, start, provenance, arguments.style_list, folder),
+        lambda: release_drawing(
+            run, start, provenance, arguments.style_list, request.result_folder
+        ),
     )
 
 
@@ -326,19 +359,20 @@ def _pretrain_teacher(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.training.blaze_stylegan.release import release_teacher
     from mm_face_stylizer.training.blaze_stylegan.teacher import TeacherOptions, TeacherTraining
 
-    # Before the portraits are decoded: a wrong number is found out at once.
-    options = TeacherOptions(**network_options(arguments))
+    # The options come first, so that a wrong number is reported before the portraits are decoded.
+    options = TeacherOptions(**read_network_options(arguments))
     start = Preset.find(arguments.start_from) if arguments.start_from else None
-    provenance = provenance_of(arguments, start.card if start else None)
-    with replicas(arguments):
+    request = read_run_request(arguments, "teacher")
+    provenance = request.provenance(start.card if start else None)
+    with request.replicas():
         teacher = Teacher.load(start.folder) if start else None
-        portraits = portraits_of(arguments, options.image_size)
-        run = TeacherTraining(options, portraits, arguments.output, teacher)
-    folder = arguments.output / arguments.name
-    finish(run, folder, lambda: release_teacher(run, portraits, provenance, folder))
+        portraits = request.portraits(options.image_size)
+        run = TeacherTraining(options, portraits, request.output, teacher)
+    request.train(run, lambda: release_teacher(run, portraits, provenance, request.result_folder))
 
 
 def _distill(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
     from mm_face_stylizer.models.stylegan.networks import Teacher
     from mm_face_stylizer.training.blaze_stylegan.distillation import (
         Distillation,
@@ -347,21 +381,23 @@ def _distill(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.training.blaze_stylegan.release import release_student
 
     options = DistillationOptions(
-        **network_options(arguments),
+        **read_network_options(arguments),
         truncation=arguments.truncation,
         reweighting=arguments.reweighting,
     )
-    with replicas(arguments):
-        teacher = Teacher.load(arguments.teacher)
-        mesh, _ = face_mesh(arguments)
-        portraits = portraits_of(arguments, options.image_size)
-        run = Distillation(options, teacher, portraits, mesh, arguments.output)
-    provenance = provenance_of(arguments, Preset.find(arguments.teacher).card)
-    folder = arguments.output / arguments.name
-    finish(run, folder, lambda: release_student(run, portraits, provenance, folder))
+    start = Preset.find(arguments.teacher)
+    request = read_run_request(arguments, "student")
+    provenance = request.provenance(start.card)
+    with request.replicas():
+        teacher = Teacher.load(start.folder)
+        face_mesh = FaceMeshFeatures(request.face_models().landmarks)
+        portraits = request.portraits(options.image_size)
+        run = Distillation(options, teacher, portraits, face_mesh, request.output)
+    request.train(run, lambda: release_student(run, portraits, provenance, request.result_folder))
 
 
 def _invert(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
     from mm_face_stylizer.training.blaze_stylegan.inversion import (
         FROZEN_STAGES,
         JOINT_STAGES,
@@ -371,22 +407,27 @@ def _invert(arguments: argparse.Namespace) -> None:
     from mm_face_stylizer.training.blaze_stylegan.release import release
     from mm_face_stylizer.training.blaze_stylegan.schedules import shortened
 
-    stages = shortened(JOINT_STAGES if arguments.refine else FROZEN_STAGES, arguments.steps)
     options = InversionOptions(
-        stages, arguments.batch_size, arguments.learning_rate, arguments.seed
+        stages=shortened(JOINT_STAGES if arguments.refine else FROZEN_STAGES, arguments.steps),
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
     )
     start = Preset.find(arguments.start_from)
-    with replicas(arguments):
+    request = read_run_request(arguments, "blaze_face_stylizer")
+    provenance = request.provenance(start.card)
+    with request.replicas():
         networks = start.networks()
         if arguments.spatial_sides is not None:
             networks = networks.with_spatial_latents(arguments.spatial_sides)
-        mesh, face_models = face_mesh(arguments)
-        portraits = portraits_of(arguments, networks.config.image_size)
-        run = Inversion(options, networks, portraits, mesh, arguments.output)
-    provenance = provenance_of(arguments, start.card)
-    folder = arguments.output / arguments.name
-    finish(
+        face_models = request.face_models()
+        portraits = request.portraits(networks.config.image_size)
+        face_mesh = FaceMeshFeatures(face_models.landmarks)
+        run = Inversion(options, networks, portraits, face_mesh, request.output)
+    request.train(
         run,
-        folder,
-        lambda: release(run, portraits, provenance, folder, face_models, mapping_rounds=0),
+        # The mapping network and `w_avg` are the student's.
+        lambda: release(
+            run, portraits, provenance, request.result_folder, face_models, mapping_rounds=0
+        ),
     )

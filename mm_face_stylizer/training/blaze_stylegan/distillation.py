@@ -17,8 +17,8 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
-from mm_face_stylizer.models.blaze_stylegan.generator import block_count, latent_rows
-from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig, block_count, latent_rows
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.models.stylegan.discriminator import DEVIATION_GROUP

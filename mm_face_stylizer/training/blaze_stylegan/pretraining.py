@@ -17,8 +17,8 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
-from mm_face_stylizer.models.blaze_stylegan.generator import COARSE_SPATIAL_SIDES
-from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.config import COARSE_SPATIAL_SIDES, NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.training import distribution, losses
 from mm_face_stylizer.training.adversary import Adversary
@@ -196,6 +196,23 @@ class Pretraining(TrainingRun):
         index, _ = stage_at(self.options.stages, step - 1)
         finest = self.options.stages[index].image_size
         return reconstruction_sheet(self.networks, self._portraits.held_out(32), finest)
+
+
+def starting_networks(start: Networks, options: PretrainingOptions) -> Networks:
+    """Changes a preset's networks to the configuration of a run that starts from them.
+
+    Args:
+      start: The preset's networks.
+      options: What the run depends on; either the image size or the spatial latents may differ.
+
+    Raises:
+      ValueError: The networks cannot be changed so.
+    """
+    if options.image_size != start.config.image_size:
+        return start.with_image_size(options.image_size)
+    if options.spatial_sides != start.config.spatial_sides:
+        return start.with_spatial_latents(options.spatial_sides)
+    return start
 
 
 def _kept_latents(

@@ -1,14 +1,17 @@
-"""Schedules of pretraining: stages of a run, released ones, and what a run depends on."""
+"""Schedules of pretraining: what is trained in which order, and which one suits a request.
+
+Everything here is plain data and pure functions, without TensorFlow.
+"""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
-from mm_face_stylizer.models.blaze_stylegan.generator import COARSE_SPATIAL_SIDES
-from mm_face_stylizer.models.blaze_stylegan.networks import NetworksConfig
-from mm_face_stylizer.preset import Preset
+from mm_face_stylizer.models.blaze_stylegan.config import COARSE_SPATIAL_SIDES, NetworksConfig
+
+_Value = TypeVar("_Value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,26 +21,27 @@ class Stage:
     Attributes:
       image_size: Side in pixels of the finest image that is trained.
       steps: Number of steps.
-      finest_weight: Weight of the finest image's L1 on top of its share in the pyramid.
-      colour_weight: Weight of `losses.colour_error` on the finest image.
+      finest_weight: Weight of the finest image's L1, on top of its share in the pyramid.
+      colour_weight: Weight of `losses.color_error` on the finest image.
       perceptual_weight: Weight of the face-mesh feature distance.
-      landmark_weight: Weight of the landmarks' mean distance, as a fraction of the side; without
-        `perceptual_weight` it does not count.
-      perceptual_images: Pictures of each batch for which it is computed.
+      landmark_weight: Weight of the landmarks' mean distance as a fraction of the side, relative to
+        `perceptual_weight`'s term; without that term it has no effect.
+      perceptual_images: Pictures of each batch for which both are computed.
       adversarial_share: Norm of the adversarial gradient with respect to the finest image, as a
         fraction of the norm of all other losses' gradient. 0 leaves the discriminator untouched.
       detail_weight: Weight of `losses.detail_distance` on the finest image.
-      by_visibility: Whether losses of each portrait count as much as `losses.visibility` says.
-      frozen_statistics: Whether batch normalisation keeps the statistics it has. The last stages
-        train exactly the graph that is exported.
-      spatial_dropout: Share of each batch that is reconstructed from w+ alone, so that random
-        latents, which have no spatial latents, decode to faces too; and, where there are finer
-        spatial latents than the face prior draws, share that is reconstructed without those.
+      by_visibility: Whether each portrait's losses are weighted by `losses.visibility`.
+      frozen_statistics: Whether batch normalization keeps the statistics that it has. The last
+        stages train exactly the graph that is exported.
+      spatial_dropout: Fraction of each batch that is reconstructed from w+ alone, so that random
+        latents, which have no spatial latents, decode to faces too. For spatial latents finer than
+        the face prior draws, twice that fraction is reconstructed without them.
       trained_from: Side in pixels of the feature map of the coarsest synthesis block that is
         trained. Coarser blocks, encoder and `w_avg` stay as they are, and a step costs no more than
         the blocks that learn; 0 trains everything.
     """
 
+    # The names of the fields are keys in the cards of presets.
     image_size: int
     steps: int
     finest_weight: float = 0.0
@@ -53,52 +57,68 @@ class Stage:
     trained_from: int = 0
 
 
-DEFAULT_STAGES = (
-    Stage(64, 800),
-    Stage(128, 1800, perceptual_weight=0.15, perceptual_images=4),
-    Stage(
-        256,
-        1500,
-        perceptual_weight=0.15,
-        perceptual_images=6,
-        frozen_statistics=True,
-        spatial_dropout=0.4,
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Stages with the learning rate and the batch size that suit them.
+
+    Attributes:
+      stages: Stretches of training, in order.
+      learning_rate: Peak learning rate of Adam.
+      batch_size: Portraits a step.
+    """
+
+    stages: tuple[Stage, ...]
+    learning_rate: float
+    batch_size: int = 16
+
+
+# From random weights.
+FROM_SCRATCH = Schedule(
+    (
+        Stage(64, 800),
+        Stage(128, 1800, perceptual_weight=0.15, perceptual_images=4),
+        Stage(
+            256,
+            1500,
+            perceptual_weight=0.15,
+            perceptual_images=6,
+            frozen_statistics=True,
+            spatial_dropout=0.4,
+        ),
+        Stage(
+            256,
+            1500,
+            perceptual_weight=0.15,
+            perceptual_images=6,
+            adversarial_share=0.4,
+            frozen_statistics=True,
+            spatial_dropout=0.3,
+        ),
+        # Without the discriminator again: the sharpness that it brought stays, while its halos
+        # around hair disappear.
+        Stage(
+            256,
+            500,
+            perceptual_weight=0.15,
+            perceptual_images=6,
+            frozen_statistics=True,
+            spatial_dropout=0.3,
+        ),
+        # Expressions come last: they are small changes, which matter more to people than to L1.
+        Stage(
+            256,
+            700,
+            perceptual_weight=0.2,
+            landmark_weight=8.0,
+            perceptual_images=10,
+            frozen_statistics=True,
+            spatial_dropout=0.2,
+        ),
     ),
-    Stage(
-        256,
-        1500,
-        perceptual_weight=0.15,
-        perceptual_images=6,
-        adversarial_share=0.4,
-        frozen_statistics=True,
-        spatial_dropout=0.3,
-    ),
-    # Without the discriminator again: what it sharpens stays, its halos round hair go.
-    Stage(
-        256,
-        500,
-        perceptual_weight=0.15,
-        perceptual_images=6,
-        frozen_statistics=True,
-        spatial_dropout=0.3,
-    ),
-    # Expressions last: small changes, which matter more to people than to L1.
-    Stage(
-        256,
-        700,
-        perceptual_weight=0.2,
-        landmark_weight=8.0,
-        perceptual_images=10,
-        frozen_statistics=True,
-        spatial_dropout=0.2,
-    ),
+    learning_rate=1.5e-3,
 )
 
-REFINEMENT_RATE = 5e-4
-
-# What a released preset goes on with. Squared colour errors bring back what L1 gave up as rare:
-# green hats, pink hair, the dark lines of spectacles.
-_REFINEMENT = Stage(
+_REFINED = Stage(
     256,
     2000,
     finest_weight=1.0,
@@ -109,53 +129,55 @@ _REFINEMENT = Stage(
     spatial_dropout=0.2,
 )
 
-REFINEMENT_STAGES = (
-    _REFINEMENT,
-    dataclasses.replace(
-        _REFINEMENT, steps=500, perceptual_weight=0.2, landmark_weight=8.0, perceptual_images=8
+# From a released preset. Squared color errors bring back what L1 gave up as rare: green hats, pink
+# hair, the dark lines of glasses.
+REFINEMENT = Schedule(
+    (
+        _REFINED,
+        dataclasses.replace(
+            _REFINED, steps=500, perceptual_weight=0.2, landmark_weight=8.0, perceptual_images=8
+        ),
     ),
+    learning_rate=5e-4,
 )
 
-# Last, what every pixel loss smooths away: single hairs, pores, fabric. No latent tells where each
-# of them lies, so they are compared by their energy and judged by the discriminator, and the blocks
-# that draw them learn alone. Dark faces lose most of their landmarks by it, and count for more.
-SHARPENING_RATE = 8e-4
-
-SHARPENING_STAGES = (
-    dataclasses.replace(
-        _REFINEMENT,
-        steps=1200,
-        landmark_weight=8.0,
-        perceptual_images=10,
-        adversarial_share=0.3,
-        detail_weight=4.0,
-        by_visibility=True,
-        trained_from=16,
+# From a released preset, for what every pixel loss smooths away: single hairs, pores, fabric. No
+# latent encodes where each of them lies, so they are compared by their energy and judged by the
+# discriminator, and only the blocks that draw them are trained. Dark faces would lose most of their
+# landmarks that way, so they get a higher weight.
+SHARPENING = Schedule(
+    (
+        dataclasses.replace(
+            _REFINED,
+            steps=1200,
+            landmark_weight=8.0,
+            perceptual_images=10,
+            adversarial_share=0.3,
+            detail_weight=4.0,
+            by_visibility=True,
+            trained_from=16,
+        ),
     ),
+    learning_rate=8e-4,
 )
 
-# From a preset with spatial latents to fewer of them: what they carried has to find its way through
-# the code first. Small pictures are enough for that, and their steps cost a fifth to a third. To a
-# code as narrow, statistics of a batch are noise: pictures would depend on those beside them.
-FEWER_SPATIAL_RATE = 1e-3
+_FEWER_SPATIAL = dataclasses.replace(_REFINED, colour_weight=4.0)
 
-_FEWER_SPATIAL = dataclasses.replace(_REFINEMENT, colour_weight=4.0)
-
-FEWER_SPATIAL_STAGES = (
-    dataclasses.replace(_FEWER_SPATIAL, image_size=32, steps=1600, perceptual_weight=0.0),
-    dataclasses.replace(_FEWER_SPATIAL, image_size=64, steps=5000, perceptual_weight=0.0),
-    dataclasses.replace(_FEWER_SPATIAL, image_size=128, steps=600, perceptual_images=4),
-    dataclasses.replace(_FEWER_SPATIAL, steps=300),
+# From a preset with more spatial latents: what they encoded must first find its way through w+.
+# Small pictures suffice for that, and their steps cost a fifth to a third. The statistics of a
+# batch stay frozen, because in so narrow an encoder they are noise: each picture would depend on
+# the others of its batch.
+FEWER_SPATIAL = Schedule(
+    (
+        dataclasses.replace(_FEWER_SPATIAL, image_size=32, steps=1600, perceptual_weight=0.0),
+        dataclasses.replace(_FEWER_SPATIAL, image_size=64, steps=5000, perceptual_weight=0.0),
+        dataclasses.replace(_FEWER_SPATIAL, image_size=128, steps=600, perceptual_images=4),
+        dataclasses.replace(_FEWER_SPATIAL, steps=300),
+    ),
+    learning_rate=1e-3,
 )
 
-# From a preset of half the side: what the encoder says is enough for a face, so that only the
-# blocks that draw what is new have to learn. Without dropout: without their spatial latents, faces
-# are others than the photos, and no sharper drawing would make them these.
-GROWTH_RATE = 1e-3
-
-GROWTH_BATCH = 8
-
-_GROWTH = Stage(
+_GROWN = Stage(
     512,
     800,
     finest_weight=1.0,
@@ -167,14 +189,21 @@ _GROWTH = Stage(
     trained_from=128,
 )
 
-GROWTH_STAGES = (
-    _GROWTH,
-    dataclasses.replace(_GROWTH, steps=600, adversarial_share=0.3, detail_weight=2.0),
+# From a preset of half the side. Its encoder's latents suffice for a face, so only the blocks that
+# draw the new pixels are trained. There is no dropout, because without spatial latents the faces
+# are not those of the photos, and drawing them more sharply would not change that.
+GROWTH = Schedule(
+    (
+        _GROWN,
+        dataclasses.replace(_GROWN, steps=600, adversarial_share=0.3, detail_weight=2.0),
+    ),
+    learning_rate=1e-3,
+    batch_size=8,
 )
 
 
 def stages_for(stages: Sequence[Stage], image_size: int) -> tuple[Stage, ...]:
-    """The same stages for networks of another side: the finest at `image_size`, in pixels."""
+    """Returns the same stages for networks of another side: the finest at `image_size` pixels."""
     finest = max(stage.image_size for stage in stages)
     return tuple(
         dataclasses.replace(
@@ -193,7 +222,7 @@ class PretrainingOptions:
     Attributes:
       stages: Stretches of training, in order.
       image_size: Side in pixels of the finest image of the whole network.
-      spatial_sides: Sides in pixels of the spatial latents; none is the published configuration.
+      spatial_sides: Sides in pixels of the spatial latents; empty in the published configuration.
       batch_size: Portraits a step.
       learning_rate: Peak learning rate of Adam; it decays to 15 % along a cosine over all stages.
       seed: Seed of initial weights, batches and dropout.
@@ -201,11 +230,11 @@ class PretrainingOptions:
       width: Factor on all channels; for tests.
     """
 
-    stages: tuple[Stage, ...] = DEFAULT_STAGES
+    stages: tuple[Stage, ...] = FROM_SCRATCH.stages
     image_size: int = 256
     spatial_sides: tuple[int, ...] = COARSE_SPATIAL_SIDES
-    batch_size: int = 16
-    learning_rate: float = 1.5e-3
+    batch_size: int = FROM_SCRATCH.batch_size
+    learning_rate: float = FROM_SCRATCH.learning_rate
     seed: int = 0
     conv_dtype: str = "float32"
     width: float = 1.0
@@ -217,73 +246,122 @@ class PretrainingOptions:
 
     @property
     def encoder_is_kept(self) -> bool:
-        """Whether no stage trains the encoder, so that every latent stays what it was."""
+        """Whether no stage trains the encoder, so that all latents stay what they were."""
         return all(stage.trained_from for stage in self.stages)
 
 
-def pretraining_options(arguments: argparse.Namespace, start: Preset | None):
-    """Networks to start from, None if from nothing, and what the run depends on."""
-    networks = start.networks() if start else None
-    config = networks.config if networks else NetworksConfig()
-    own = config.image_size
-    size = _chosen(arguments.image_size, own)
-    sides = tuple(_chosen(arguments.spatial_sides, config.spatial_sides))
-    batch = PretrainingOptions.batch_size
-    if arguments.sharpen and (networks is None or (size, sides) != (own, config.spatial_sides)):
+@dataclasses.dataclass(frozen=True)
+class PretrainingRequest:
+    """What a user asks of a pretraining; None leaves a value to the schedule.
+
+    Attributes:
+      start_from: Name or folder of the preset to start from; None starts from random weights.
+      image_size: Side in pixels of the finest image; None for that of the preset, or 256.
+      spatial_sides: Sides in pixels of the spatial latents; None for those of the preset, or 8, 16.
+      sharpen: Whether only the finer blocks are trained, for fine detail.
+      strength: With `sharpen`: how much of the change the new preset takes over, from 0 to 1.
+      steps: Number of steps.
+      batch_size: Portraits a step.
+      learning_rate: Peak learning rate of Adam.
+      seed: Seed of initial weights, batches and dropout.
+      conv_dtype: Precision of the convolutions, `float32` or `bfloat16`.
+    """
+
+    start_from: str | None = None
+    image_size: int | None = None
+    spatial_sides: tuple[int, ...] | None = None
+    sharpen: bool = False
+    strength: float = 1.0
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    seed: int = 0
+    conv_dtype: str = "float32"
+
+
+def pretraining_options(
+    request: PretrainingRequest, start: NetworksConfig | None = None
+) -> PretrainingOptions:
+    """Chooses the schedule for a request.
+
+    Args:
+      request: What the user asks for.
+      start: Configuration of the preset `request.start_from`; None if there is none.
+
+    Returns:
+      What the run depends on.
+
+    Raises:
+      ValueError: Options contradict each other, or no schedule leads from the preset to what is
+        asked for.
+    """
+    config = start or NetworksConfig()
+    size = _chosen(request.image_size, config.image_size)
+    sides = _chosen(request.spatial_sides, config.spatial_sides)
+    schedule = _schedule(request, start, size, sides)
+    return PretrainingOptions(
+        stages=shortened(stages_for(schedule.stages, size), request.steps),
+        image_size=size,
+        spatial_sides=sides,
+        batch_size=_chosen(request.batch_size, schedule.batch_size),
+        learning_rate=_chosen(request.learning_rate, schedule.learning_rate),
+        seed=request.seed,
+        conv_dtype=request.conv_dtype,
+        width=config.width,
+    )
+
+
+def _schedule(
+    request: PretrainingRequest, start: NetworksConfig | None, size: int, sides: tuple[int, ...]
+) -> Schedule:
+    """Returns the schedule from `start` to networks of `size` pixels with the spatial `sides`."""
+    changed = start is None or (size, sides) != (start.image_size, start.spatial_sides)
+    if request.sharpen and changed:
         raise ValueError(
             "--sharpen needs --start-from, and changes neither its --image-size nor its "
             "--spatial-sides"
         )
-    if arguments.strength != 1.0 and not arguments.sharpen:
-        raise ValueError(f"--strength {arguments.strength:g} needs --sharpen")
-    if networks is None:
-        if size != own:
+    if request.strength != 1.0 and not request.sharpen:
+        raise ValueError(f"--strength {request.strength:g} needs --sharpen")
+    if start is None:
+        if size != NetworksConfig.image_size:
             raise ValueError(
                 f"--image-size {size} needs --start-from, a preset of {size // 2} px; training "
-                f"from nothing is at {own} px"
+                f"from scratch is at {NetworksConfig.image_size} px"
             )
-        stages, rate = DEFAULT_STAGES, PretrainingOptions.learning_rate
-    elif arguments.sharpen:
-        stages, rate = SHARPENING_STAGES, SHARPENING_RATE
-    elif size == own:
-        stages, rate = REFINEMENT_STAGES, REFINEMENT_RATE
-        if set(config.spatial_sides) - set(sides):
-            stages, rate = FEWER_SPATIAL_STAGES, FEWER_SPATIAL_RATE
-        networks = networks.with_spatial_latents(sides)
-    else:
-        if size != 2 * own:
-            raise ValueError(
-                f"--image-size is {size}, but {arguments.start_from} is a preset of {own} px; "
-                f"from it, {own} and {2 * own} can be trained"
-            )
-        if set(sides) != set(config.spatial_sides):
-            raise ValueError(
-                f"--spatial-sides {' '.join(map(str, sides))} and --image-size {size} change the "
-                "preset at once; its spatial latents are "
-                f"{' '.join(map(str, config.spatial_sides)) or 'none'}: change them first"
-            )
-        networks = networks.with_image_size(size)
-        stages, rate = GROWTH_STAGES, GROWTH_RATE
-        batch = GROWTH_BATCH
-    return networks, PretrainingOptions(
-        shortened(stages_for(stages, size), arguments.steps),
-        size,
-        sides,
-        _chosen(arguments.batch_size, batch),
-        _chosen(arguments.learning_rate, rate),
-        arguments.seed,
-        arguments.conv_dtype,
-        config.width,
-    )
+        return FROM_SCRATCH
+    if request.sharpen:
+        return SHARPENING
+    if size == start.image_size:
+        dropped = set(start.spatial_sides) - set(sides)
+        return FEWER_SPATIAL if dropped else REFINEMENT
+    if size != 2 * start.image_size:
+        raise ValueError(
+            f"--image-size is {size}, but {request.start_from} is a preset of "
+            f"{start.image_size} px; from it, {start.image_size} and {2 * start.image_size} can be "
+            "trained"
+        )
+    if sides != start.spatial_sides:
+        raise ValueError(
+            f"--spatial-sides {' '.join(map(str, sides))} and --image-size {size} change the "
+            "preset at once; its spatial latents are "
+            f"{' '.join(map(str, start.spatial_sides)) or 'none'}: change them first"
+        )
+    return GROWTH
 
 
-def _chosen(value, default):
-    """What the command line says, or the default that it leaves in force."""
+def _chosen(value: _Value | None, default: _Value) -> _Value:
+    """Returns what the user chose, or the default."""
     return default if value is None else value
 
 
-def shortened(stages, steps: int | None):
-    """The stages with their shares of a number of steps, or with their own for None."""
+def shortened(stages: tuple[Any, ...], steps: int | None) -> tuple[Any, ...]:
+    """Shares a number of steps among stages, in proportion to the steps that they have.
+
+    Args:
+      stages: Frozen dataclasses with a field `steps`.
+      steps: Steps of all stages together, up to rounding; None leaves the stages as they are.
+    """
     if steps is None:
         return stages
     total = sum(stage.steps for stage in stages)

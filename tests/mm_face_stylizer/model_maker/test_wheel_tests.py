@@ -8,7 +8,8 @@ from PIL import Image
 
 from mm_face_stylizer._keras import keras
 from mm_face_stylizer.export import export_stylizer
-from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from task_bundle import TaskBundle
 from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.tflite.schema import mediapipe_folder

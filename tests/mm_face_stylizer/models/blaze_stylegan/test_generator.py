@@ -4,13 +4,8 @@ from litert import assert_same_as_litert
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.export import convert
-from mm_face_stylizer.models.blaze_stylegan.generator import (
-    Synthesis,
-    block_channels,
-    block_count,
-    copied,
-    latent_rows,
-)
+from mm_face_stylizer.models.blaze_stylegan.config import block_channels, block_count, latent_rows
+from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis, copied
 from mm_face_stylizer.models.mapping import LATENT_DIM, MappingNetwork
 from mm_face_stylizer.models.weights import named_weights
 from task_bundle.tflite.model import describe

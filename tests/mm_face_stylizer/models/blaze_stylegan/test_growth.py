@@ -10,7 +10,8 @@ from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.export import export_stylizer
 from mm_face_stylizer.models import face_mesh
-from mm_face_stylizer.models.blaze_stylegan.networks import Networks, NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.layers import upsample_2x
 from mm_face_stylizer.preset import Preset, save_preset
 from mm_face_stylizer.training.blaze_stylegan import release, schedules
@@ -141,7 +142,7 @@ def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, monkeypatch,
     assert card["config"]["image_size"] == 256 and card["start"]["name"] == "small"
     assert [stage["trained_from"] for stage in card["stages"]] == [64, 64]
     assert [stage["steps"] for stage in card["stages"]] == [1, 1]
-    assert card["batch_size"] == 4 and card["learning_rate"] == schedules.GROWTH_RATE
+    assert card["batch_size"] == 4 and card["learning_rate"] == schedules.GROWTH.learning_rate
     # Latents stay what they were, and with them whatever draws them.
     wanted = Preset.find(start).networks().with_image_size(256).weights()
     found = Preset.find(folder).networks().weights()
@@ -184,7 +185,7 @@ def test_pretrain_goes_to_w_plus_alone(start, tmp_path, monkeypatch, capsys):
         assert main([*_arguments(tmp_path, start, 128), *_SHORT, "--spatial-sides"]) == 0
     preset = Preset.find(capsys.readouterr().out.strip())
     assert [stage["image_size"] for stage in preset.card["stages"]] == [16, 32, 64, 128]
-    assert preset.card["learning_rate"] == schedules.FEWER_SPATIAL_RATE
+    assert preset.card["learning_rate"] == schedules.FEWER_SPATIAL.learning_rate
     assert preset.networks().config.spatial_sides == ()
 
 
