@@ -17,6 +17,7 @@ from tqdm import tqdm
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.person_mask import PersonMask
 from mm_face_stylizer.painting.portrait import Portrait
+from mm_face_stylizer.practice_faces import aligned_landmarks
 from mm_face_stylizer.training.portraits import Portraits
 from task_bundle.errors import NoFaceError
 from task_bundle.faces.alignment import FaceFinder
@@ -27,8 +28,6 @@ from task_bundle.media.images import load_image
 # The style whose paintings are the photos themselves.
 PHOTO_STYLE = "photo"
 _HELD_OUT = 16
-# The detector wants more round a face than a tight crop has.
-_MARGIN = 0.125
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,16 +215,3 @@ def _paint_style(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, paintings=np.stack(painted), photos=np.array(whose))
     atomic_write(path, buffer.getvalue(), overwrite=True)
-
-
-def aligned_landmarks(picture: np.ndarray, finder: FaceFinder) -> np.ndarray | None:
-    """Landmarks of an aligned face in pixels, [478, 2]; None if no face is found.
-
-    Args:
-      picture: uint8 [side, side, 3].
-      finder: Finds faces.
-    """
-    margin = int(_MARGIN * len(picture))
-    wider = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), "edge")
-    faces = finder.find(wider)
-    return faces[0].landmarks[:, :2] - margin if faces else None

@@ -1,0 +1,190 @@
+"""Few-shot training on paintings: a network that can draw learns one style more.
+
+The painter paints practice faces in the user's style, and the drawing network of the preset learns
+those pairs. It starts at the style that it knows best of those paintings. Source: Futschik et al.,
+"Real-Time Patch-Based Stylization of Portraits Using Generative Adversarial Network" (2019).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mm_face_stylizer._keras import tf
+from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
+from mm_face_stylizer.models.blaze_stylegan.generator import copied
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks, rows_of
+from mm_face_stylizer.models.weights import named_weights
+from mm_face_stylizer.painting.painter import Painter
+from mm_face_stylizer.painting.portrait import Portrait
+from mm_face_stylizer.training.blaze_stylegan.drawing_training import drawn, encoded
+from mm_face_stylizer.training.blaze_stylegan.painted_pairs import PHOTO_STYLE
+from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep, PaintingWeights
+
+# Faces on which known styles are compared with the user's.
+_COMPARED = 6
+# The last part of a run settles: without it the result depends on which batch came last.
+_DECAY_FROM, _FINAL_RATE = 0.6, 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class PaintingOptions:
+    """What a training depends on, apart from networks and pictures.
+
+    Attributes:
+      steps: Number of steps.
+      batch_size: Pairs a step.
+      learning_rate: Peak learning rate of Adam.
+      betas: Decay of Adam's moments.
+      swap_rows: Rows of the latent that are mixed with other faces', so that the style does not
+        depend on them.
+      alpha: Share of the own latent in those rows.
+      weights: Weights of the loss.
+      seed: Seed of paintings and batches.
+    """
+
+    steps: int = 100
+    batch_size: int = 4
+    learning_rate: float = 8e-4
+    betas: tuple[float, float] = (0.0, 0.99)
+    swap_rows: Sequence[int] = (4, 5, 10, 11)
+    alpha: float = 0.1
+    weights: PaintingWeights = PaintingWeights()
+    seed: int = 0
+
+
+class PaintingTrainer:
+    """Teaches a copy of a drawing network one style.
+
+    Attributes:
+      drawing: What the training started from, and changes: the style's code is its only one.
+      likeness: Of the paintings; see `Painting`.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        drawing: Drawing,
+        styles: Sequence[Portrait],
+        practice: Sequence[Portrait],
+        options: PaintingOptions,
+        likeness: float | None = None,
+    ):
+        """Paints the practice faces, and chooses what to start from.
+
+        Args:
+          networks: A preset's networks; they are not changed.
+          drawing: The preset's drawing network; it is not changed.
+          styles: The style's pictures.
+          practice: Faces to paint.
+          options: What the training depends on.
+          likeness: See `Painter`.
+        """
+        self._options = options
+        painter = Painter(styles, likeness, seed=options.seed)
+        self.likeness = painter.likeness
+        self._photos = np.stack([_pixels(portrait) for portrait in practice])
+        self._paintings = np.stack([painter.paint(portrait).picture for portrait in practice])
+        self._latents = encoded(networks, self._photos)
+        some = slice(0, _COMPARED)
+        distances = [
+            np.abs(
+                drawn(drawing.synthesis, rows_of(self._latents, some), code).astype(np.float32)
+                - self._paintings[some]
+            ).mean()
+            for code in drawing.codes
+        ]
+        nearest = int(np.argmin(distances))
+        self.start = drawing.styles[nearest]
+        synthesis = copied(drawing.synthesis)
+        codes = tf.Variable(drawing.codes[nearest][np.newaxis], name="codes")
+        self._step = PaintingStep(synthesis, codes, None, options.weights, options.betas)
+        self._synthesis, self._codes = synthesis, codes
+
+    @property
+    def drawing(self) -> Drawing:
+        """The network as it is by now, whose one style is the user's."""
+        return Drawing(("style",), self._synthesis, self._codes.numpy())
+
+    def fit(
+        self, on_step: Callable[[int, dict[str, float]], None] | None = None
+    ) -> dict[str, list[float]]:
+        """Trains.
+
+        Args:
+          on_step: Called after each step with the number of steps done and the step's losses. An
+            exception that it raises ends the training.
+
+        Returns:
+          Each loss by name, one value a step.
+
+        Raises:
+          FloatingPointError: A loss is not finite.
+        """
+        options = self._options
+        random = np.random.default_rng(options.seed)
+        history: dict[str, list[float]] = {}
+        rows = list(options.swap_rows)
+        for step in range(options.steps):
+            chosen = random.integers(0, len(self._photos), options.batch_size)
+            others = random.integers(0, len(self._photos), options.batch_size)
+            latents = rows_of(self._latents, chosen)
+            own = latents["inputs"].astype(np.float32)
+            own[:, rows] *= options.alpha
+            own[:, rows] += (1.0 - options.alpha) * self._latents["inputs"][others][:, rows]
+            values = self._step(
+                latents | {"inputs": own},
+                np.zeros(len(chosen), np.int32),
+                self._photos[chosen],
+                self._paintings[chosen],
+                self._step.random_crop(random),
+                options.learning_rate * self._decay(step),
+            )
+            values = {name: float(value) for name, value in values.items()}
+            if not math.isfinite(values["loss"]):
+                raise FloatingPointError(
+                    f"The loss is not finite at step {step + 1}; "
+                    f"a learning rate below {options.learning_rate:g} may help."
+                )
+            for name, value in values.items():
+                history.setdefault(name, []).append(value)
+            if on_step is not None:
+                on_step(step + 1, values)
+        return history
+
+    def _decay(self, step: int) -> float:
+        progress = (step + 1) / self._options.steps
+        if progress <= _DECAY_FROM:
+            return 1.0
+        return 1.0 - (1.0 - _FINAL_RATE) * (progress - _DECAY_FROM) / (1.0 - _DECAY_FROM)
+
+
+def between(drawing: Drawing, tuned: Drawing, strength: float) -> Drawing:
+    """A drawing network between the photo and a style.
+
+    Args:
+      drawing: The preset's, which knows `PHOTO_STYLE`.
+      tuned: One that was tuned from it to a single style.
+      strength: 0 for the photo, 1 for the full style.
+
+    Raises:
+      ValueError: The strength is outside [0, 1].
+    """
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"strength must be between 0 and 1, but it is {strength}.")
+    synthesis = copied(drawing.synthesis)
+    target = named_weights(tuned.synthesis)
+    for name, variable in named_weights(synthesis).items():
+        variable.assign_add(strength * (target[name] - variable))
+    photo = drawing.code(PHOTO_STYLE)
+    return Drawing(
+        tuned.styles, synthesis, (photo + strength * (tuned.codes[0] - photo))[np.newaxis]
+    )
+
+
+def _pixels(portrait: Portrait) -> np.ndarray:
+    """A portrait's picture as uint8."""
+    return (portrait.picture * 255.0 + 0.5).astype(np.uint8)
