@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,18 +42,27 @@ def joined_weights(
     return weights
 
 
-def assign_weights(parts: Mapping[str, keras.Model], weights: Mapping[str, np.ndarray]) -> None:
+def assign_weights(
+    parts: Mapping[str, keras.Model],
+    weights: Mapping[str, np.ndarray],
+    others: Collection[str] = (_W_AVG,),
+) -> None:
     """Fills networks with weights, of any float precision, that `joined_weights` gave.
 
+    Args:
+      parts: Networks by name.
+      weights: By network and layer.
+      others: What `weights` has beside those of the networks.
+
     Raises:
-      ValueError: A weight, `w_avg` included, is missing, left over, or of the wrong shape.
+      ValueError: A weight, `others` included, is missing, left over, or of the wrong shape.
     """
     variables = {
         f"{part}/{name}": variable
         for part, network in parts.items()
         for name, variable in named_weights(network).items()
     }
-    expected = {_W_AVG, *variables}
+    expected = {*others, *variables}
     if expected != set(weights):
         missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
         raise ValueError(

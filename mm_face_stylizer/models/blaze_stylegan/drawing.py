@@ -77,7 +77,5 @@ class Drawing:
             raise ValueError(f"The weight {_CODES} of the shape {shape} is missing.")
         synthesis = Synthesis(config.image_size, width=config.width, noise=True)
         synthesis.build()
-        assign_weights(
-            {_PART: synthesis}, {name: weights[name] for name in weights if name != _CODES}
-        )
+        assign_weights({_PART: synthesis}, weights, others=(_CODES,))
         return cls(tuple(styles), synthesis, np.asarray(weights[_CODES], np.float32))

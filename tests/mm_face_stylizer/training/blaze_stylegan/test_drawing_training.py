@@ -1,0 +1,168 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from tiny import assert_resumes, run_as_if_killed, tiny_networks
+
+from mm_face_stylizer._keras import tf
+from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
+from mm_face_stylizer.models.blaze_stylegan.generator import copied
+from mm_face_stylizer.preset import Preset, PresetError, save_drawing, save_preset
+from mm_face_stylizer.training.blaze_stylegan.drawing_training import (
+    DrawingOptions,
+    DrawingStage,
+    DrawingTraining,
+    drawn,
+    encoded,
+)
+from mm_face_stylizer.training.blaze_stylegan.painted_pairs import (
+    PaintedPairs,
+    read_style_list,
+)
+from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep, PaintingWeights
+
+_STYLES = ("dark", "light", "photo")
+_OPTIONS = DrawingOptions(
+    # The rate warms up over a hundred steps.
+    DrawingStage(40, average=0.7),
+    batch_size=4,
+    learning_rate=3e-2,
+    conv_dtype="float32",
+)
+_SAVED = 37
+
+
+def _pairs() -> PaintedPairs:
+    """Photos of one tone each, and what two flat styles make of them."""
+    random = np.random.default_rng(0)
+    tones = random.integers(60, 200, (8, 1, 1, 3)).astype(np.uint8)
+    photos = np.broadcast_to(tones, (8, 64, 64, 3)).copy()
+    paintings = np.concatenate([np.full_like(photos, 20), np.full_like(photos, 235), photos])
+    people, styles = np.tile(np.arange(8), 3), np.repeat(np.arange(3), 8)
+    return PaintedPairs(_STYLES, photos, photos[:4], paintings, people, styles)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return tiny_networks()
+
+
+@pytest.fixture(scope="module")
+def finished(networks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawing")
+    run = DrawingTraining(_OPTIONS, networks, _pairs(), folder / "run")
+    return run, run_as_if_killed(run, _SAVED, folder / "killed")
+
+
+def test_each_code_draws_its_own_style(finished, networks):
+    run, history = finished
+    first, last = (
+        np.mean([values["l1"] for values in some]) for some in (history[:5], history[-5:])
+    )
+    assert last < 0.6 * first
+    drawing = run.released()
+    latents = encoded(networks, _pairs().photos)
+    dark, light = (
+        drawn(drawing.synthesis, latents, drawing.code(style)).mean() for style in _STYLES[:2]
+    )
+    assert dark + 60 < light
+
+
+def test_the_preset_s_own_networks_stay(finished, networks):
+    before = tiny_networks().weights()
+    for name, value in networks.weights().items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
+def test_a_killed_run_resumes(finished, networks):
+    run, history = finished
+    folder = run.folder.parent / "killed"
+    assert_resumes(DrawingTraining(_OPTIONS, networks, _pairs(), folder), _SAVED, history)
+
+
+def test_a_preset_keeps_what_was_learned(finished, networks, tmp_path):
+    run, _ = finished
+    drawing = run.released()
+    preset = save_preset(tmp_path, networks, {"name": "tiny"})
+    with pytest.raises(PresetError, match="not learned to draw"):
+        preset.drawing()
+    save_drawing(preset, drawing, {"steps": 30})
+    found = Preset.find(tmp_path)
+    assert found.styles == _STYLES
+    loaded = found.drawing()
+    latents = encoded(networks, _pairs().photos[:2])
+    for style in _STYLES:
+        np.testing.assert_allclose(
+            drawn(loaded.synthesis, latents, loaded.code(style)).astype(int),
+            drawn(drawing.synthesis, latents, drawing.code(style)).astype(int),
+            atol=3,
+        )
+    with pytest.raises(ValueError, match="'oil'; the preset knows dark, light"):
+        loaded.code("oil")
+    (tmp_path / "drawing.npz").write_bytes(b"damaged")
+    with pytest.raises(PresetError, match="sha256"):
+        found.drawing()
+
+
+def test_a_style_is_a_stylizer_of_its_own(finished, networks):
+    drawing = finished[0].released()
+    photos = _pairs().photos[:2]
+    stylizer = drawing.stylizer(networks, drawing.code("light"))
+    wanted = drawn(drawing.synthesis, encoded(networks, photos), drawing.code("light"))
+    np.testing.assert_allclose(stylizer.reconstruct(photos).astype(int), wanted.astype(int), atol=2)
+
+
+def test_weights_of_other_styles_are_refused(finished, networks):
+    weights = finished[0].released().weights()
+    with pytest.raises(ValueError, match="codes"):
+        Drawing.from_weights(networks.config, ("one",), weights)
+
+
+def test_styles_are_drawn_equally_often():
+    pairs = dataclasses.replace(
+        _pairs(), style_of=np.repeat([0, 1, 2], (2, 2, 20)), photo_of=np.zeros(24, int)
+    )
+    batch = pairs.batch(np.random.default_rng(0), 600)
+    assert np.bincount(batch.styles).min() > 150
+    np.testing.assert_array_equal(pairs.style_of[:2], 0)
+    assert batch.paintings.shape == (600, 64, 64, 3)
+
+
+def test_the_adversary_learns_and_can_be_left_out(networks):
+    pairs = _pairs()
+    codes = tf.Variable(tf.zeros((1, *networks.w_avg.shape[1:])))
+    latents = encoded(networks, pairs.photos[:2])
+    for weight, has_adversary in ((0.1, True), (0.0, False)):
+        step = PaintingStep(
+            copied(networks.synthesis), codes, None, PaintingWeights(adversarial=weight)
+        )
+        before = [variable.numpy() for variable in step.discriminator.trainable_variables]
+        values = step(
+            latents,
+            np.zeros(2, np.int32),
+            pairs.photos[:2],
+            pairs.paintings[:2],
+            step.random_crop(np.random.default_rng(0)),
+            1e-3,
+        )
+        assert ("discriminator" in values) is has_adversary
+        changed = [
+            not np.array_equal(old, variable)
+            for old, variable in zip(before, step.discriminator.trainable_variables, strict=True)
+        ]
+        assert any(changed) is has_adversary
+
+
+def test_a_style_list_is_checked(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    path = tmp_path / "list.csv"
+    path.write_text("file,set\na.png,ink\n")
+    assert read_style_list(path, tmp_path) == {"ink": [tmp_path / "a.png"]}
+    for text, words in (
+        ("file\na.png\n", "no column set"),
+        ("file,set\nb.png,ink\n", "lists b.png"),
+        ("file,set\n", "lists no style"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            read_style_list(path, tmp_path)
