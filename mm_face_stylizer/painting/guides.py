@@ -16,8 +16,8 @@ from mm_face_stylizer.painting.portrait import Portrait
 # Against the pixels of a patch, whose three channels count 1 each.
 _SCALE = 0.5
 _PART_WEIGHTS = {
-    "skin": 1.6, "eyes": 1.5, "brows": 1.2, "lips": 1.2, "mouth": 1.5,
-    "hair": 1.4, "clothes": 0.9, "background": 1.4,
+    "skin": 1.8, "eyes": 1.5, "brows": 1.3, "lips": 1.3, "mouth": 1.8,
+    "hair": 1.8, "clothes": 1.4, "background": 1.8,
 }  # fmt: skip
 _QUANTILES = np.linspace(0.0, 1.0, 33)
 # A part of fewer pixels, as a share of the picture, has no tones of its own.
@@ -45,7 +45,9 @@ class GuideWeights:
         Args:
           likeness: 0 for the style's features at the photo's landmarks, 1 for the photo's shading.
         """
-        return cls(place=3.0 - 2.2 * likeness, tone=0.8 + 1.4 * likeness, edge=0.5 + 1.7 * likeness)
+        return cls(
+            place=4.0 - 3.2 * likeness, tone=0.25 + 1.95 * likeness, edge=0.3 + 1.9 * likeness
+        )
 
 
 def style_guides(style: Portrait, weights: GuideWeights) -> np.ndarray:

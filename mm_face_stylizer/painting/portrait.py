@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mm_face_stylizer.painting.materials import materials
 from mm_face_stylizer.painting.person_mask import PersonMask
 from task_bundle.faces.alignment import FaceCrop
 
@@ -25,8 +26,7 @@ _BROWS = (
 )
 _LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 _MOUTH = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-_CHEEKS = (50, 280, 205, 425, 101, 330, 4, 197)
-_CHIN, _NOSE_BASE, _LIP_TOP, _LIP_BOTTOM, _EYE_CORNERS = 152, 2, 13, 14, (33, 263)
+_LIP_TOP, _LIP_BOTTOM, _EYE_CORNERS = 13, 14, (33, 263)
 _MESH_POINTS = 468
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # A mouth is open if its lips are as far apart as this, against the distance of the eyes.
@@ -160,15 +160,12 @@ class Portrait:
             "mouth": _filled([points[list(_MOUTH)]], side),
         }
         parts["lips"] = np.clip(parts["lips"] - parts["mouth"], 0.0, 1.0)
-        mouth = np.maximum(parts["lips"], parts["mouth"])
-        skin = oval * _skin_likeness(own, points, oval, person, mouth, valid)
-        rows = np.arange(side, dtype=np.float32)[:, np.newaxis]
-        below = np.clip((rows - points[_CHIN, 1]) / (0.04 * side) + 0.5, 0.0, 1.0)
-        outside = person * (1.0 - oval)
+        features = np.maximum.reduce(list(parts.values()))
+        skin, hair, clothes = materials(own, points, oval, person * valid, features)
         parts |= {
             "skin": skin,
-            "hair": np.clip(outside * (1.0 - below) + oval - skin, 0.0, 1.0),
-            "clothes": outside * below,
+            "hair": hair,
+            "clothes": clothes,
             "background": 1.0 - person,
         }
         return cls(own, points, valid, parts)
@@ -197,50 +194,3 @@ def _black_border(picture: np.ndarray) -> np.ndarray:
     if exact.sum() < 0.6 * outside.sum() or outside.sum() < 0.002 * outside.size:
         return np.zeros_like(outside)
     return cv2.dilate(outside.astype(np.uint8), np.ones((5, 5))) > 0
-
-
-def _skin_likeness(
-    picture: np.ndarray,
-    points: np.ndarray,
-    oval: np.ndarray,
-    person: np.ndarray,
-    mouth: np.ndarray,
-    valid: np.ndarray,
-) -> np.ndarray:
-    """How likely each pixel is skin and not hair, [side, side] in [0, 1].
-
-    Skin looks like the cheeks, hair like what is above the oval. Asked only above the brows, where
-    fringes are, and round the mouth, where beards are: shadows and spectacles between are no hair.
-    """
-    import cv2
-
-    side = len(picture)
-    lab = cv2.cvtColor(cv2.GaussianBlur(picture, (0, 0), side / 256), cv2.COLOR_RGB2LAB)
-    lab[..., 0] *= 0.5
-    brow = points[[i for brow in _BROWS for i in brow], 1].min()
-    rows = np.arange(side, dtype=np.float32)[:, np.newaxis]
-    above_brows = np.clip((brow - rows) / (0.03 * side), 0.0, 1.0)
-    below_nose = np.clip((rows - points[_NOSE_BASE, 1]) / (0.02 * side), 0.0, 1.0)
-    asked = above_brows + below_nose * (1.0 - cv2.dilate(mouth, np.ones((5, 5))))
-    cheeks = np.zeros((side, side), np.uint8)
-    for point in points[list(_CHEEKS)]:
-        center = tuple(int(value) for value in np.round(point))
-        cv2.circle(cheeks, center, max(2, side // 36), 1, -1)
-    above = (person > 0.7) & (oval < 0.05) & (rows < brow) & valid
-    skin = lab[(cheeks > 0) & valid]
-    if len(skin) < 20 or above.sum() < 0.003 * above.size:
-        return np.ones((side, side), np.float32)
-    hair = lab[above]
-    to_skin = _distance(lab, skin)
-    to_hair = _distance(lab, hair)
-    odds = np.clip(0.5 + (to_hair - to_skin) / 3.0, 0.0, 1.0)
-    odds = cv2.GaussianBlur(odds.astype(np.float32), (0, 0), 2.0 * side / 256)
-    return 1.0 - asked * (1.0 - odds)
-
-
-def _distance(lab: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Mahalanobis distance of each pixel from samples of a color."""
-    middle = np.median(samples, axis=0)
-    spread = np.cov(samples.T) + 36.0 * np.eye(3)
-    offset = lab - middle
-    return np.sqrt(np.einsum("hwc,cd,hwd->hw", offset, np.linalg.inv(spread), offset))

@@ -1,10 +1,13 @@
 """Patch synthesis: a nearest-neighbor field from coarse to fine, and votes of overlapping patches.
 
 Every patch of the painting is looked up in the style picture by what is painted so far and by the
-guides; then each pixel becomes the mean of what the patches over it say. At coarse levels all
-patches are compared; at finer ones a field is handed on, and good neighbors are propagated.
-Sources: Wexler et al., "Space-Time Completion of Video" (2007), for votes; Barnes et al.,
-"PatchMatch: A Randomized Correspondence Algorithm for Structural Image Editing" (2009).
+guides; then each pixel becomes a mean of what the patches over it say. At the coarsest level all
+patches are compared; at finer ones a field is handed on and improved by propagation and random
+search. Patches that were used often cost more, so that strokes are not washed out by the smoothest
+of them. Sources: Wexler et al., "Space-Time Completion of Video" (2007), for votes; Barnes et al.,
+"PatchMatch: A Randomized Correspondence Algorithm for Structural Image Editing" (2009); Fiser et
+al., "StyLit" (2016), for guides; Kaspar et al., "Self Tuning Texture Optimization" (2015), for the
+cost of reuse.
 """
 
 from __future__ import annotations
@@ -14,33 +17,42 @@ import dataclasses
 import numpy as np
 
 _PATCH = 5
-_COMPONENTS = 16
-_GUIDES = slice(_COMPONENTS, None)
-# Sides of the levels as fractions of the picture's, and rounds on each.
-_LEVELS = ((8, 3), (4, 4), (2, 3), (1, 2))
-# Up to so many pixels a side all patches of the style are compared.
-_EXHAUSTIVE_SIDE = 64
-_BLOCK = 2048
-_STEPS = (1, 3)
+_RADIUS = _PATCH // 2
+_COMPONENTS = 12
+_PCA_SAMPLES = 6000
+_COARSEST = 40
+# Rounds at the coarsest level, at those between, and at the finest.
+_COARSEST_ROUNDS, _ROUNDS, _FINEST_ROUNDS = 4, 4, 3
+# Beyond the coarsest level only every second patch in both directions is looked up: each pixel
+# still gets six votes.
+_STRIDE = 2
+_STEPS = (4, 2, 1)
+_NEIGHBORS = ((0, 1), (1, 0), (0, -1), (-1, 0))
+_RANDOM_REACHES = (0.3, 0.1, 0.03)
 # A patch from elsewhere must be this much better: strokes are longer than patches.
-_COHERENCE = 0.85
-_REFUSED = 1e6
-# What it costs a patch to be used as often as it would be if all of the painting were made of it,
-# spread over the patches that overlap it. Without that, large areas repeat a few patches.
-_REUSE = 0.004
+_COHERENCE = 0.9
+_REFUSED = np.float32(1e6)
+# What a patch costs that is used as often as all are on average, and how often is counted at most.
+_REUSE, _MOST_REUSE = 0.0015, 12.0
+# Votes of patches that fit badly count less.
+_VOTE_FLOOR = 0.02
+# In the last vote the middle of a patch counts more than its rim: sharper strokes.
+_LAST_VOTE_SIGMA = 1.2
 
 
 @dataclasses.dataclass(frozen=True)
 class _Level:
-    """A style picture at one size.
+    """A style picture at one size, with a border of `_RADIUS` pixels.
+
+    Pixels are counted row by row, the border included.
 
     Attributes:
-      side: Side in pixels.
-      picture: float32 [side * side, 3].
+      side: Side in pixels, without the border.
+      picture: float32 [pixels, 3].
       mean: Mean patch, [75].
       basis: Principal components of patches, [75, components].
-      vectors: Patches in that basis, and guides, float32 [side * side, dimensions].
-      penalty: What a patch that leaves the photo costs, float32 [side * side].
+      vectors: Patches in that basis, and guides, float32 [pixels, dimensions].
+      penalty: What a patch that leaves the photo costs, float32 [pixels].
       allowed: Indices of patches that do not.
     """
 
@@ -51,6 +63,11 @@ class _Level:
     vectors: np.ndarray
     penalty: np.ndarray
     allowed: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """Length of a row with its border."""
+        return self.side + 2 * _RADIUS
 
 
 class PatchSource:
@@ -68,48 +85,195 @@ class PatchSource:
           ValueError: Nothing of the picture is valid.
         """
         self.side = len(picture)
-        self._levels = [
-            _prepared(picture, guides, valid, self.side // factor) for factor, _ in _LEVELS
-        ]
+        sides = [self.side]
+        while sides[0] > _COARSEST and sides[0] % 2 == 0:
+            sides.insert(0, sides[0] // 2)
+        self._levels = [_prepared(picture, guides, valid, side) for side in sides]
 
     def mismatch(self, guides: np.ndarray) -> float:
-        """How far the guides of a photo are from anything in the picture, at the coarsest level.
+        """How badly a photo's guides are met by the best patches: mean squared distance.
 
         Args:
-          guides: See `paint`.
+          guides: Of the photo, as many channels as the source's, [side, side, channels].
         """
-        level = self._levels[0]
-        wanted = _shrunken(guides, level.side).reshape(level.side**2, -1)
-        offset = wanted - level.vectors[_nearest(wanted, level, _GUIDES)][:, _GUIDES]
-        return float(np.einsum("nd,nd->n", offset, offset).mean())
+        search = _Search(self._levels[0], guides, reuse=0.0)
+        search.compare_all(None)
+        return float(search.costs.mean())
 
-    def paint(self, guides: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def paint(
+        self, guides: np.ndarray, random: np.random.Generator, reuse: float = 1.0
+    ) -> np.ndarray:
         """Synthesizes a painting.
 
         Args:
           guides: Of the photo, as many channels as the source's, [side, side, channels].
           random: Decides where better patches are looked for.
+          reuse: How much it costs to use a patch again, 0 for nothing. Flat areas have to.
 
         Returns:
           float32 [side, side, 3] in [0, 1].
         """
-        field, painting = None, None
-        for level, (_, rounds) in zip(self._levels, _LEVELS, strict=True):
-            wanted = _shrunken(guides, level.side).reshape(level.side**2, -1)
-            if field is None:
-                field = _nearest(wanted, level, _GUIDES)
+        previous: _Search | None = None
+        painting = None
+        for level in self._levels:
+            search = _Search(level, guides, reuse)
+            finest = level is self._levels[-1]
+            if previous is None:
+                search.compare_all(None)
+                rounds = _COARSEST_ROUNDS
             else:
-                field = _doubled(field, level.side)
-            painting = _votes(field, level)
-            for _ in range(rounds):
-                patches = _patches(painting.reshape(level.side, level.side, 3))
-                target = np.hstack([(patches - level.mean) @ level.basis, wanted])
-                if level.side <= _EXHAUSTIVE_SIDE:
-                    field = _nearest(target, level, slice(None), _reuse(field, level.side))
+                search.take_over(previous)
+                rounds = _FINEST_ROUNDS if finest else _ROUNDS
+            painting = search.votes()
+            for number in range(rounds):
+                if previous is None:
+                    search.compare_all(painting)
                 else:
-                    field = _improved(field, target, level, random)
-                painting = _votes(field, level)
-        return painting.reshape(self.side, self.side, 3)
+                    search.improve(painting, random)
+                last = finest and number == rounds - 1
+                painting = search.votes(_LAST_VOTE_SIGMA if last else None)
+            previous = search
+        return painting
+
+
+class _Search:
+    """The nearest-neighbor field of one level: for each cell the patch that is painted there.
+
+    Attributes:
+      level: The style picture.
+      stride: Distance of the cells in pixels.
+      cells: Number of cells in a row.
+      field: Index of a pixel of the level for each cell, int [cells * cells].
+      costs: Squared distance of that patch, float32 [cells * cells].
+    """
+
+    def __init__(self, level: _Level, guides: np.ndarray, reuse: float):
+        self.level = level
+        self.stride = 1 if level.side <= _COARSEST else _STRIDE
+        self.cells = -(-level.side // self.stride)
+        self.field = np.zeros(self.cells**2, np.int64)
+        self.costs = np.zeros(self.cells**2, np.float32)
+        small = _shrunken(guides, level.side)[:: self.stride, :: self.stride]
+        self._wanted = np.ascontiguousarray(small.reshape(self.cells**2, -1))
+        self._reuse = _REUSE * reuse
+        self._extra = np.zeros(len(level.penalty), np.float32)
+
+    def compare_all(self, painting: np.ndarray | None) -> None:
+        """Compares every patch of the style, by guides alone if nothing is painted yet."""
+        level = self.level
+        target = self._target(painting)
+        candidates = level.vectors[level.allowed, -target.shape[1] :]
+        squares = np.einsum("nd,nd->n", candidates, candidates) + self._extra[level.allowed]
+        distances = target @ (-2.0 * candidates.T)
+        distances += squares
+        best = distances.argmin(axis=1)
+        own = np.einsum("nd,nd->n", target, target)
+        self.field = level.allowed[best]
+        self.costs = np.maximum(distances[np.arange(len(best)), best] + own, 0.0)
+        self._count_use()
+
+    def take_over(self, coarser: _Search) -> None:
+        """Starts from the field of the level of half the side: patches lie side by side as there.
+
+        A patch that touches the outside of the photo here, though it did not there, gives way to
+        the allowed one nearest to it.
+        """
+        level = self.level
+        rows, columns = np.divmod(
+            coarser.field.reshape(coarser.cells, coarser.cells), coarser.level.width
+        )
+        where = np.arange(self.cells) * self.stride
+        cell = np.minimum(where // (2 * coarser.stride), coarser.cells - 1)
+        step = where - cell * 2 * coarser.stride
+        rows = 2 * (rows - _RADIUS)[np.ix_(cell, cell)] + step[:, np.newaxis]
+        columns = 2 * (columns - _RADIUS)[np.ix_(cell, cell)] + step
+        rows, columns = (np.clip(axis, 0, level.side - 1) + _RADIUS for axis in (rows, columns))
+        field = (rows * level.width + columns).ravel()
+        self.field = _nearest_allowed(level)[field]
+
+    def improve(self, painting: np.ndarray, random: np.random.Generator) -> None:
+        """A round of propagation and random search."""
+        width = self.level.width
+        target = self._target(painting)
+        self.costs = self._costs(target, self.field)
+        axis = np.arange(self.cells)
+        for step in _STEPS:
+            for down, right in _NEIGHBORS:
+                down, right = down * step, right * step
+                rows = np.clip(axis + down, 0, self.cells - 1)
+                columns = np.clip(axis + right, 0, self.cells - 1)
+                there = self.field.reshape(self.cells, self.cells)[np.ix_(rows, columns)]
+                offset = (rows - axis)[:, np.newaxis] * width + (columns - axis)
+                self._consider(target, (there - self.stride * offset).ravel(), 1.0)
+        for reach in _RANDOM_REACHES:
+            radius = max(2, round(reach * self.level.side))
+            jumps = random.integers(-radius, radius + 1, (2, len(self.field)))
+            rows, columns = np.divmod(self.field, width)
+            rows = np.clip(rows + jumps[0], 0, width - 1)
+            columns = np.clip(columns + jumps[1], 0, width - 1)
+            self._consider(target, rows * width + columns, _COHERENCE)
+        self._count_use()
+
+    def votes(self, sigma: float | None = None) -> np.ndarray:
+        """Each pixel's mean over the patches that cover it, float32 [side, side, 3].
+
+        Args:
+          sigma: Of a Gaussian in pixels by which the middle of a patch counts more; all of it alike
+            if None.
+        """
+        level, stride = self.level, self.stride
+        width = level.width + stride
+        total = np.zeros((width, width, 4), np.float32)
+        weight = (1.0 / (_VOTE_FLOOR + self.costs)).astype(np.float32)[:, np.newaxis]
+        votes = np.empty((len(self.field), 4), np.float32)
+        for down in range(_PATCH):
+            for right in range(_PATCH):
+                offset = (down - _RADIUS) * level.width + right - _RADIUS
+                share = 1.0
+                if sigma is not None:
+                    square = (down - _RADIUS) ** 2 + (right - _RADIUS) ** 2
+                    share = float(np.exp(-square / (2.0 * sigma**2)))
+                np.multiply(weight, share, out=votes[:, 3:])
+                np.multiply(level.picture[self.field + offset], votes[:, 3:], out=votes[:, :3])
+                end = self.cells * stride
+                total[down : down + end : stride, right : right + end : stride] += votes.reshape(
+                    self.cells, self.cells, 4
+                )
+        inner = total[_RADIUS : _RADIUS + level.side, _RADIUS : _RADIUS + level.side]
+        return inner[..., :3] / inner[..., 3:]
+
+    def _target(self, painting: np.ndarray | None) -> np.ndarray:
+        if painting is None:
+            return self._wanted
+        patches = _patches(painting, self.stride)
+        return np.hstack([(patches - self.level.mean) @ self.level.basis, self._wanted])
+
+    def _costs(self, target: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        offset = self.level.vectors[chosen]
+        offset -= target
+        distance = np.einsum("nd,nd->n", offset, offset)
+        return distance + self.level.penalty[chosen] + self._extra[chosen]
+
+    def _consider(self, target: np.ndarray, candidates: np.ndarray, factor: float) -> None:
+        candidates = np.clip(candidates, 0, len(self.level.penalty) - 1)
+        # Most neighbors agree already.
+        news = np.flatnonzero(candidates != self.field)
+        costs = self._costs(target[news], candidates[news])
+        better = costs < factor * self.costs[news]
+        self.field[news[better]] = candidates[news[better]]
+        self.costs[news[better]] = costs[better]
+
+    def _count_use(self) -> None:
+        """Notes how often each patch is used now, spread over those that overlap it."""
+        import cv2
+
+        if not self._reuse:
+            return
+        level = self.level
+        count = np.bincount(self.field, minlength=len(level.penalty)).astype(np.float32)
+        count = cv2.blur(count.reshape(-1, level.width), (_PATCH, _PATCH)).ravel()
+        average = len(self.field) / len(level.allowed)
+        self._extra = self._reuse * np.minimum(count / average, _MOST_REUSE)
 
 
 def _prepared(picture, guides, valid, side) -> _Level:
@@ -124,20 +288,45 @@ def _prepared(picture, guides, valid, side) -> _Level:
         allowed = inside > 0
     if not allowed.any():
         raise ValueError("nothing of the style picture lies inside the photo")
-    patches = _patches(small)
-    mean = patches[allowed.ravel()].mean(axis=0)
-    _, vectors = np.linalg.eigh(np.cov((patches[allowed.ravel()] - mean).T))
+    patches = _patches(small, 1)
+    samples = patches[allowed.ravel()]
+    samples = samples[:: max(1, len(samples) // _PCA_SAMPLES)].astype(np.float64)
+    mean = samples.mean(axis=0)
+    _, vectors = np.linalg.eigh(np.cov((samples - mean).T))
+    mean = mean.astype(np.float32)
     basis = np.ascontiguousarray(vectors[:, ::-1][:, :_COMPONENTS], np.float32)
-    own_guides = _shrunken(guides, side).reshape(side * side, -1)
+    features = np.concatenate(
+        [((patches - mean) @ basis).reshape(side, side, -1), _shrunken(guides, side)], axis=-1
+    )
+    border = ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0))
+    allowed = np.pad(allowed, border[:2])
     return _Level(
         side,
-        small.reshape(-1, 3),
+        np.ascontiguousarray(np.pad(small, border, "reflect").reshape(-1, 3), np.float32),
         mean,
         basis,
-        np.hstack([(patches - mean) @ basis, own_guides]).astype(np.float32),
-        np.where(allowed.ravel(), 0.0, _REFUSED).astype(np.float32),
+        np.ascontiguousarray(
+            np.pad(features, border, "edge").reshape(-1, features.shape[-1]), np.float32
+        ),
+        np.where(allowed.ravel(), np.float32(0.0), _REFUSED),
         np.flatnonzero(allowed.ravel()),
     )
+
+
+def _nearest_allowed(level: _Level) -> np.ndarray:
+    """For each pixel of a level the allowed one nearest to it, int [pixels]."""
+    import cv2
+
+    if len(level.allowed) == level.side**2 and level.penalty[level.allowed].max() == 0.0:
+        # Only the border is refused, and no field points there.
+        return np.arange(len(level.penalty))
+    refused = (level.penalty > 0.0).astype(np.uint8).reshape(-1, level.width)
+    _, labels = cv2.distanceTransformWithLabels(
+        refused, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    nearest = np.zeros(labels.max() + 1, np.int64)
+    nearest[labels.ravel()[level.allowed]] = level.allowed
+    return nearest[labels.ravel()]
 
 
 def _shrunken(maps: np.ndarray, side: int) -> np.ndarray:
@@ -149,108 +338,9 @@ def _shrunken(maps: np.ndarray, side: int) -> np.ndarray:
     return maps.reshape(shape).mean(axis=(1, 3), dtype=np.float32)
 
 
-def _patches(picture: np.ndarray) -> np.ndarray:
-    """Patches round all pixels, float32 [pixels, 75], such that a squared distance is a mean."""
-    radius = _PATCH // 2
-    padded = np.pad(picture, ((radius, radius), (radius, radius), (0, 0)), "edge")
+def _patches(picture: np.ndarray, stride: int) -> np.ndarray:
+    """Patches round every `stride`-th pixel, [patches, 75]; a squared distance is a mean."""
+    padded = np.pad(picture, ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0)), "reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (_PATCH, _PATCH), axis=(0, 1))
-    return windows.reshape(len(picture) ** 2, -1) / np.float32(_PATCH)
-
-
-def _reuse(field: np.ndarray, side: int) -> np.ndarray:
-    """What each patch of the source costs because it is used already, float32 [pixels].
-
-    Source: Kaspar et al., "Self Tuning Texture Optimization" (2015), section 5, for the idea.
-    """
-    import cv2
-
-    count = np.bincount(field, minlength=side * side).reshape(side, side).astype(np.float32)
-    return (_REUSE * cv2.blur(count, (_PATCH, _PATCH))).ravel()
-
-
-def _nearest(
-    target: np.ndarray, level: _Level, dimensions: slice, extra: np.ndarray | None = None
-) -> np.ndarray:
-    """The nearest allowed patch for each, compared with all, int [pixels]."""
-    candidates = np.ascontiguousarray(level.vectors[level.allowed, dimensions])
-    squares = np.einsum("nd,nd->n", candidates, candidates)
-    if extra is not None:
-        squares += extra[level.allowed]
-    doubled = -2.0 * candidates.T
-    field = np.empty(len(target), np.int64)
-    for start in range(0, len(target), _BLOCK):
-        costs = target[start : start + _BLOCK] @ doubled
-        costs += squares
-        field[start : start + _BLOCK] = level.allowed[costs.argmin(axis=1)]
-    return field
-
-
-def _doubled(field: np.ndarray, side: int) -> np.ndarray:
-    """A field for twice the side: each patch's four quarters lie side by side as it does."""
-    half = side // 2
-    rows, columns = np.divmod(field.reshape(half, half), half)
-    rows = np.repeat(np.repeat(2 * rows, 2, axis=0), 2, axis=1)
-    columns = np.repeat(np.repeat(2 * columns, 2, axis=0), 2, axis=1)
-    rows[1::2] += 1
-    columns[:, 1::2] += 1
-    return (rows * side + columns).ravel()
-
-
-def _improved(
-    field: np.ndarray, target: np.ndarray, level: _Level, random: np.random.Generator
-) -> np.ndarray:
-    """A round of propagation and random search."""
-    side = level.side
-    rows, columns = np.divmod(np.arange(side * side), side)
-
-    best, best_cost = field.copy(), np.full(side * side, np.inf, np.float32)
-
-    def compare(news, chosen, factor):
-        offset = level.vectors[chosen]
-        offset -= target[news]
-        costs = np.einsum("nd,nd->n", offset, offset) + level.penalty[chosen]
-        better = costs < factor * best_cost[news]
-        best[news[better]] = chosen[better]
-        best_cost[news[better]] = costs[better]
-
-    compare(np.arange(side * side), field, 1.0)
-
-    def consider(candidate_rows, candidate_columns, factor):
-        candidates = np.clip(candidate_rows, 0, side - 1) * side
-        candidates += np.clip(candidate_columns, 0, side - 1)
-        # Most neighbors agree already.
-        news = np.flatnonzero(candidates != best)
-        compare(news, candidates[news], factor)
-
-    for step in _STEPS:
-        for row_step, column_step in ((0, step), (step, 0), (0, -step), (-step, 0)):
-            neighbor_rows = np.clip(rows - row_step, 0, side - 1)
-            neighbor_columns = np.clip(columns - column_step, 0, side - 1)
-            there = best[neighbor_rows * side + neighbor_columns]
-            there_rows, there_columns = np.divmod(there, side)
-            consider(there_rows + row_step, there_columns + column_step, 1.0)
-    for radius in (side // 8, side // 32):
-        best_rows, best_columns = np.divmod(best, side)
-        offsets = random.integers(-radius, radius + 1, (2, side * side))
-        consider(best_rows + offsets[0], best_columns + offsets[1], _COHERENCE)
-    return best
-
-
-def _votes(field: np.ndarray, level: _Level) -> np.ndarray:
-    """Each pixel's mean over the patches that cover it, float32 [pixels, 3]."""
-    side, radius = level.side, _PATCH // 2
-    rows, columns = np.divmod(field.reshape(side, side), side)
-    total = np.zeros((side, side, 3), np.float32)
-    count = np.zeros((side, side, 1), np.float32)
-    for row_step in range(-radius, radius + 1):
-        for column_step in range(-radius, radius + 1):
-            # The patch whose middle lies a step back votes with its pixel a step on.
-            to = tuple(slice(max(0, step), side + min(0, step)) for step in (row_step, column_step))
-            of = tuple(
-                slice(max(0, -step), side + min(0, -step)) for step in (row_step, column_step)
-            )
-            from_rows = np.clip(rows[of] + row_step, 0, side - 1)
-            from_columns = np.clip(columns[of] + column_step, 0, side - 1)
-            total[to] += level.picture[from_rows * side + from_columns]
-            count[to] += 1.0
-    return (total / count).reshape(-1, 3)
+    windows = windows[::stride, ::stride]
+    return windows.reshape(windows.shape[0] * windows.shape[1], -1) / np.float32(_PATCH)
