@@ -16,6 +16,7 @@ from benchmarks.errors import BenchmarkError
 from mm_face_stylizer.evaluation.command import add_evaluate
 from mm_face_stylizer.families import FAMILIES
 from mm_face_stylizer.model_maker.command import add_model_maker
+from mm_face_stylizer.painting.command import add_paint
 from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
 from task_bundle.command_line import CommandParser, run
 from task_bundle.errors import TaskBundleError
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_create(commands)
     # The same as task-bundle's, for those who have just made a bundle here.
     add_stylize(commands, _PROGRAM)
+    add_paint(commands, _PROGRAM)
     _add_demo(commands)
     for family in FAMILIES:
         family.add_commands(commands)

@@ -10,6 +10,7 @@ import numpy as np
 from mm_face_stylizer.painting.guides import GuideWeights, photo_guides, style_guides
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.synthesis import PatchSource
+from task_bundle.faces.alignment import FaceCrop
 
 COLORS = ("style", "photo")
 # A picture of flat areas has little between its lines for a photo's shading to hold on to.
@@ -27,11 +28,13 @@ class Painting:
       picture: uint8 [side, side, 3].
       style: Index of the style picture that it was painted with.
       likeness: From 0, the style's own features, to 1, the photo's light and shade.
+      crop: The square of the photo that it shows; None if the portrait came aligned.
     """
 
     picture: np.ndarray
     style: int
     likeness: float
+    crop: FaceCrop | None = None
 
 
 class Painter:
@@ -103,7 +106,7 @@ class Painter:
         if self._colors == "photo":
             picture = _recolored(picture, photo)
         pixels = (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-        return Painting(pixels, chosen, self.likeness)
+        return Painting(pixels, chosen, self.likeness, photo.crop)
 
     def _mismatch(self, index: int, photo: Portrait, guides: np.ndarray) -> float:
         """How badly a style picture suits a photo: its parts, its pose, its mouth."""

@@ -44,12 +44,14 @@ class Portrait:
       landmarks: Face mesh points, float32 [468, 2] in pixels of the picture.
       valid: bool [side, side], true inside the photo.
       parts: Soft masks by the names of `PARTS`, float32 [side, side] in [0, 1].
+      crop: The square of the photo that it shows; None if it came aligned.
     """
 
     picture: np.ndarray
     landmarks: np.ndarray
     valid: np.ndarray
     parts: dict[str, np.ndarray]
+    crop: FaceCrop | None = None
 
     @property
     def side(self) -> int:
@@ -93,7 +95,7 @@ class Portrait:
         """
         import cv2
 
-        crop = FaceCrop.from_landmarks(landmarks)
+        crop = own_crop = FaceCrop.from_landmarks(landmarks)
         # Bilinear reading alone would look at few pixels of a large photo.
         shrinking = max(1, int(crop.side / size))
         points = np.asarray(landmarks[:_MESH_POINTS], np.float64)[:, :2]
@@ -111,7 +113,8 @@ class Portrait:
         )
         inside = np.full(photo.shape[:2], 255, np.uint8)
         valid = cv2.warpAffine(inside, matrix, (size, size), flags=cv2.INTER_LINEAR) > 254
-        return cls._with_parts(picture, points @ matrix[:, :2].T + matrix[:, 2], valid, person_mask)
+        aligned = points @ matrix[:, :2].T + matrix[:, 2]
+        return cls._with_parts(picture, aligned, valid, person_mask, own_crop)
 
     @classmethod
     def from_aligned(
@@ -147,7 +150,7 @@ class Portrait:
         return cls._with_parts(picture, points, valid, person_mask)
 
     @classmethod
-    def _with_parts(cls, picture, points, valid, person_mask) -> Portrait:
+    def _with_parts(cls, picture, points, valid, person_mask, crop=None) -> Portrait:
         side = len(picture)
         points = points.astype(np.float32)
         oval = _filled([points[list(_OVAL)]], side)
@@ -168,7 +171,7 @@ class Portrait:
             "clothes": clothes,
             "background": 1.0 - person,
         }
-        return cls(own, points, valid, parts)
+        return cls(own, points, valid, parts, crop)
 
 
 def _filled(contours: Sequence[np.ndarray], side: int) -> np.ndarray:

@@ -1,0 +1,139 @@
+"""The `paint` command, which shows a style on photos before anything is tuned."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from task_bundle.command_line import (
+    add_face_landmarker,
+    add_overwrite,
+    check_output_folder,
+    debug_requested,
+    fraction,
+    report_error,
+)
+from task_bundle.errors import ImageError
+
+if TYPE_CHECKING:
+    from task_bundle.command_line import SubCommands
+
+_SIZES = (256, 512)
+_COLORS = ("style", "photo")
+
+
+def add_paint(commands: SubCommands, program: str) -> None:
+    """Adds the command to those of a program.
+
+    Args:
+      commands: What `argparse.ArgumentParser.add_subparsers` returned.
+      program: The name of the program, for messages about single photos.
+    """
+    paint = commands.add_parser(
+        "paint",
+        help="paint photos in the style of pictures, without training",
+        description="Paints the biggest face of each photo in the style of one to ten pictures and "
+        "writes a PNG for each into DIR. Nothing is trained: it takes seconds, and shows what a "
+        "stylizer of these pictures can become.",
+    )
+    paint.add_argument(
+        "styles",
+        nargs="+",
+        type=Path,
+        metavar="STYLE",
+        help="a picture of the style that shows a face",
+    )
+    paint.add_argument("--photo", nargs="+", required=True, type=Path, metavar="PHOTO")
+    paint.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    paint.add_argument(
+        "--likeness",
+        type=fraction,
+        metavar="X",
+        help="from 0, the style's own features in the photo's places, to 1, the photo's light and "
+        "shade (chosen from the style pictures, and printed)",
+    )
+    paint.add_argument(
+        "--colors",
+        choices=_COLORS,
+        default=_COLORS[0],
+        help="the style's, or the photo's own skin, hair and clothes (style)",
+    )
+    paint.add_argument(
+        "--size",
+        type=int,
+        choices=_SIZES,
+        default=_SIZES[0],
+        help="side of the paintings in pixels (256)",
+    )
+    paint.add_argument("--seed", type=int, default=0, help="same seed, same paintings (0)")
+    paint.add_argument(
+        "--person-model",
+        type=Path,
+        metavar="X.tflite",
+        help="a selfie segmentation model (the one in mediapipe 0.10; GrabCut where there is none)",
+    )
+    add_face_landmarker(paint, "take face detector and landmark model from this bundle")
+    add_overwrite(paint)
+
+    def run(arguments: argparse.Namespace) -> int:
+        if arguments.seed < 0:
+            paint.error(f"argument --seed: {arguments.seed} is negative")
+        return _paint(arguments, program)
+
+    paint.set_defaults(run=run)
+
+
+def _paint(arguments: argparse.Namespace, program: str) -> int:
+    targets = [arguments.output / f"{photo.stem}.png" for photo in arguments.photo]
+    check_output_folder(arguments.output)
+    _check_targets(arguments.photo, arguments.styles, targets, arguments.overwrite)
+    # OpenCV writes warnings to stderr; what matters raises an exception instead.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    from mm_face_stylizer.painting.painter import Painter
+    from mm_face_stylizer.painting.portrait_finder import PortraitFinder
+    from task_bundle.faces.face_models import find_face_models
+    from task_bundle.media.images import load_image, save_png
+
+    failed = False
+    size = arguments.size
+    face_models = find_face_models(arguments.face_landmarker)
+    with PortraitFinder(face_models, arguments.person_model) as finder:
+        styles = [finder.find(load_image(path), size, str(path)) for path in arguments.styles]
+        painter = Painter(styles, arguments.likeness, arguments.colors, arguments.seed)
+        chosen = "" if arguments.likeness is not None else ", chosen from the style pictures"
+        sys.stdout.write(f"likeness {painter.likeness:g}{chosen}\n")
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        for photo, target in zip(arguments.photo, targets, strict=True):
+            try:
+                painting = painter.paint(finder.find(load_image(photo), size, str(photo)))
+                save_png(target, painting.picture, arguments.overwrite)
+            except (ImageError, OSError) as error:
+                failed = True
+                report_error(program, error, debug_requested(arguments))
+                continue
+            sys.stdout.write(f"{target}\n")
+            sys.stdout.flush()
+    return int(failed)
+
+
+def _check_targets(
+    photos: Sequence[Path], styles: Sequence[Path], targets: Sequence[Path], overwrite: bool
+) -> None:
+    """Checks, before anything is painted, that no painting replaces another file."""
+    inputs = {path.resolve(): path for path in (*photos, *styles)}
+    owners: dict[Path, Path] = {}
+    for photo, target in zip(photos, targets, strict=True):
+        if target in owners:
+            raise ImageError(f"{owners[target]} and {photo} would both be written to {target}")
+        owners[target] = photo
+        if target.resolve() in inputs:
+            raise ImageError(
+                f"{target} would replace the input {inputs[target.resolve()]}; choose another "
+                "output folder"
+            )
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{target} already exists")
