@@ -44,25 +44,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
-        prog=_PROGRAM, description="Builds and looks into face stylizer .task bundles."
+        prog=_PROGRAM,
+        description="Builds, inspects, checks and runs .task bundles of face stylizers.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    inspect = commands.add_parser("inspect", help="show what is in any .task")
+    inspect = commands.add_parser("inspect", help="show the contents of a .task file")
     inspect.add_argument("bundle", type=Path, metavar="BUNDLE")
-    inspect.add_argument("--json", action="store_true", help="for programs")
+    inspect.add_argument("--json", action="store_true", help="print JSON, for programs")
     inspect.set_defaults(run=_inspect)
 
-    validate = commands.add_parser(
-        "validate", help="check that a bundle is sound and safe to load, without loading it here"
-    )
+    validate = commands.add_parser("validate", help="check that a bundle is valid and safe to load")
     validate.add_argument("bundle", type=Path, metavar="BUNDLE")
     validate.set_defaults(run=_validate)
 
     build = commands.add_parser("build", help="pack a TFLite stylizer into a bundle")
     build.add_argument("--stylizer", type=Path, required=True, metavar="X.tflite")
     add_face_landmarker(
-        build, "where the face models come from; default: the cache, then mediapipe 0.10's own"
+        build,
+        "take face detector and landmark model from this bundle; default: the cache, then"
+        " mediapipe 0.10's own",
     )
     build.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.task")
     add_overwrite(build, "replace OUT.task if it exists")
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
     extract = commands.add_parser("extract", help="write a bundle's entries into a folder")
     extract.add_argument("bundle", type=Path, metavar="BUNDLE")
-    extract.add_argument("folder", type=Path, metavar="DIR", help="made if it does not exist")
+    extract.add_argument("folder", type=Path, metavar="DIR", help="created if it does not exist")
     add_overwrite(extract, "replace files that exist")
     extract.set_defaults(run=_extract)
 
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
     download = commands.add_parser(
         "download-face-landmarker",
-        help=f"fetch Google's face models (3.8 MB) into {cache_folder()}",
+        help=f"download Google's face models (3.8 MB) to {cache_folder()}",
     )
     download.set_defaults(run=_download)
     return parser

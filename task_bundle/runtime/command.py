@@ -50,10 +50,10 @@ def add_stylize(commands: "SubCommands", program: str) -> None:
     stylize = commands.add_parser(
         "stylize",
         help="stylize pictures, folders of them, and videos",
-        description="Stylizes faces and writes a PNG for each picture, an MP4 for each video, into"
-        " DIR: by default the upright face alone. Frames of a video that show no face stay as they"
-        " are in a composite; where the face alone is written, the picture before stays. The sound"
-        " of videos is kept if ffmpeg is installed.",
+        description="Stylizes faces and writes a PNG for each picture and an MP4 for each video"
+        " into DIR, by default with the upright face alone. In composites of videos, frames without"
+        " a face stay unchanged; in videos of the face alone, they repeat the last picture. The"
+        " sound of videos is kept if ffmpeg is installed.",
     )
     stylize.add_argument("bundle", type=Path, metavar="BUNDLE")
     stylize.add_argument(
@@ -61,25 +61,25 @@ def add_stylize(commands: "SubCommands", program: str) -> None:
         nargs="+",
         type=Path,
         metavar="INPUT",
-        help="a picture, a video, or a folder, of which all pictures and videos are taken",
+        help="a picture, a video, or a folder with pictures and videos",
     )
     stylize.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     form = stylize.add_mutually_exclusive_group()
     form.add_argument(
-        "--composite", action="store_true", help="paste the stylized faces into the whole picture"
+        "--composite", action="store_true", help="paste the stylized faces into the photo"
     )
     form.add_argument(
         "--cutout",
         action="store_true",
-        help="cut the stylized faces out, on a transparent picture of the photo's size",
+        help="paste the stylized faces into a transparent picture of the photo's size",
     )
     stylize.add_argument(
         "--num-faces",
         type=positive_int,
         default=1,
         metavar="N",
-        help="stylize up to N faces, the biggest first (1); without --composite or --cutout the"
-        " others go into PHOTO-2.png, PHOTO-3.png, ...",
+        help="stylize up to N faces, the largest first (1); without --composite or --cutout the"
+        " others are written to PHOTO-2.png, PHOTO-3.png, ...",
     )
     stylize.add_argument(
         "--color-match",

@@ -31,30 +31,30 @@ def add_serve(commands: "SubCommands") -> None:
     """
     serve = commands.add_parser(
         "serve",
-        help="show a page on this computer that runs a bundle in the browser",
-        description=f"Serves a page at {HOST}, to browsers on this computer alone, that runs the"
-        f" bundle on photos and on the camera, through MediaPipe's npm package {PACKAGE}"
-        f" {VERSION}. Nothing is downloaded without --install-tasks-vision.",
+        help="serve a web page on this computer that runs a bundle in the browser",
+        description=f"Serves a web page at {HOST}, only to browsers on this computer. It runs the"
+        f" bundle on photos and on the camera, with MediaPipe's npm package {PACKAGE} {VERSION}."
+        " Nothing is downloaded without --install-tasks-vision.",
     )
     serve.add_argument("bundle", nargs="?", type=Path, metavar="BUNDLE")
     serve.add_argument(
         "--port",
         type=listening_port,
         default=_DEFAULT_PORT,
-        help=f"where to listen ({_DEFAULT_PORT}); 0 is any port that is free",
+        help=f"port of the web server ({_DEFAULT_PORT}); 0 chooses a free one",
     )
     package = serve.add_mutually_exclusive_group()
     package.add_argument(
         "--tasks-vision",
         type=Path,
         metavar="DIR",
-        help="the unpacked npm package; default: node_modules of the working directory, then what"
-        " --install-tasks-vision left",
+        help="folder of the unpacked npm package; default: node_modules of the working directory,"
+        " then the package that --install-tasks-vision has installed",
     )
     package.add_argument(
         "--install-tasks-vision",
         action="store_true",
-        help="first fetch the npm package (20 MB) into the cache, by npm; BUNDLE may be left out",
+        help="first install the npm package (20 MB) in the cache, with npm; BUNDLE may be omitted",
     )
 
     def run(arguments: argparse.Namespace) -> int:

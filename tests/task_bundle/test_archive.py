@@ -91,7 +91,7 @@ def test_names_cut_by_a_zero_byte() -> None:
 
 
 def _patched(directory: bool, offset: int, layout: str, value: int) -> bytes:
-    """An archive with one number changed in the directory's first entry or in its own header."""
+    """An archive with a changed number in its first directory entry or first local header."""
     data = bytearray(write_archive({"abcd": b"content", "efgh": b"more"}))
     start = data.index(b"PK\1\2") if directory else 0
     struct.pack_into(layout, data, start + offset, value)
@@ -152,7 +152,7 @@ def test_zip64_is_refused() -> None:
     data = write_archive({"a": b"content"})
     end = data.rindex(b"PK\5\6")
     locator = b"PK\6\7" + bytes(16)
-    # As the last bytes of the directory, where readers look for it.
+    # The locator is at the end of the directory, where readers look for it.
     data = _end(data[:end] + locator + data[end:], 12, "<I", end - data.index(b"PK\1\2") + 20)
     with pytest.raises(BundleError, match="zip64"):
         read_archive(data, "it")
@@ -162,7 +162,7 @@ def test_zip64_is_refused() -> None:
 def test_overlapping_entries() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as made:
-        # The whole of the second entry lies in the first one's content.
+        # The second entry is completely inside the content of the first.
         inner = io.BytesIO()
         with zipfile.ZipFile(inner, "w") as other:
             other.writestr("inner", b"content")

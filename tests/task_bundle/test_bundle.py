@@ -1,4 +1,4 @@
-"""Tests of task_bundle.bundle, the last of them in MediaPipe's own FaceStylizer."""
+"""Tests of task_bundle.bundle, some of them with MediaPipe's own FaceStylizer."""
 
 import io
 import os
@@ -25,7 +25,7 @@ from task_bundle.tflite.metadata import read_metadata, stylizer_metadata
 
 @pytest.fixture
 def bundle(make_stylizer, any_face_models: FaceModels) -> TaskBundle:
-    """A bundle whose stylizer gives back the 256 pixel crop it gets."""
+    """A bundle whose stylizer returns its input, a crop of 256 pixels."""
     return TaskBundle.build(make_stylizer(256), any_face_models)
 
 
@@ -173,7 +173,7 @@ def test_runs_natively_and_the_crop_is_ours(
     with FaceFinder(face_models) as finder:
         (face,) = finder.find(grace_hopper)
     ours = face.crop.crop(grace_hopper, 256)
-    # Measured: 0.0001; the hat's edge alone makes a shift by one pixel cost about 4.
+    # Measured: 0.0001. A shift by one pixel makes a difference of about 4.
     assert np.abs(by_path.astype(float) - ours).mean() < 0.05
     assert np.abs(by_path.astype(float) - np.roll(ours, 1, axis=1)).mean() > 1.5
 

@@ -116,7 +116,7 @@ def test_a_lent_name_becomes_the_real_one(tmp_path: Path) -> None:
 
 def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"old")
-    # The block's own errors pass as they are: they may be about another file.
+    # Errors of the block are not changed, because they may be about another file.
     with (
         pytest.raises(OSError, match=r"^of the writer$"),
         atomic_path(tmp_path / "a.mp4", overwrite=True) as temporary,
@@ -127,7 +127,7 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert (tmp_path / "a.mp4").read_bytes() == b"old"
 
 
-# Writes content of one letter, and kills itself at the line of files.py that it is told to.
+# Writes content of one letter, and kills itself at the line of files.py in its arguments.
 _SUICIDE = """
 import os, runpy, signal, sys
 file, target, overwrite, last = sys.argv[1], sys.argv[2], sys.argv[3] == "True", int(sys.argv[4])
@@ -144,7 +144,7 @@ def trace(frame, event, argument):
 sys.settrace(trace)
 write(target, b"n" * 300_000, overwrite)
 """
-# Writes for ever, one letter after the other.
+# Overwrites the file forever, with one letter after the other.
 _WRITER = """
 import runpy, sys
 write = runpy.run_path(sys.argv[1])["atomic_write"]
@@ -174,7 +174,7 @@ def test_killed_at_every_line(tmp_path: Path, overwrite: bool) -> None:
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL
-    # The old one at first, the new one from some line on.
+    # The content is the old one at first, and the new one from some line on.
     first = seen.index(new)
     assert first > 15 and set(seen[:first]) == {old} and set(seen[first:]) == {new}
     assert len(seen) - first > 2

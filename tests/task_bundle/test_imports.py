@@ -1,4 +1,4 @@
-"""Tests that the package stays light: each claim in a process of its own."""
+"""Tests that importing the package stays light, each in a process of its own."""
 
 import subprocess
 import sys

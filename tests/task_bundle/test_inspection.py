@@ -12,7 +12,7 @@ from task_bundle.tflite.model import describe
 
 
 def test_any_task_can_be_looked_into(face_models, make_stylizer) -> None:
-    """As Google's face_landmarker.task: not a stylizer bundle, and not only models."""
+    """An archive like Google's face_landmarker.task, with other models and other files."""
     contents = {
         FACE_DETECTOR: face_models.detector,
         "geometry.binarypb": b"no model",

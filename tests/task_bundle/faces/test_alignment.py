@@ -30,8 +30,8 @@ def test_upright_face() -> None:
 @pytest.mark.parametrize(
     "left, right, mouth, crop",
     [
-        # What MediaPipe's own test of its calculator expects of a photo of 1280 x 720 pixels, from
-        # fractions of it, to five digits.
+        # The values of the unit test of MediaPipe's calculator for a photo of 1280 x 720 pixels, to
+        # five digits.
         ((384, 360), (768, 324), (640, 468), FaceCrop(582.0, 355.0, 1543.0, -0.193622)),
         ((768, 576), (256, 288), (1024, 144), FaceCrop(563.0, 403.0, 2350.0, -2.35619)),
     ],
@@ -86,7 +86,7 @@ def test_matrix_maps_the_square() -> None:
     matrix = crop.matrix(50)
     assert matrix.shape == (3, 3) and matrix.dtype == np.float64
     np.testing.assert_allclose(matrix @ [300, 200, 1], [25, 25, 1], atol=1e-9)
-    # Turned clockwise by a quarter, the crop's right is the photo's down.
+    # In a crop rotated clockwise by a quarter turn, right is down in the photo.
     np.testing.assert_allclose(matrix @ [300, 250, 1], [50, 25, 1], atol=1e-9)
     np.testing.assert_allclose(matrix @ [250, 200, 1], [25, 50, 1], atol=1e-9)
     np.testing.assert_allclose(crop.inverse(50) @ matrix, np.eye(3), atol=1e-9)
@@ -130,7 +130,7 @@ def test_finder(face_models, grace_hopper: np.ndarray) -> None:
             finder.find(grace_hopper[..., 0])
         turned = finder.find(np.ascontiguousarray(grace_hopper[:, ::-1]))
     assert face.landmarks.shape == (478, 3)
-    # Where one sees the face.
+    # The place of the face in the photo.
     assert face.crop.center_x == pytest.approx(265, abs=6)
     assert face.crop.center_y == pytest.approx(200, abs=6)
     assert face.crop.side == pytest.approx(335, abs=25)
@@ -160,7 +160,7 @@ def test_a_face_is_found_once(face_models, grace_hopper: np.ndarray, monkeypatch
 
         def twice(*arguments):
             result = detect(*arguments)
-            # MediaPipe gives two detections of one face this way, a few pixels apart.
+            # In this case MediaPipe returns two detections of one face, a few pixels apart.
             again = [SimpleNamespace(x=p.x + 0.01, y=p.y, z=p.z) for p in result.face_landmarks[0]]
             result.face_landmarks.append(again)
             return result
@@ -188,7 +188,7 @@ def _two_portraits(portrait: np.ndarray) -> np.ndarray:
 
 
 def _region(left: int, top: int, right: int, bottom: int) -> Region:
-    """Of the two portraits."""
+    """A region of the picture of two portraits, from edges in pixels."""
     return Region(left / 1100, top / 640, right / 1100, bottom / 640)
 
 
@@ -197,7 +197,7 @@ def test_finder_in_a_region(face_models, grace_hopper: np.ndarray) -> None:
     with FaceFinder(face_models, max_faces=1) as finder:
         whole = finder.find(grace_hopper)[0]
         for left in (20, 568):
-            # The portrait's edges, and a box as tight as another face detector's.
+            # The edges of the portrait, and a box like those of other face detectors.
             for box in ((0, 0, 512, 600), (190, 115, 345, 310)):
                 edges = np.add(box, [left, 20, left, 20]).tolist()
                 (face,) = finder.find(canvas, _region(*edges))

@@ -59,7 +59,7 @@ def test_landmarks_of_whole_photos_are_face_landmarkers(
 ) -> None:
     photo = np.ascontiguousarray(np.rot90(_PHOTOS[name](grace_hopper), rotation // 90))
     region = Region(rotation_degrees=rotation)
-    # A face may be detected twice. In the order of their noses: sizes are all but equal.
+    # A face may be detected twice. Sorted by the noses, because the sizes are almost equal.
     found, wanted = (
         sorted((face.landmarks for face in faces), key=lambda points: tuple(points[1]))
         for faces in (_faces(graph.run(photo, region), True), finder.find(photo, region))
@@ -77,7 +77,7 @@ def test_landmarks_hardly_depend_on_the_region(graph, grace_hopper: np.ndarray) 
     for scale in (0.95, 1.1, 1.5):
         edges = np.concatenate([middle - scale * half, middle + scale * half])
         (points,) = graph.run(grace_hopper, Region(*(edges / [512, 600, 512, 600]).tolist()))
-        # A face cut by the edge of what the landmark model sees would be off by 10 pixels.
+        # If the region cut off the input of the landmark model, the difference would be 10 pixels.
         assert np.linalg.norm((points - whole)[:, :2], axis=1).mean() < 3
 
 

@@ -26,13 +26,13 @@ from task_bundle.tflite.metadata import read_metadata
 
 @pytest.fixture
 def task(face_models: FaceModels) -> bytes:
-    """Stands for Google's face_landmarker.task."""
+    """A substitute for Google's face_landmarker.task."""
     return face_models.landmarker_task()
 
 
 @pytest.fixture
 def published(task: bytes, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """`task`, whose hash passes for the published one."""
+    """`task`, with its hash in place of the published one."""
     monkeypatch.setattr(module, "FACE_LANDMARKER_SHA256", hashlib.sha256(task).hexdigest())
     return task
 
@@ -114,7 +114,7 @@ def test_adapted_landmarks_run(wheel_models: FaceModels, grace_hopper: np.ndarra
     assert more_points.shape == (1, 1, 1, 3 * 478)
     np.testing.assert_allclose(more_points[..., : 3 * 468], points, atol=1e-4)
     np.testing.assert_allclose(same_presence, presence, atol=1e-4)
-    # Each eye's five stand-ins lie on that eye.
+    # The five substitutes of each iris are on its eye.
     more = more_points.reshape(478, 3)
     for iris, corners in ((more[468:473], more[[33, 133]]), (more[473:], more[[263, 362]])):
         width = np.ptp(corners[:, 0])
@@ -152,7 +152,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[tuple[type[_Handler], str]]:
-    """A local web server, its handler to configure, and its address."""
+    """The handler of a local web server, and the address."""
     handler = type("Handler", (_Handler,), {})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
@@ -170,7 +170,7 @@ def test_download_into_the_cache(server, published: bytes, monkeypatch, tmp_path
     assert path == tmp_path / "new" / "cache" / FACE_LANDMARKER_FILE
     assert path.read_bytes() == published
     assert find_face_models().source == str(path)
-    # What is there is not fetched again; what is there and wrong is.
+    # A right file is not downloaded again, a wrong one is.
     assert download_face_landmarker(url=f"{address}/gone", timeout=10) == path
     path.write_bytes(b"wrong")
     assert download_face_landmarker(url=f"{address}/good", timeout=10).read_bytes() == published

@@ -17,7 +17,7 @@ def _options(left=None, top=0.0, right=1.0, bottom=1.0, rotation=0) -> SimpleNam
 
 
 def _region(left: int, top: int, right: int, bottom: int, rotation: int = 0) -> Region:
-    """Of a photo of 200 x 100 pixels."""
+    """A region of a photo of 200 x 100 pixels."""
     return Region(left / 200, top / 100, right / 200, bottom / 100, rotation)
 
 
@@ -84,7 +84,7 @@ def test_the_matrix_leads_back_to_the_photo(rotation: int) -> None:
     for x, y in ((1, 1), (1, 58), (58, 1), (30, 20)):
         photo_x, photo_y = (matrix @ [x, y, 1]).astype(int)
         np.testing.assert_array_equal(cut[y, x], photo[photo_y, photo_x])
-    # Turned clockwise: what was on the left is at the top.
+    # After a clockwise rotation, the left side is at the top.
     toward_top = matrix[:, :2] @ [0, -1]
     angle = np.radians(rotation)
     np.testing.assert_allclose(toward_top, [-np.sin(angle), -np.cos(angle)], atol=1e-9)

@@ -32,18 +32,18 @@ def test_the_first_crop_is_the_one_found() -> None:
 
 def test_a_trembling_face_stands_still() -> None:
     rng = np.random.default_rng(0)
-    # A pixel or so of 300, which is what MediaPipe's landmarks tremble by.
+    # About a pixel of 300, like the jitter of MediaPipe's landmarks.
     noise = rng.normal(0, 1, (120, 4)) * [0.7, 0.7, 1.0, 0.003]
     crops = _smoothed([FaceCrop(100 + x, 200 + y, 300 + s, r) for x, y, s, r in noise])
     states = np.array([[c.center_x, c.center_y, c.side, c.rotation] for c in crops])
     changes = np.abs(np.diff(states[10:], axis=0)).max(axis=1)
-    # It may settle once more, but it does not tremble.
+    # The crop may move once more, but it does not jitter.
     assert np.count_nonzero(changes) <= 3
     assert np.all(np.ptp(states, axis=0) <= [3, 3, 4, 0.01])
 
 
 def test_a_moving_face_is_followed() -> None:
-    # A third of a side a second, while it turns, comes nearer, and goes past half a turn.
+    # It moves by a third of a side per second, rotates past half a turn, and comes closer.
     turns = [math.remainder(3.0 + 0.01 * i, 2 * math.pi) for i in range(60)]
     frames = [(100 + 3.3 * i, 300 * 1.005**i, turns[i]) for i in range(60)]
     crops = _smoothed([FaceCrop(x, 200, side, r) for x, side, r in frames])
@@ -65,7 +65,7 @@ def test_a_jump_is_another_face() -> None:
     smoother = CropSmoother()
     smoother.update([_face(100)], 0.0)
     assert smoother.update([_face(300)], _FRAME)[0].crop.center_x == pytest.approx(300)
-    # And so is one that comes back after a frame without it.
+    # The same applies to a face that was missing in one frame.
     smoother.update([], 2 * _FRAME)
     assert smoother.update([_face(310)], 3 * _FRAME)[0].crop.center_x == pytest.approx(310)
 

@@ -212,7 +212,7 @@ def test_existing_files_are_replaced_only_when_told(
     assert _errors(capsys) == [
         f"task-bundle: error: {out}/grace.png already exists; pass --overwrite to replace it"
     ]
-    # Found out before anything was done.
+    # This is checked before anything is written.
     assert _names(out) == ["grace.png"] and (out / "grace.png").read_bytes() == b"mine"
     (out / "grace.png").rename(out / "grace-2.png")
     assert stylize(photo_file, "--num-faces", "2") == 1
@@ -256,12 +256,23 @@ def test_wrong_usage(stylize, photo_file: Path, capsys) -> None:
         assert reason in capsys.readouterr().err
 
 
+def test_debug_shows_the_tracebacks_of_single_inputs(
+    stylize, photo_file: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "bad.png").write_text("no picture")
+    assert stylize(tmp_path / "bad.png", photo_file) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert stylize(tmp_path / "bad.png", photo_file, "--overwrite", "--debug") == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and "task-bundle: error: " in shown
+
+
 def test_a_composite_of_a_video(
     stylize, grace_hopper: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     photo, empty = grace_hopper[:400, :400], _gray(400, 400)
     _make_video(tmp_path / "a.mp4", [photo, photo, empty, empty, photo])
-    # A second one, whose time begins anew.
+    # A second video, whose timestamps start at 0 again.
     _make_video(tmp_path / "b.mp4", [photo] * 3)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert stylize(tmp_path / "a.mp4", tmp_path / "b.mp4", "--composite") == 0
@@ -288,7 +299,7 @@ def test_a_video_of_the_face_alone(stylize, grace_hopper: Picture, tmp_path: Pat
     assert [frame.shape for frame in frames] == [(64, 64, 3)] * 4
     assert frames[0].mean() < 8
     assert frames[1].mean() > 15
-    # Without a face the last picture stays.
+    # In frames without a face, the last picture is repeated.
     assert np.abs(frames[3].astype(int) - frames[2]).mean() < 4
     assert stylize(tmp_path / "a.mp4", "--overwrite", "--cutout") == 1
     assert "cannot be transparent" in _errors(capsys)[-1]
@@ -334,7 +345,7 @@ def test_an_interrupted_video_leaves_nothing(
 
     monkeypatch.setattr(stylize_command, "composite", interrupt)
     assert stylize(tmp_path / "a.mp4", "--composite") == 130
-    # It was being written under another name.
+    # While the video is being written, the file has a temporary name.
     assert len(seen[-1]) == 1 and seen[-1] != ["a.mp4"]
     assert _names(tmp_path / "out") == []
     assert _errors(capsys)[-1].startswith("task-bundle: interrupted; nothing half-written")

@@ -16,7 +16,7 @@ from task_bundle.runtime.stylized_face import StylizedFace
 
 
 def _face(x: float, y: float, size: float, degrees: float = 0.0) -> Face:
-    """A face whose outline is a circle of radius `size`, eyes and mouth where they belong."""
+    """A face whose outline is a circle of radius `size`, with eyes and mouth at their places."""
     angles = np.linspace(0, 2 * np.pi, 478)
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     points[[33, 133]], points[[263, 362]], points[[61, 291]] = (-0.4, -0.2), (0.4, -0.2), (0, 0.6)
@@ -64,7 +64,7 @@ def test_nothing_outside_the_mask_changes(face: Face, side: int, color_match: bo
     mask = face_mask(face, 240, 200)
     np.testing.assert_array_equal(photo, before)
     np.testing.assert_array_equal(pasted[mask == 0], photo[mask == 0])
-    # The mask is no excuse: it covers about the circle that the face is, and there things change.
+    # The mask covers about the circle of the face, and the pixels there do change.
     y, x = np.mgrid[:240, :200]
     center, radius = face.landmarks[:, :2].mean(axis=0), np.ptp(face.landmarks[:, 0]) / 2
     distance = np.hypot(x - center[0], y - center[1]) / radius
@@ -78,7 +78,7 @@ def test_nothing_outside_the_mask_changes(face: Face, side: int, color_match: bo
 @pytest.mark.parametrize("feather", [0.0, 0.08, 0.5])
 @pytest.mark.parametrize("face", _PLACES)
 def test_the_mask_stays_inside_the_crop(face: Face, feather: float) -> None:
-    # Blown up, the outline leaves the crop on all sides.
+    # An enlarged outline is outside the crop on all sides.
     landmarks = face.landmarks.copy()
     landmarks[:, :2] += 2 * (landmarks[:, :2] - (face.crop.center_x, face.crop.center_y))
     mask = face_mask(Face(landmarks, face.crop), 240, 200, feather)
@@ -99,12 +99,12 @@ def test_the_mask_is_soft_and_no_box() -> None:
     mask = face_mask(_face(150, 150, 60), 300, 300)
     assert mask.dtype == np.float32 and mask.min() == 0 and mask.max() == pytest.approx(1, abs=1e-5)
     assert mask[150, 150] == pytest.approx(1, abs=1e-5)
-    # On the circle it is half, inside of it more and outside less; in the box's corners nothing.
+    # It is 1/2 on the circle, greater inside, smaller outside, and 0 in the corners of the box.
     assert 0.4 < mask[150, 150 + 60] < 0.65
     assert 0.4 < mask[150 + 60, 150] < 0.65
     assert not mask[150 + 51, 150 + 51]
     assert np.abs(np.diff(mask, axis=1)).max() < 0.13
-    # Above the mesh there is more forehead.
+    # The mask is extended above the mesh, for the forehead.
     assert mask[150 - 66, 150] > 0.9
     hard = face_mask(_face(150, 150, 60), 300, 300, feather=0)
     assert ((hard > 0) & (hard < 1)).sum() < 0.4 * ((mask > 0) & (mask < 1)).sum()
@@ -139,7 +139,7 @@ def test_a_face_returns_to_where_it_came_from(side: int, degrees: float) -> None
     photo = _smooth(300, 320)
     face = _face(150.4, 140.2, 40, degrees)
     assert face.crop.side in range(120, 170)
-    # Cut out without MediaPipe's aliasing, so that what differs is the way back.
+    # Cropped without MediaPipe's aliasing, so that only the way back makes a difference.
     crop = cv2.warpAffine(
         cv2.resize(photo, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC).astype(np.float32),
         (face.crop.matrix(side) @ np.array([[0.25, 0, -0.375], [0, 0.25, -0.375], [0, 0, 1]]))[:2],
@@ -161,18 +161,18 @@ def test_fine_pictures_are_smoothed_before_they_shrink() -> None:
 
 
 def test_no_pixels_show_where_a_picture_is_enlarged() -> None:
-    # The finest pattern there is, which generators tend to leave on their pictures.
+    # The finest possible pattern, an artifact of many generators.
     pattern = np.full((64, 64, 3), 120, np.uint8)
     pattern[::2, ::2] = pattern[1::2, 1::2] = 136
     face = _face(300, 300, 150)
     pasted = composite(np.full((600, 600, 3), 128, np.uint8), StylizedFace(pattern, face))
     assert np.abs(pasted.astype(int) - 128).max() <= 1
-    # But a picture of the photo's own resolution stays sharp.
+    # But a picture in the resolution of the photo stays sharp.
     face = _face(50, 50, 15)
     assert face.crop.side == 48
     pasted = composite(np.full((100, 100, 3), 128, np.uint8), StylizedFace(pattern[:48, :48], face))
     assert np.abs(pasted[45:55, 45:55].astype(int) - 128).min() >= 7
-    # And one that is hardly enlarged is hardly smoothed.
+    # And one that is slightly enlarged is slightly smoothed.
     larger = StylizedFace(pattern[:48, :48], _face(50, 50, 17))
     pasted = composite(np.full((100, 100, 3), 128, np.uint8), larger)
     assert np.abs(pasted.astype(int) - 128).max() >= 5
@@ -218,7 +218,7 @@ def test_colors_are_matched_to_the_face() -> None:
     rng = np.random.default_rng(3)
 
     def patches(mean: npt.ArrayLike, spread: float, side: int) -> npt.NDArray[np.uint8]:
-        """Patches, unlike pixels, are not evened out by resampling."""
+        """Makes a picture of patches, which resampling, unlike single pixels, does not average."""
         values = mean + rng.normal(0, spread, (15, 15, 1))
         small = np.clip(values, 0, 255).astype(np.uint8)
         return small.repeat(side // 15, axis=0).repeat(side // 15, axis=1)
@@ -231,13 +231,13 @@ def test_colors_are_matched_to_the_face() -> None:
     np.testing.assert_allclose(pasted[inside].mean(axis=0), photo[inside].mean(axis=0), atol=4)
     lightness = [x[inside].astype(float).mean(axis=1).std() for x in (pasted, photo)]
     assert lightness[0] == pytest.approx(lightness[1], rel=0.25)
-    # Unasked, the style's colors stay.
+    # By default the colors of the style are kept.
     plain = composite(photo, StylizedFace(gray, face))
     assert np.ptp(plain[inside].mean(axis=0)) < 1
 
 
 def test_colors_are_matched_to_what_is_in_the_photo() -> None:
-    # Half of the face lies outside, where the crop is black.
+    # Half of the face is outside the photo, where the crop is black.
     photo = np.full((200, 100, 3), 200, np.uint8)
     face = _face(2, 100, 40)
     pasted = composite(photo, _plain(face, (90, 90, 90)), color_match=True)
@@ -267,7 +267,7 @@ def test_pictures_need_not_be_square(size: tuple[int, int]) -> None:
     for face in (_face(100, 110, 25), _face(100, 110, 25, 33)):
         for match in (False, True):
             seen = StylizedFace(face.crop.crop(photo, size), face)
-            # The same where the picture is square.
+            # The result is the same as with the square picture.
             square = StylizedFace(face.crop.crop(photo, min(size)), face)
             pasted = composite(photo, seen, color_match=match)
             wanted = composite(photo, square, color_match=match)

@@ -25,7 +25,7 @@ _BACKENDS = ["portable", pytest.param("native", marks=native)]
 
 
 def _options(left=None, top=0.0, right=1.0, bottom=1.0, rotation=0) -> SimpleNamespace:
-    """What is like MediaPipe's ImageProcessingOptions."""
+    """Has the attributes of MediaPipe's ImageProcessingOptions."""
     roi = None
     if left is not None:
         roi = SimpleNamespace(left=left, top=top, right=right, bottom=bottom)
@@ -34,7 +34,7 @@ def _options(left=None, top=0.0, right=1.0, bottom=1.0, rotation=0) -> SimpleNam
 
 @pytest.fixture(scope="module")
 def bundle(make_stylizer, face_models) -> TaskBundle:
-    """Its stylizer is the identity: nothing hides what the crop is."""
+    """A bundle whose stylizer is the identity, so that its pictures are the crops."""
     return TaskBundle.build(make_stylizer(256), face_models)
 
 
@@ -56,7 +56,7 @@ def google(bundle: TaskBundle):
 
 @pytest.fixture(scope="module")
 def two_faces(grace_hopper: np.ndarray) -> np.ndarray:
-    """Whose halves and quarters are whole pixels: [640, 1152, 3], the smaller face on the right."""
+    """A photo, [640, 1152, 3], the smaller face on the right. Its quarters are whole pixels."""
     canvas = np.full((640, 1152, 3), 90, np.uint8)
     canvas[20:620, 30:542] = grace_hopper
     small = cv2.resize(grace_hopper, (384, 450), interpolation=cv2.INTER_AREA)
@@ -66,7 +66,7 @@ def two_faces(grace_hopper: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def generated_faces() -> np.ndarray:
-    """The preset's, [6, side, side, 3] uint8."""
+    """Faces that the preset generates, [6, side, side, 3] uint8."""
     pytest.importorskip("tensorflow", reason="the preset's faces need TensorFlow")
     from mm_face_stylizer.preset import Preset
 
@@ -85,7 +85,7 @@ def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _assert_same_picture(found: np.ndarray, wanted: np.ndarray) -> None:
-    """Within a gray level on average, and not moved by a tenth of a pixel."""
+    """Checks that pictures differ by less than a gray level on average, and 0.1 pixels in place."""
     assert found.shape == wanted.shape
     assert np.abs(found.astype(int) - wanted).mean() <= 1.0
     gray = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(float) for image in (found, wanted)]
@@ -117,7 +117,7 @@ _PHOTOS = {
 def test_portable_is_native(name: str, portable, google, grace_hopper: np.ndarray) -> None:
     photo = np.ascontiguousarray(_PHOTOS[name](grace_hopper))
     mediapipe = import_mediapipe()
-    # Google's task takes gray pictures for a mistake.
+    # Google's task does not accept gray pictures.
     given = photo if photo.ndim == 3 else np.ascontiguousarray(np.stack([photo] * 3, axis=2))
     kind = mediapipe.ImageFormat.SRGBA if given.shape[2] == 4 else mediapipe.ImageFormat.SRGB
     wanted = google.stylize(mediapipe.Image(image_format=kind, data=given))
@@ -148,20 +148,20 @@ def test_portable_is_native_where_it_is_told_to_look(
 
 
 def _boxes(rng: np.random.Generator, crop: FaceCrop, height: int, width: int) -> Iterator[list]:
-    """Yields edges, as parts of the photo's, that cut into the crop or leave it room."""
+    """Yields relative edges of regions, some of which cut the crop."""
     half = crop.side / 2
     for inset in ((-0.4, 0.0), (-0.1, 0.15), (0.05, 0.3)):
         insets = rng.uniform(*inset, 4) * crop.side
         left, right = crop.center_x - half + insets[0], crop.center_x + half - insets[1]
         top, bottom = crop.center_y - half + insets[2], crop.center_y + half - insets[3]
         edges = np.array([left, top, right, bottom])
-        if rng.random() < 0.5:  # Boxes of other detectors have whole pixels.
+        if rng.random() < 0.5:  # Boxes of other detectors are in whole pixels.
             edges = np.round(edges)
         yield np.clip(edges / [width, height, width, height], 0, 1).tolist()
 
 
 def _region_errors(portable, google, photo: np.ndarray, seed: int) -> list[float]:
-    """Returns mean differences to native for regions of a photo, upright and turned."""
+    """Returns mean differences to the native backend, for regions of a photo and rotations."""
     mediapipe = import_mediapipe()
     rect = mediapipe.tasks.components.containers.Rect
     errors = []
@@ -191,7 +191,7 @@ def test_portable_is_native_in_any_region(portable, google, grace_hopper: np.nda
             errors += _region_errors(portable, google, photo, seed)
     assert len(errors) >= 40
     assert max(errors) <= 1.0
-    # Not only so small that no pixel is another one: all numbers on the way are the same.
+    # Most of the pictures are almost or exactly the same.
     assert np.median(errors) < 0.1
 
 
@@ -449,7 +449,7 @@ def test_a_still_face_gives_a_still_picture(backend, bundle, grace_hopper) -> No
         photo = stylizer.stylize(grace_hopper)
     for result in still[1:]:
         np.testing.assert_array_equal(result.image, still[0].image)
-    # The camera's noise moves the crop of single photos by pixels; here it does not at all.
+    # Noise of the camera moves the crops of single photos by pixels, but not those of a video.
     assert len(set(noisy[5:])) <= 2
     assert noisy[-1].center_x == pytest.approx(photo.crop.center_x, abs=4)
     assert noisy[-1].side == pytest.approx(photo.crop.side, abs=12)

@@ -82,7 +82,7 @@ def test_normalization_by_nothing(
     model = stylizer_metadata(make_stylizer(64))
     place = model.index(np.float32(255.0).tobytes())
     model = model[:place] + np.float32(std).tobytes() + model[place + 4 :]
-    # The statistics have no 255 in them.
+    # The bytes found are those of the standard deviation; the statistics contain no 255.
     assert normalization(stylizer_metadata(make_stylizer(64))) is not None
     with pytest.raises(BundleError, match="normalize by mean"):
         normalization(model)

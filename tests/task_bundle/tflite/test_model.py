@@ -90,7 +90,7 @@ def test_describe_face_models(wheel_models) -> None:
     assert [t.shape for t in detector.outputs] == [(1, 896, 16), (1, 896, 1)]
     landmarks = describe(wheel_models.landmarks)
     assert landmarks.ops["GATHER"] == 1
-    # The published sizes: about 0.1 M and 0.6 M parameters; 16-bit weights pass a DEQUANTIZE.
+    # The published sizes are about 0.1 M and 0.6 M parameters. Float16 weights pass a DEQUANTIZE.
     assert 80_000 < detector.parameters < 150_000
     assert 500_000 < landmarks.parameters < 700_000
     assert landmarks.parameters * 2 < len(wheel_models.landmarks) < landmarks.parameters * 2.5

@@ -1,4 +1,4 @@
-"""Tests of task_bundle.tflite.probe, with models that are really bad for a process."""
+"""Tests of task_bundle.tflite.probe, with models that crash or block a process."""
 
 import time
 
@@ -56,7 +56,7 @@ def test_good_models_pass(face_models, make_stylizer) -> None:
 def test_a_model_without_end(make_stylizer) -> None:
     model = _endless(make_stylizer(64))
     check_model(model)
-    # The latter where so much else runs that 1.5 s of CPU time never come together.
+    # The second on machines so busy that 1.5 s of CPU time take longer than the wall time limit.
     unusable = r"^b is unusable: .* (takes more than 1\.5 s|does not end)"
     with pytest.raises(BundleError, match=unusable):
         run_models([make_stylizer(32), model], ["a", "b"])
@@ -76,7 +76,7 @@ def test_a_model_without_end_where_nothing_counts_the_time(
 def test_a_model_that_needs_gigabytes(make_stylizer) -> None:
     model = make_stylizer(shape=[1, 8192, 5000, 3])
     check_model(model)
-    # Without a limit it would run out of time instead.
+    # Without the memory limit it would exceed the time limit instead.
     with pytest.raises(BundleError, match="a is unusable: it needs more than 1024 MiB"):
         run_models([model], ["a"])
 
@@ -91,7 +91,7 @@ def test_a_model_whose_shapes_are_not_its_operators(make_stylizer) -> None:
 
 
 def test_a_model_that_crashes(make_stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Known crashes of LiteRT get repaired; a process that kills itself does not.
+    # The process kills itself, because known crashes of LiteRT may be fixed.
     killing = (
         "import os; from task_bundle.tflite import probe;"
         "probe.find_defect = lambda model: os.kill(os.getpid(), 11); probe.child()"

@@ -19,14 +19,14 @@ Change = Callable[[Any], None]
 
 @pytest.fixture(autouse=True)
 def _no_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every model an unknown one."""
+    """Removes the records of passed checks."""
     monkeypatch.setattr(validation, "_parsed", set())
     monkeypatch.setattr(validation, "_loadable", set())
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The names of the models of each call of the other process, which is not started."""
+    """The names of the models in each call of `run_models`, which starts no process."""
     made: list[list[str]] = []
     monkeypatch.setattr(probe, "run_models", lambda models, names: made.append(list(names)))
     return made
@@ -165,8 +165,8 @@ def test_contradictions(make_stylizer, change: Change, reason: str) -> None:
     "change",
     [
         _quantized(scale=np.ones(3, np.float32), zeroPoint=np.zeros(3, np.int64)),
-        _operator(inputs=[0, 1, -1]),  # Left out.
-        _tensor(2, shape=np.array([0], np.int32), buffer=0),  # Nothing in it to be read.
+        _operator(inputs=[0, 1, -1]),  # An optional input is missing.
+        _tensor(2, shape=np.array([0], np.int32), buffer=0),  # The tensor is empty.
         _signature(0, 3),
         _tensor(0, shapeSignature=np.array([-1, 64, 64, 3], np.int32)),
         lambda model: None,
@@ -248,7 +248,7 @@ def test_passed_checks_are_recorded(make_stylizer, calls, tmp_path: Path, monkey
     check_loads(models, "it")
     check_loads(models, "it")
     assert calls == [["a in it", "b in it"]]
-    # Another process has nothing but the folder.
+    # As in another process, only the folder is left.
     monkeypatch.setattr(validation, "_loadable", set())
     monkeypatch.setattr(validation, "_parsed", set())
     monkeypatch.setattr(validation, "check_model", None)

@@ -30,7 +30,7 @@ def _tables(module: ModuleType) -> list[str]:
 
 
 def _what_it_points_to(module: ModuleType, table: str, field: str) -> str:
-    """Says it in the words of REFERENCES, from the source of the generated accessor."""
+    """Returns the type in the notation of REFERENCES, from the source of the accessor."""
     source = inspect.getsource(getattr(getattr(module, table), field))
     listed = f"{table}Start{field}Vector" in vars(module)
     if "_tab.Union" in source:
@@ -107,14 +107,14 @@ def test_every_changed_word_is_refused_or_harmless(make_stylizer) -> None:
             except BundleError:
                 refused += 1
                 continue
-            # What passes can be read to the last part.
+            # What passes the check can be unpacked completely.
             root = schema.model_schema().Model.GetRootAs(bytes(changed), 0)
             schema.model_schema().ModelT.InitFromObj(root)
     assert refused > len(model) / 4
 
 
 def _vectors_of_vectors() -> bytes:
-    """Five hundred graphs that are one graph, of five hundred operators that are one operator."""
+    """Five hundred references to one graph, with five hundred references to one operator."""
     tfl = schema.model_schema()
     builder = flatbuffers.Builder(0)
     tfl.OperatorStart(builder)
@@ -131,12 +131,12 @@ def _vectors_of_vectors() -> bytes:
         add(builder, vector)
         part = builder.EndObject()
     builder.Finish(part, schema.MODEL_IDENTIFIER)
-    # So long that the vectors alone are no reason to complain.
+    # The data are long enough that the length of the vectors is plausible.
     return bytes(builder.Output()) + bytes(10**6)
 
 
 def _shared_buffer() -> bytes:
-    """A thousand buffers that are all the same long one."""
+    """A thousand references to one long buffer."""
     tfl = schema.model_schema()
     builder = flatbuffers.Builder(0)
     data = builder.CreateByteVector(bytes(100_000))

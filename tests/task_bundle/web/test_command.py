@@ -1,4 +1,4 @@
-"""Tests of task_bundle.web.command, through the command line. The browser's are elsewhere."""
+"""Tests of task_bundle.web.command, through the command line. test_page.py has a browser."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def bundle_file(tmp_path: Path, make_stylizer, face_models) -> Path:
 
 @pytest.fixture
 def _any_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what does not depend on the npm package."""
+    """Makes the npm package unnecessary."""
     monkeypatch.setattr(serve_command, "find_tasks_vision", lambda folder: {})
 
 
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_it_quietly(bundle_file: Path) -> None:
     line = process.stdout.readline()
     assert line.startswith(f"{bundle_file} is served at http://127.0.0.1:")
     url = line.split(" at ")[1].split()[0]
-    # A browser's connection that stays open does not keep the server.
+    # A connection that a browser keeps open does not keep the server running.
     with socket.create_connection(("127.0.0.1", int(url.rstrip("/").rpartition(":")[2]))):
         with urllib.request.urlopen(f"{url}bundle/face_stylizer.task", timeout=10) as answer:
             assert answer.read() == bundle_file.read_bytes()

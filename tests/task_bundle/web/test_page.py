@@ -30,7 +30,7 @@ _NO_FACE = np.full((300, 400, 3), 128, np.uint8)
 
 @pytest.fixture(scope="session")
 def tasks_vision() -> dict[str, bytes]:
-    """The npm package: of the working directory, or of the developer's own cache."""
+    """The npm package in the working directory or in the developer's own cache."""
     try:
         return dict(find_tasks_vision())
     except TasksVisionError as error:
@@ -39,7 +39,7 @@ def tasks_vision() -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def bundle(make_stylizer, face_models) -> TaskBundle:
-    """Makes faces darker, and keeps their lines: these show whether they are at their place."""
+    """A bundle that makes faces darker and keeps their lines, which show misplacement."""
     return TaskBundle.build(make_stylizer(256, gain=0.6), face_models)
 
 
@@ -61,20 +61,20 @@ def chromium(launch):
 
 @pytest.fixture(scope="module")
 def shared_page(files: dict[str, WebFile], chromium) -> Iterator:
-    """A page that is ready, for tests that leave it ready."""
+    """A page with an open bundle, for tests that leave it like that."""
     with served(files) as url:
         yield _open(chromium, url)
 
 
 @pytest.fixture
 def page(shared_page):
-    """The page, with the settings it starts with."""
+    """The page with its default settings."""
     _set_strength(shared_page, 100)
     return shared_page
 
 
 def _open(chromium, url: str, **options):
-    """Opens a page in a profile of its own and waits until the bundle is open."""
+    """Opens a page in a new browser profile and waits until the bundle is open."""
     page = chromium.new_page(**options)
     page.goto(url)
     _expect(page.get_by_role("status")).to_be_empty()
@@ -88,7 +88,7 @@ def _expect(locator):
 
 
 def _upload(page, photo: Picture | Path, tmp_path: Path, name: str = "photo.png") -> None:
-    """Chooses a photo and waits for the result, or for the message that there is none."""
+    """Chooses a photo and waits for the result, or for a message."""
     file = photo
     if not isinstance(photo, Path):
         file = tmp_path / name
@@ -128,9 +128,9 @@ def _assert_same(page, photo: Picture, stylizer: FaceStylizer, limit: float) -> 
     assert _difference(pixels(page, "face"), result.image).mean() <= limit
     mask = face_mask(result.face, *photo.shape[:2]) > 0
     pasted = _difference(pixels(page, "composite"), composite(photo, result))
-    # Where the face is: a mean over the whole photo would hide a lot.
+    # Compared only at the face: a mean over the whole photo would hide differences.
     assert pasted[mask].mean() <= limit
-    # Interpolation reaches a pixel farther here and there.
+    # In places, interpolation reaches one pixel further.
     near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     assert pasted[~near].max(initial=0) == 0
 
@@ -217,11 +217,11 @@ def test_pictures_that_are_not_square(
 
 def test_photos_are_read_as_python_reads_them(page, grace_hopper: Picture, tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # Taken with the camera on its side.
+    exif[0x0112] = 6  # The photo was taken with the camera rotated.
     turned = tmp_path / "turned.jpg"
     Image.fromarray(np.rot90(grace_hopper)).save(turned, quality=95, exif=exif)
     _upload(page, turned, tmp_path)
-    # Decoders of JPEG may round differently.
+    # JPEG decoders may round differently.
     assert _difference(pixels(page, "photo"), load_image(turned)).mean() < 1.0
     alpha = np.linspace(0, 255, 512).astype(np.uint8)
     clear = tmp_path / "clear.png"
@@ -301,7 +301,7 @@ def test_no_face(page, grace_hopper: Picture, tmp_path: Path) -> None:
     _upload(page, grace_hopper, tmp_path)
     _upload(page, _NO_FACE, tmp_path)
     _expect(page.get_by_role("status")).to_contain_text("No face was found")
-    # Nothing of the photo before is left.
+    # Nothing of the last photo is left.
     assert _difference(pixels(page, "composite"), _NO_FACE).max() == 0
     assert pixels(page, "face").shape[:2] == (1, 1)
     for name in ("Download picture", "Face only", "Run 20 times", "Show original"):
@@ -318,7 +318,7 @@ def test_not_a_picture(page, tmp_path: Path) -> None:
 
 
 def test_the_last_photo_wins(page, grace_hopper: Picture, tmp_path: Path) -> None:
-    # The first one takes long to decode.
+    # The first photo takes long to decode.
     page.evaluate(
         """() => {
           const decode = window.createImageBitmap;
@@ -343,7 +343,7 @@ def test_what_is_said_of_the_bundle(files: dict[str, WebFile], chromium) -> None
     about = json.loads(files["/bundle/about.json"].content)
     assert about["name"] == "dark.task"
     assert about["inputSize"] == [256, 256]
-    # Names come from strangers.
+    # Names may contain HTML.
     about["name"] = "<img src=x onerror=alert(1)>.task"
     about["entries"][-1]["metadata"]["description"] = about["remarks"] = ["<img src=x>"]
     changed = dataclasses.replace(files["/bundle/about.json"], content=json.dumps(about).encode())
@@ -408,7 +408,7 @@ def test_a_bundle_that_the_browser_cannot_open(
         page.goto(url)
         status = page.get_by_role("status")
         _expect(status).to_contain_text("MediaPipe cannot open this bundle")
-        # A photo changes nothing about it.
+        # The message stays after a photo is chosen.
         _upload(page, grace_hopper, tmp_path)
         _expect(status).to_contain_text("MediaPipe cannot open this bundle")
         page.close()
@@ -417,7 +417,7 @@ def test_a_bundle_that_the_browser_cannot_open(
 def test_a_gpu_that_cannot(
     make_stylizer, wheel_models, tasks_vision, chromium, grace_hopper: Picture, tmp_path: Path
 ) -> None:
-    # MediaPipe's delegate for WebGL knows no GATHER, by which the wheel's landmarks are adapted.
+    # MediaPipe's WebGL delegate does not support GATHER, with which the wheel's model is adapted.
     bundle = TaskBundle.build(make_stylizer(64, gain=0.6), wheel_models)
     with (
         served(page_files(bundle, "x.task", tasks_vision)) as url,
@@ -450,7 +450,7 @@ def test_camera(
         page = _open(chromium, url)
         page.get_by_role("radio", name="Camera").click()
         _expect(page.locator("#latency-note")).to_contain_text("runs, after a first")
-        # Leaving the camera keeps its last frame.
+        # The last frame stays after the camera is closed.
         page.get_by_role("radio", name="Photo").check()
         _expect(page.get_by_role("status")).to_be_empty()
         photo = np.ascontiguousarray(pixels(page, "photo")[..., :3])
@@ -489,7 +489,7 @@ def test_it_fits_the_screen(width: int, page, grace_hopper: Picture, tmp_path: P
 
 def test_keyboard(page, grace_hopper: Picture, tmp_path: Path) -> None:
     _upload(page, grace_hopper, tmp_path)
-    # From the top: what has the focus is left first.
+    # Starts at the top of the page, by taking the focus from the current element.
     page.locator("body").click(position={"x": 1, "y": 1})
     reached = []
     for _ in range(8):

@@ -41,7 +41,7 @@ def _ask(
 
 
 def _send(server: WebServer, request: bytes) -> bytes:
-    """Sends what no client library would; returns all that comes back."""
+    """Sends raw bytes, which client libraries would refuse; returns the response."""
     with socket.create_connection((HOST, server.port), timeout=10) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
@@ -136,15 +136,15 @@ def test_every_answer_binds_the_browser(server: WebServer, path: str) -> None:
     assert response.getheader("X-Content-Type-Options") == "nosniff"
     assert response.getheader("Cross-Origin-Resource-Policy") == "same-origin"
     assert response.getheader("Referrer-Policy") == "no-referrer"
-    # No Access-Control header lets other sites read.
+    # No Access-Control header allows other sites to read.
     assert not [name for name in response.headers if name.startswith("Access-Control")]
-    # Nothing about the computer.
+    # The headers have no information about the computer.
     assert response.getheader("Server") == "task-bundle"
 
 
 def test_a_browser_that_leaves_is_nothing_to_report(server: WebServer, capfd) -> None:
     with socket.create_connection((HOST, server.port), timeout=10) as connection:
-        # An abrupt end, in the middle of the answer.
+        # The client closes the connection in the middle of the response.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.sendall(f"GET /a/b.wasm HTTP/1.1\r\nHost: {HOST}:{server.port}\r\n\r\n".encode())
     assert _ask(server)[0].status == 200
@@ -153,7 +153,7 @@ def test_a_browser_that_leaves_is_nothing_to_report(server: WebServer, capfd) ->
 
 def test_it_listens_on_this_computer_alone(server: WebServer) -> None:
     assert server.url == f"http://127.0.0.1:{server.port}/"
-    # The whole of 127/8 is this computer; a server on all addresses would answer here, too.
+    # All addresses in 127/8 are this computer; a server on all interfaces would answer here, too.
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", server.port), timeout=10)
 

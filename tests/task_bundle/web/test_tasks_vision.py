@@ -16,7 +16,7 @@ _CONTENTS = {"vision_bundle.mjs": b"export {};", "wasm/vision_wasm_internal.wasm
 
 @pytest.fixture(autouse=True)
 def _package_of_the_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has other files published than the real ones, with an empty cache and working directory."""
+    """Replaces the hashes of the published files; cache and working directory are empty."""
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in _CONTENTS.items()}
     monkeypatch.setattr(tasks_vision, "_SHA256", digests)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
@@ -34,7 +34,7 @@ def _write(folder: Path, **changes: bytes) -> Path:
 
 @pytest.fixture
 def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Returns a function that puts an npm on the PATH, with a shell script's text."""
+    """Returns a function that puts a shell script called npm on the PATH."""
 
     def make(script: str) -> None:
         folder = tmp_path / "bin"
@@ -54,7 +54,7 @@ def test_node_modules_come_before_the_cache(tmp_path: Path) -> None:
     _write(tmp_path / "cache" / "npm" / "node_modules" / PACKAGE)
     assert find_tasks_vision() == _CONTENTS
     mine = _write(tmp_path / "work" / "node_modules" / PACKAGE, vision_bundle=b"another release")
-    # A project's own, of another release, does not hide the one that serves.
+    # Another release in the working directory does not hide the right one in the cache.
     assert find_tasks_vision() == _CONTENTS
     with pytest.raises(TasksVisionError, match="vision_bundle.mjs is not that of .* 0.10.21"):
         find_tasks_vision(mine)
@@ -81,7 +81,7 @@ def test_installing(tmp_path: Path, npm) -> None:
     assert installed == tmp_path / "cache" / "npm" / "node_modules" / PACKAGE
     assert find_tasks_vision() == _CONTENTS
     folder = tmp_path / "cache" / "npm"
-    # From the lock file or not at all, and without running anything.
+    # npm only installs what is in the lock file, and runs no scripts.
     assert (folder / "said").read_text().split()[:2] == ["ci", "--ignore-scripts"]
     lock = json.loads((folder / "package-lock.json").read_text())
     locked = lock["packages"][f"node_modules/{PACKAGE}"]
