@@ -165,7 +165,7 @@ def perceptual_asset(face_mesh: FaceMeshFeatures, faces: tf.Tensor) -> keras.Mod
     A picture [batch, 256, 256, 3], normalised like ImageNet's, to five feature maps, finest first:
     the picture, and four of the face mesh's, each with the picture in its size as three channels
     more. Without them colours would drift, since the network sees brightness alone;
-    `losses.with_colours_of` says why. All are relative to their mean magnitudes.
+    `losses.with_colors_of` says why. All are relative to their mean magnitudes.
 
     Args:
       face_mesh: The network.

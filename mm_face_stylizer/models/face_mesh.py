@@ -1,9 +1,9 @@
-"""A perceptual space without a download: the face-mesh network, rebuilt to be differentiable.
+"""Perceptual features without a download: MediaPipe's face-mesh network, made differentiable.
 
-MediaPipe's face landmark model is a plain convolutional network that has seen far more faces than
-any data set at hand. Its TFLite flatbuffer is read into frozen weights and its operators are run as
-differentiable TensorFlow ones; the activations at each resolution are the perceptual features, and
-the landmarks themselves become a differentiable measure of geometry.
+MediaPipe's face landmark model is a plain convolutional network, trained on far more faces than any
+public data set has. Its TFLite flatbuffer is read into frozen weights, and its operators are run as
+differentiable TensorFlow operations; the activations at each resolution are the perceptual
+features, and the landmarks themselves become a differentiable measure of geometry.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MESH_POINTS = 468
 
 @dataclasses.dataclass(frozen=True)
 class FaceMesh:
-    """What the network sees in a batch of pictures.
+    """Outputs of the face-mesh network for a batch of pictures.
 
     Attributes:
       features: Activations, finest first, each [batch, side, side, channels].
@@ -86,9 +86,9 @@ class FaceMeshFeatures(keras.Model):
         self._feature_tensors = tuple(last_of_side[side] for side in self.feature_sides)
 
     def _landmark_tensor(self) -> int:
-        """The tensor with 468 (or 478) points as flat pixels, before any later gathering."""
+        """Finds the tensor with 468 (or 478) points in pixels, before operators reorder them."""
         for operator in self._graph.operators:
-            # A dequantized bias has as many numbers, so the operator must be asked too.
+            # A dequantized bias has as many numbers, so the kind of operator is checked too.
             if self._names[operator.opcodeIndex] not in ("CONV_2D", "RESHAPE"):
                 continue
             size = int(np.prod(self._graph.tensors[operator.outputs[0]].shape))
@@ -97,7 +97,7 @@ class FaceMeshFeatures(keras.Model):
         raise ValueError("The face landmark model has no output of 468 or 478 points.")
 
     def _needed_operators(self):
-        """The operators that the landmarks depend on, in order."""
+        """Returns the operators that the landmarks depend on, in order."""
         producers = {op.outputs[0]: op for op in self._graph.operators}
         self._landmarks = self._landmark_tensor()
         needed, pending = set(), [self._landmarks]
@@ -121,7 +121,7 @@ class FaceMeshFeatures(keras.Model):
         return weight
 
     def call(self, image: tf.Tensor, training: bool | None = None) -> FaceMesh:
-        """Looks at pictures of aligned faces.
+        """Computes features and landmarks of aligned faces.
 
         Args:
           image: [batch, side, side, 3] in [-1, 1], any side.
@@ -133,7 +133,7 @@ class FaceMeshFeatures(keras.Model):
         del training
         x = (image + 1.0) / 2.0
         while x.shape[1] >= 2 * self.input_size:
-            # Bilinear shrinking would look at one pixel in two, blurred or not.
+            # Bilinear resizing by more than two would skip pixels.
             x = tf.nn.avg_pool2d(x, 2, 2, "VALID")
         if x.shape[1] > self.input_size:
             x = _blurred(x)
@@ -203,10 +203,10 @@ class FaceMeshFeatures(keras.Model):
 
 
 def _blurred(x: tf.Tensor) -> tf.Tensor:
-    """A 3x3 binomial blur before bilinear shrinking.
+    """Applies a 3x3 binomial blur, for use before bilinear downsampling.
 
-    Without it shrinking looks at some rows and columns more than at others, and a generator that is
-    trained through it draws stripes that only those see.
+    Without it, downsampling weights some rows and columns more than others, and a generator that is
+    trained through it learns to draw stripes there.
     """
     weights = np.outer((1, 2, 1), (1, 2, 1)).astype(np.float32) / 16.0
     kernel = tf.constant(np.repeat(weights[:, :, np.newaxis, np.newaxis], 3, axis=2))

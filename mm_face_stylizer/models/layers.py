@@ -8,17 +8,18 @@ from mm_face_stylizer._keras import keras, tf
 
 LEAKY_RELU_SLOPE = 0.2
 _EPSILON = 1e-8
-# Adam moves every weight as far a step, and a strength has far to go in a hundred steps.
+# Adam moves all weights equally far per step, and noise strengths must change a lot within a
+# hundred steps.
 _NOISE_GAIN = 10.0
 
 
 def leaky_relu(x: tf.Tensor) -> tf.Tensor:
-    """Leaky ReLU with the slope that every network here uses (0.2, as in StyleGAN)."""
+    """Applies leaky ReLU with the slope that all networks here share (0.2, as in StyleGAN)."""
     return tf.nn.leaky_relu(x, LEAKY_RELU_SLOPE)
 
 
 def upsample_2x(x: tf.Tensor) -> tf.Tensor:
-    """Doubles height and width bilinearly with half-pixel centres.
+    """Doubles height and width bilinearly with half-pixel centers.
 
     Args:
       x: [batch, height, width, channels], float, static height and width.
@@ -30,10 +31,10 @@ def upsample_2x(x: tf.Tensor) -> tf.Tensor:
 
 
 def repeated_rgb_initializer(copies: int) -> keras.initializers.Initializer:
-    """Initialises a kernel whose output channels are `copies` equal groups of RGB.
+    """Initializes a kernel whose output channels are `copies` equal groups of RGB.
 
     A head that feeds `depth_to_space` starts with equal pixels inside each block, so that training
-    does not begin with a grid it must first unlearn.
+    does not start from a grid that it has to unlearn.
 
     Args:
       copies: Number of sub-pixels, 4 for `depth_to_space(2)`.
@@ -50,10 +51,11 @@ def repeated_rgb_initializer(copies: int) -> keras.initializers.Initializer:
 
 
 class FixedNoise(keras.layers.Layer):
-    """Adds noise that is the same for every picture, each channel as much as it learned to.
+    """Adds constant noise, scaled by a learned strength per channel.
 
-    Constant, so that the same photo always gives the same picture. Source: Karras et al., "A
-    Style-Based Generator Architecture for Generative Adversarial Networks" (2019), section 2.
+    The noise is constant so that the same photo always gives the same picture. Source: Karras et
+    al., "A Style-Based Generator Architecture for Generative Adversarial Networks" (2019), section
+    2.
     """
 
     def build(self, input_shape):
@@ -77,7 +79,7 @@ class FixedNoise(keras.layers.Layer):
 class ModulatedConv2D(keras.layers.Layer):
     """Convolution whose input channels are scaled by an affine function of a latent.
 
-    Computed as `conv(x * s) * d`, never with a kernel a sample, so that it exports to plain
+    Computed as `conv(x * s) * d`, never with a kernel per sample, so that it exports to plain
     CONV_2D and MUL. Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN",
     section 2.2; the factored form is the one of "BlazeStyleGAN" (Jia et al., 2023), section 3.
 

@@ -1,4 +1,4 @@
-"""The mapping network, from noise to w+ latents, of this project's networks and of the teacher."""
+"""The mapping network, which maps noise to w+ latents, and the size of a latent's rows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ LATENT_DIM = 512
 
 
 class MappingNetwork(keras.Model):
-    """Gaussian noise to w+ latents of plausible faces.
+    """Maps Gaussian noise to w+ latents of plausible faces.
 
-    Neighbouring rows of a block share one vector, as in the encoder.
+    Both rows of a block are the same vector, as in the encoder's latents.
 
     Attributes:
       rows: Rows of the latent.
-      layers_count: Hidden layers.
+      layers_count: Number of hidden layers.
       units: Width of a hidden layer.
     """
 
@@ -32,7 +32,8 @@ class MappingNetwork(keras.Model):
             keras.layers.Dense(units, kernel_initializer="he_normal", name=f"dense{index}")
             for index in range(layers_count)
         ]
-        # Small: latents start at their mean, not in directions that no face lies in.
+        # The kernel is small so that latents start close to their mean, and not in directions in
+        # which there are no faces.
         self._out = keras.layers.Dense(
             rows // 2 * LATENT_DIM,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
@@ -45,15 +46,19 @@ class MappingNetwork(keras.Model):
         self([tf.zeros((1, LATENT_DIM)), tf.zeros((1, 0))])
 
     def set_mean(self, distinct_rows: np.ndarray) -> None:
-        """Starts training at a mean latent, [rows / 2 * 512], flat, one row a block."""
+        """Sets the mean of the latents.
+
+        Args:
+          distinct_rows: The mean latent with one row per block, flattened, [rows / 2 * 512].
+        """
         self._out.bias.assign(distinct_rows)
 
     def call(self, inputs: Sequence[tf.Tensor], training: bool | None = None):
         """Maps.
 
         Args:
-          inputs: `[noise [batch, 512], label [batch, 0]]`; the label is there for callers of the
-            published network and is ignored.
+          inputs: `[noise [batch, 512], label [batch, 0]]`; the label is ignored, and is accepted
+            for callers of the published network.
           training: Accepted for the Keras contract; the network has no mode.
 
         Returns:

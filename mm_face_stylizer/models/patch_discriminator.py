@@ -1,4 +1,4 @@
-"""The discriminator: real and generated pictures apart, patch by patch.
+"""The patch discriminator, which tells real from generated pictures patch by patch.
 
 Fully convolutional, so that it judges crops during training as well as whole pictures. Source of
 the patch form: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks"
@@ -17,7 +17,7 @@ _DETAIL_GAIN = 8.0
 
 
 class Discriminator(keras.Model):
-    """Image to a map of logits, positive for real.
+    """Maps an image to a map of logits, positive for real.
 
     Attributes:
       width: Factor on the channels of every layer.
@@ -58,8 +58,8 @@ class Discriminator(keras.Model):
         Returns:
           Six maps, at 1/2, 1/4, 1/8, 1/16, 1/32 and 1/32 of the side.
         """
-        # Soft and sharp pictures differ by little more than their finest detail, a small part of
-        # the signal; amplified, it is found in tens of steps instead of thousands.
+        # Soft and sharp pictures differ mainly in their finest detail, a small part of the signal.
+        # Amplified, the discriminator finds it within tens of steps instead of thousands.
         detail = image - tf.nn.avg_pool2d(image, 3, 1, "SAME")
         x = tf.concat([image, _DETAIL_GAIN * detail], axis=-1)
         maps = []
@@ -70,7 +70,7 @@ class Discriminator(keras.Model):
         return maps
 
     def call(self, image: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Judges.
+        """Computes the logits of patches.
 
         Args:
           image: [batch, height, width, 3] in [-1, 1], sides divisible by 32.

@@ -1,4 +1,4 @@
-"""Weights of several networks by name, and back into them."""
+"""Weights of networks by name: reading, assigning, and creating without initial values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 
-_W_AVG = "w_avg"
+# Key of the mean latent, which belongs to no network.
+W_AVG = "w_avg"
 
 
 @contextlib.contextmanager
@@ -34,8 +35,16 @@ def without_initializers() -> Iterator[None]:
 def joined_weights(
     parts: Mapping[str, keras.Model], w_avg: np.ndarray | tf.Variable
 ) -> dict[str, np.ndarray]:
-    """All weights of some networks by network and layer, float32, and `w_avg`."""
-    weights = {_W_AVG: np.asarray(w_avg, np.float32)}
+    """Collects the weights of networks.
+
+    Args:
+      parts: Networks by name.
+      w_avg: Mean latent.
+
+    Returns:
+      float32 arrays by `network/layer/weight`, and `w_avg`.
+    """
+    weights = {W_AVG: np.asarray(w_avg, np.float32)}
     for part, network in parts.items():
         for name, variable in named_weights(network).items():
             weights[f"{part}/{name}"] = variable.numpy()
@@ -45,17 +54,17 @@ def joined_weights(
 def assign_weights(
     parts: Mapping[str, keras.Model],
     weights: Mapping[str, np.ndarray],
-    others: Collection[str] = (_W_AVG,),
+    others: Collection[str] = (W_AVG,),
 ) -> None:
-    """Fills networks with weights, of any float precision, that `joined_weights` gave.
+    """Assigns weights to networks.
 
     Args:
       parts: Networks by name.
-      weights: By network and layer.
-      others: What `weights` has beside those of the networks.
+      weights: As `joined_weights` returns them, of any float precision.
+      others: Names of weights that belong to none of the networks.
 
     Raises:
-      ValueError: A weight, `others` included, is missing, left over, or of the wrong shape.
+      ValueError: A weight, one of `others` included, is missing, unknown, or of the wrong shape.
     """
     variables = {
         f"{part}/{name}": variable
@@ -80,7 +89,7 @@ def assign_weights(
 
 
 def named_weights(model: keras.Model) -> dict[str, tf.Variable]:
-    """Weights of a model by `layer/weight`, independent of the model's own name.
+    """Returns the weights of a model by `layer/weight`, independent of the model's own name.
 
     Raises:
       ValueError: Two weights share a name.

@@ -1,4 +1,4 @@
-"""The patch discriminator at work: it learns, and says what would make pictures look real."""
+"""Adversarial training against a patch discriminator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mm_face_stylizer.training import distribution, losses
 
 
 class Adversary:
-    """A discriminator with its optimizer, which judges random crops.
+    """A discriminator with its optimizer, applied to random crops.
 
     Attributes:
       optimizer: Adam of the discriminator.
@@ -22,7 +22,7 @@ class Adversary:
         Args:
           discriminator: The network to train.
           image_size: Side in pixels of the pictures; crops are half as wide.
-          learning_rate: Adam's.
+          learning_rate: Learning rate of Adam.
         """
         self._discriminator = discriminator
         self._side = image_size // 2
@@ -36,11 +36,11 @@ class Adversary:
     def train(
         self, fakes: tf.Tensor, reals: tf.Tensor, crop: tf.Tensor, other_gradient: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Trains the discriminator on a crop of all pictures.
+        """Trains the discriminator on the same crop of all pictures.
 
         Args:
           fakes: Pictures that a generator made, [batch, image_size, image_size, 3].
-          reals: As many that it is to look like.
+          reals: As many real pictures.
           crop: As `random_crop` draws it.
           other_gradient: Gradient of all other losses with respect to `fakes`.
 

@@ -1,11 +1,11 @@
-"""Adaptive discriminator augmentation: the discriminator never sees a picture as it is.
+"""Adaptive discriminator augmentation.
 
-With few portraits a discriminator learns them by heart. It cannot if every picture that it sees,
-real or generated, is moved, turned, and tinted; and as long as none of that is done always, the
-generator does not learn to draw it. Source: Karras et al., "Training Generative Adversarial
-Networks with Limited Data" (2020), section 3 and appendix B, of whose classes the first three are
-here, which its authors use: pixel blitting, geometric and colour. Unlike theirs, pictures are
-sampled bilinearly, without a wavelet filter.
+With few portraits, a discriminator overfits. Random shifts, rotations and color changes of all the
+pictures that it sees, real or generated, prevent that; and as long as none of them is always
+applied, the generator does not learn to draw them. Source: Karras et al., "Training Generative
+Adversarial Networks with Limited Data" (2020), section 3 and appendix B, of whose classes the first
+three are implemented, which its authors use: pixel blitting, geometric and color. Unlike theirs,
+pictures are sampled bilinearly, without a wavelet filter.
 """
 
 from __future__ import annotations
@@ -16,44 +16,45 @@ from mm_face_stylizer._keras import tf
 from mm_face_stylizer.training import distribution
 from mm_face_stylizer.training.draws import Draws
 
-_TRANSLATION = 0.125  # of the side, at most for whole pixels, standard deviation for parts of them
+_TRANSLATION = 0.125  # of the side: limit of integer shifts, standard deviation of others
 _SCALE_OCTAVES, _BRIGHTNESS, _CONTRAST_OCTAVES, _SATURATION_OCTAVES = 0.2, 0.2, 0.5, 1.0
 _LUMA_AXIS = np.full(3, 1.0 / np.sqrt(3.0), np.float32)
 
 
 def augmented(images: tf.Tensor, probability: tf.Tensor, draws: Draws) -> tf.Tensor:
-    """Changes each picture by transformations that it draws, each with the same probability.
+    """Applies random transformations to each picture, each with the same probability.
 
-    Differentiable with respect to the pictures, twice, and without a gradient elsewhere.
+    The result is twice differentiable with respect to the pictures.
 
     Args:
       images: [batch, side, side, 3] in [-1, 1], static shape.
-      probability: Of each transformation, scalar in [0, 1]; at 0 the pictures are as they were.
-      draws: Where chance comes from.
+      probability: Probability of each transformation, scalar in [0, 1]; 0 leaves the pictures as
+        they are.
+      draws: Random numbers.
 
     Returns:
       Pictures of the same shape, not clipped.
     """
     count, side = images.shape[0], images.shape[1]
     matrices = _sampling_matrices(count, side, probability, draws)
-    return _recoloured(_sampled(images, matrices), probability, draws)
+    return _recolored(_sampled(images, matrices), probability, draws)
 
 
 class AugmentationStrength:
-    """The probability of augmentation, which follows how sure the discriminator is of portraits.
+    """The probability of augmentation, controlled by the discriminator's certainty about portraits.
 
     Attributes:
-      probability: Of each transformation; a variable.
+      probability: Probability of each transformation; a variable.
       certainty: Running mean of the sign of the portraits' logits: 0 for a discriminator that
-        guesses, 1 for one that knows every portrait; a variable.
+        guesses, 1 for one that recognizes every portrait; a variable.
     """
 
     def __init__(self, target: float, images: int):
         """Starts without augmentation.
 
         Args:
-          target: Certainty that is aimed at; the published one is 0.6.
-          images: Pictures in which the probability could go from 0 to 1.
+          target: Certainty to keep; the published value is 0.6.
+          images: Pictures within which the probability can go from 0 to 1.
         """
         self._target = target
         self._images = images
@@ -61,7 +62,7 @@ class AugmentationStrength:
         self.certainty = tf.Variable(0.0, name="certainty")
 
     def update(self, real_logits: tf.Tensor) -> None:
-        """Moves the probability by what a batch of portraits' logits, [batch, 1], says."""
+        """Adjusts the probability to the logits of a batch of portraits, [batch, 1]."""
         mean = distribution.mean(tf.reduce_mean(tf.sign(real_logits)))
         certainty = self.certainty.assign_add(0.1 * (mean - self.certainty))
         count = real_logits.shape[0] * distribution.replica_count()
@@ -70,16 +71,16 @@ class AugmentationStrength:
 
 
 def _sampling_matrices(count, side, probability, draws):
-    """From places in the result to places in the picture, [count, 3, 3], in sides from the centre.
+    """Draws affine maps from positions in the result to positions in the picture, [count, 3, 3].
 
-    Sides run from -1/2 to 1/2.
+    Positions are fractions of the side, from -1/2 to 1/2, relative to the center.
     """
 
     def chosen(value, neutral, chance=probability):
         return tf.where(draws.uniform((count,)) < chance, value, neutral)
 
     def shift(offsets):
-        """Along both axes or not at all; `offsets` [2, count]."""
+        """Shifts along both axes or not at all; `offsets` [2, count]."""
         x, y = tf.unstack(chosen(offsets, 0.0))
         return affine(one, zero, x, zero, one, y)
 
@@ -99,7 +100,8 @@ def _sampling_matrices(count, side, probability, draws):
         cosine, sine = tf.cos(angle), tf.sin(angle)
         return affine(cosine, -sine, zero, sine, cosine, zero)
 
-    # Two turns, one before and one after the uneven scaling; together they have the probability.
+    # There are two rotations, before and after the anisotropic scaling; `probability` is that of at
+    # least one of them.
     chance_of_turn = 1.0 - tf.sqrt(1.0 - probability)
 
     def any_turn():
@@ -120,16 +122,16 @@ def _sampling_matrices(count, side, probability, draws):
 
 
 def _sampled(images, matrices):
-    """Looks pictures up at the places that matrices give, mirrored beyond their edges."""
+    """Samples pictures at the positions that matrices give; edges are mirrored."""
     count, side = images.shape[0], images.shape[1]
-    centres = ((np.arange(side) + 0.5) / side - 0.5).astype(np.float32)
-    x, y = np.meshgrid(centres, centres)
+    centers = ((np.arange(side) + 0.5) / side - 0.5).astype(np.float32)
+    x, y = np.meshgrid(centers, centers)
     grid = np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
     places = tf.einsum("bij,jp->bip", matrices[:, :2], tf.constant(grid))
-    # In pixels from the edge; pictures and their mirror images alternate.
+    # Positions in pixels from the edge; pictures and their mirror images alternate.
     places = tf.math.floormod((places + 0.5) * side, 2.0 * side)
     places = tf.clip_by_value(tf.minimum(places, 2.0 * side - places) - 0.5, 0.0, side - 1.0)
-    # The rounding of sines must not blur what is not turned.
+    # Rounding errors of sines must not blur pictures that are not rotated.
     places = tf.round(places * 4096.0) / 4096.0
     first = tf.floor(places)
     share = (places - first)[..., tf.newaxis]
@@ -149,8 +151,8 @@ def _sampled(images, matrices):
     return tf.reshape((1.0 - share[:, 1]) * above + share[:, 1] * below, images.shape)
 
 
-def _recoloured(images, probability, draws):
-    """Brightness, contrast, light and dark exchanged, hue, saturation."""
+def _recolored(images, probability, draws):
+    """Changes brightness, contrast, hue and saturation, and inverts luma, at random."""
     count = images.shape[0]
 
     def chosen(value, neutral):
@@ -165,12 +167,12 @@ def _recoloured(images, probability, draws):
     def each(value):
         return value[:, tf.newaxis, tf.newaxis]
 
-    # Along the grey axis and across it; hue turns what lies across (Rodrigues' formula).
-    grey = np.outer(_LUMA_AXIS, _LUMA_AXIS)
-    across = np.eye(3, dtype=np.float32) - grey
+    # Parts along the gray axis and orthogonal to it; hue rotates the latter (Rodrigues' formula).
+    gray = np.outer(_LUMA_AXIS, _LUMA_AXIS)
+    across = np.eye(3, dtype=np.float32) - gray
     x, y, z = _LUMA_AXIS
     sideways = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]], np.float32)
-    luma = each(1.0 - 2.0 * inverted) * grey
+    luma = each(1.0 - 2.0 * inverted) * gray
     chroma = each(saturation) * (each(tf.cos(angle)) * across + each(tf.sin(angle)) * sideways)
     matrix = luma + chroma
     offset = contrast * brightness * (1.0 - 2.0 * inverted)

@@ -1,4 +1,4 @@
-"""What a preset's card says about the run that trained it: code, data, machine, ancestors."""
+"""The part of a preset's card about its training: code, data, machine, ancestors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Provenance:
 
     Attributes:
       name: Name of the preset.
-      command: Command line that trained it.
+      command: Command line of the training.
       commit: Commit of the code.
       data_list: CSV with the columns file, source, licence; None if there is none.
       start: Card of the preset that the run started from; None if it started from noise.
@@ -50,11 +50,11 @@ class Provenance:
     start: dict[str, Any] | None = None
 
     def __post_init__(self):
-        """Reads the list: after the training, hours later, would be too late to find it wrong."""
+        """Reads the list, so that errors in it are reported before hours of training."""
         self.sources()
 
     def sources(self) -> dict[str, tuple[str, str]]:
-        """Source and licence of the files of the list, `unknown` where it does not say."""
+        """Returns source and license of each file of the list, `unknown` if it does not say."""
         if self.data_list is None:
             return {}
         try:
@@ -73,12 +73,28 @@ class Provenance:
             raise ValueError(f"{self.data_list} is not a CSV file in UTF-8: {error}") from error
 
 
+def running_commit() -> str:
+    """Returns the commit of the running code, `unknown` outside of a Git checkout."""
+    folder = pathlib.Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return _UNKNOWN
+    return described.stdout.strip()
+
+
 def run_card(run: TrainingRun, provenance: Provenance) -> dict[str, Any]:
-    """What the card of every kind of training has: the run, the code, the machine.
+    """Returns the fields that the cards of all trainings have: the run, the code, the machine.
 
     Args:
       run: A run whose options have stages, a seed, a batch size and a learning rate.
-      provenance: What else the card says about it.
+      provenance: Where the weights come from.
     """
     return {
         "name": provenance.name,
@@ -98,12 +114,21 @@ def run_card(run: TrainingRun, provenance: Provenance) -> dict[str, Any]:
 
 
 def _ancestor(card: dict[str, Any]) -> dict[str, Any]:
-    """What a card says about the preset that training started from, and that one's ancestors."""
+    """Returns what a card says about the preset that training started from, and its ancestors."""
     return {name: card[name] for name in _ANCESTOR_FIELDS if name in card}
 
 
 def data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path) -> dict:
-    """Writes `data.csv`, which file was used how, into a preset's folder; returns its summary."""
+    """Writes the list of portraits into a preset's folder.
+
+    Args:
+      portraits: The run's portraits.
+      provenance: Where the portraits come from.
+      folder: The preset's folder, in which `data.csv` is replaced.
+
+    Returns:
+      The card's field `data`, a summary of the list.
+    """
     sources = provenance.sources()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -131,19 +156,3 @@ def data_card(portraits: Portraits, provenance: Provenance, folder: pathlib.Path
             for (source, licence), count in sorted(summary.items())
         ],
     }
-
-
-def running_commit() -> str:
-    """The commit of the code that runs, `unknown` outside a checkout."""
-    folder = pathlib.Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()

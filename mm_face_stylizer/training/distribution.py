@@ -1,11 +1,11 @@
 """Trainings on several devices or machines, by `tf.distribute`.
 
-Every replica does the same step with its share of the same batch. Whatever a step assigns to a
-variable was averaged over the replicas before, and what is a mean or a norm over the batch is one
-over the whole batch; so variables hold the same everywhere, and losses are those of one device with
-the whole batch. Source of the form: TensorFlow's guide "Custom training with tf.distribute".
+Every replica does the same step with its share of the same batch. Values are averaged over the
+replicas before they are assigned to variables, and means and norms over the batch are those of the
+whole batch. Variables are therefore equal on all replicas, and losses are those of one device with
+the whole batch. Follows TensorFlow's guide "Custom training with tf.distribute".
 
-What a replica does asks this module's functions; outside of `tf.distribute` they change nothing.
+Steps call the functions of this module; outside of `tf.distribute`, those change nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _EXAMPLE = (
 
 
 class WorkerError(ConnectionError):
-    """The workers cannot go on together."""
+    """The workers cannot continue together."""
 
 
 class Distribution:
@@ -45,7 +45,7 @@ class Distribution:
         """Wraps a strategy.
 
         Args:
-          strategy: One in which replicas are in sync, or TensorFlow's default one.
+          strategy: A strategy with synchronous replicas, or TensorFlow's default strategy.
         """
         self._strategy = strategy
         self.replicas = strategy.num_replicas_in_sync
@@ -57,14 +57,14 @@ class Distribution:
     def named(cls, name: str) -> Distribution:
         """Makes the strategy that `HParams.distribution_strategy` names.
 
-        To be called before any operation of TensorFlow has run.
+        Call it before any TensorFlow operation.
 
         Args:
           name: `off`; `mirrored`, a replica on each GPU of this machine; `multi_worker_mirrored`,
             replicas on all machines of the environment variable TF_CONFIG.
 
         Raises:
-          ValueError: The name is none of these, or TF_CONFIG is missing or wrong.
+          ValueError: The name is none of these, or TF_CONFIG is missing or invalid.
         """
         gpus = 0
         if name == _MULTI_WORKER:
@@ -77,7 +77,7 @@ class Distribution:
 
     @classmethod
     def current(cls) -> Distribution:
-        """The one whose scope is active; one replica outside of any."""
+        """Returns the distribution whose scope is active; a single replica outside of any."""
         return cls(tf.distribute.get_strategy())
 
     @property
@@ -87,12 +87,12 @@ class Distribution:
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
-        """What is built inside is the same on all replicas, weights and optimizers included."""
+        """Returns a scope; what is built in it, such as weights, is equal on all replicas."""
         with self._strategy.scope(), tf.variable_creator_scope(_same_everywhere):
             yield
 
     def share(self, batch_size: int, group: int = 1) -> int:
-        """Pictures of a batch that each replica has.
+        """Returns the number of pictures of a batch that each replica gets.
 
         Args:
           batch_size: Pictures of all replicas.
@@ -109,15 +109,15 @@ class Distribution:
         return batch_size // self.replicas
 
     def part(self, pictures: int) -> int:
-        """Pictures of each replica that make up so many of a batch, rounded up."""
+        """Returns how many pictures per replica make up so many of a batch, rounded up."""
         return -(-pictures // self.replicas)
 
     def compiled(self, step: Callable[..., Mapping[str, tf.Tensor]]) -> Callable[..., Any]:
-        """A training step as a graph of all replicas.
+        """Compiles a training step into a graph for all replicas.
 
         Args:
-          step: What each replica does. It is given the inputs of the whole batch, of which
-            `own_rows` takes its share, and returns its losses by name.
+          step: The step of one replica. It gets the inputs of the whole batch, of which `own_rows`
+            selects its share, and returns its losses by name.
 
         Returns:
           A function of the same inputs, which returns the means of the losses. It raises
@@ -132,11 +132,11 @@ class Distribution:
                 for name, value in values.items()
             }
 
-        return self._while_all_live(all_replicas)
+        return self._reporting_lost_workers(all_replicas)
 
     @contextlib.contextmanager
     def chief_first(self) -> Iterator[None]:
-        """The chief does what is inside before the other workers do, who may find it done.
+        """Runs the body on the chief before the other workers, which may find the work done.
 
         Raises:
           WorkerError: Another worker is gone.
@@ -148,14 +148,14 @@ class Distribution:
             self.check_same(0, "")
 
     def check_same(self, number: int, problem: str) -> None:
-        """Waits for all workers and compares what they give.
+        """Waits for all workers and compares a number of theirs.
 
         Args:
           number: This worker's number.
-          problem: What it means if the numbers differ.
+          problem: Start of the error message if the numbers differ.
 
         Raises:
-          WorkerError: They do, or another worker is gone.
+          WorkerError: They differ, or another worker is gone.
         """
         if self._workers == 1:
             return
@@ -164,12 +164,12 @@ class Distribution:
         def all_numbers(number):
             return self._strategy.gather(self._strategy.run(tf.identity, args=(number,)), axis=0)
 
-        numbers = self._while_all_live(all_numbers)(tf.constant([number])).numpy()
+        numbers = self._reporting_lost_workers(all_numbers)(tf.constant([number])).numpy()
         if len(set(numbers)) > 1:
             raise WorkerError(f"{problem} {' and '.join(map(str, numbers))}")
 
-    def _while_all_live(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Says in words that a worker is gone, which TensorFlow finds out in some ten seconds."""
+    def _reporting_lost_workers(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Converts TensorFlow's error about a lost worker, raised after some ten seconds."""
         if self._workers == 1:
             return function
 
@@ -179,7 +179,7 @@ class Distribution:
                 return function(*arguments)
             except tf.errors.UnavailableError as error:
                 raise WorkerError(
-                    "Another worker has ended. Start all of them again to go on from the last "
+                    "Another worker has ended. Restart all of them to resume from the last "
                     "checkpoint."
                 ) from error
 
@@ -187,13 +187,13 @@ class Distribution:
 
 
 def own_rows(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """This replica's share of a batch: of n replicas, the first has rows 0, n, 2n and so on.
+    """Returns this replica's share of a batch; the first of n replicas gets rows 0, n, 2n, ...
 
-    Taken so, the first rows of all shares are the first rows of the batch, and the teacher's
-    discriminator compares in each share the same pictures as in the whole.
+    With this order, the first rows of all shares are the first rows of the batch, and the teacher's
+    discriminator compares the same pictures in the shares as in the whole batch.
 
     Args:
-      values: Of the whole batch; its size along `axis` is static, a multiple of the replicas.
+      values: The whole batch; its size along `axis` is static and a multiple of the replicas.
       axis: The batch's axis.
     """
     context = _several_replicas()
@@ -205,19 +205,19 @@ def own_rows(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
 
 
 def replica_count() -> int:
-    """Number of replicas that do this step."""
+    """Returns the number of replicas of this step."""
     context = _several_replicas()
     return 1 if context is None else context.num_replicas_in_sync
 
 
 def mean(values: Any) -> Any:
-    """Mean over replicas of a tensor or of each of several."""
+    """Returns the mean over replicas of a tensor, or of each of several."""
     context = _several_replicas()
     return values if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
 
 
 def norm(values: tf.Tensor) -> tf.Tensor:
-    """Euclidean norm of a tensor whose rows all replicas share."""
+    """Returns the Euclidean norm of a tensor whose rows are shared among the replicas."""
     context = _several_replicas()
     if context is None:
         return tf.norm(values)
@@ -226,7 +226,7 @@ def norm(values: tf.Tensor) -> tf.Tensor:
 
 
 def gathered(values: tf.Tensor) -> tf.Tensor:
-    """The rows of all replicas, in any order."""
+    """Returns the rows of all replicas, in any order."""
     context = _several_replicas()
     return values if context is None else context.all_gather(values, axis=0)
 
@@ -240,31 +240,31 @@ def apply_gradients(
     """Updates variables by the mean of all replicas' gradients.
 
     Args:
-      optimizer: What updates.
-      gradients: This replica's, of a loss that is a mean over its share of the batch.
-      variables: As many.
-      clip_norm: Most norm of all mean gradients together; None does not clip.
+      optimizer: The optimizer.
+      gradients: This replica's gradients of a loss that is a mean over its share of the batch.
+      variables: As many variables.
+      clip_norm: Limit of the global norm of the mean gradients; None does not clip.
     """
     gradients = mean(list(gradients))
     if clip_norm is not None:
         gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
-    # Keras would sum them.
+    # Without this option, Keras would sum the gradients over the replicas.
     optimizer.apply_gradients(
         zip(gradients, variables, strict=True), skip_gradients_aggregation=True
     )
 
 
 def _several_replicas() -> tf.distribute.ReplicaContext | None:
-    """Where this replica stands; None if there is one only, or none is running."""
+    """Returns the context of this replica; None if there is only one, or outside of a step."""
     context = tf.distribute.get_replica_context()
     return None if context is None or context.num_replicas_in_sync == 1 else context
 
 
 def _same_everywhere(create: Callable[..., tf.Variable], **options: Any) -> tf.Variable:
-    """Creates a variable that replicas may assign to, all the same.
+    """Creates a variable to which all replicas assign the same value.
 
-    Keras lets each replica have moving statistics of its own and averages them whenever they are
-    read, for which all workers would have to draw and save together with the chief.
+    By default, Keras has separate moving statistics on each replica and averages them when they are
+    read; then all workers would have to take part when the chief draws sheets or saves.
     """
     return create(
         **options
@@ -276,10 +276,10 @@ def _same_everywhere(create: Callable[..., tf.Variable], **options: Any) -> tf.V
 
 
 def _check_workers(config: str | None) -> None:
-    """Checks TF_CONFIG, which TensorFlow takes for one worker alone if it is missing.
+    """Checks TF_CONFIG; without it, TensorFlow would train with a single worker.
 
     Raises:
-      ValueError: It is missing or wrong.
+      ValueError: It is missing or invalid.
     """
     right = f"it must be such as {_EXAMPLE}, with an index of its own for each worker"
     if not config:

@@ -9,15 +9,15 @@ from mm_face_stylizer.training.distribution import own_rows, replica_count
 
 
 class Draws:
-    """Draws numbers that follow from a seed, each time other ones.
+    """A stream of random numbers that depends on a seed only.
 
-    Stateless, so that a resumed run draws what the interrupted one would have drawn, and that XLA
-    compiles the step to the same numbers wherever it runs. Replicas draw for the whole batch, and
-    each takes its own part.
+    The generators are stateless, so that a resumed run draws what the interrupted one would have
+    drawn, and that XLA gives the same numbers on every device. All replicas draw numbers for the
+    whole batch, and each takes its part.
     """
 
     def __init__(self, seed: tf.Tensor):
-        """Starts.
+        """Starts the stream.
 
         Args:
           seed: int32 [2], see `run.step_seed`.
@@ -30,21 +30,21 @@ class Draws:
         return self._seed + tf.constant([0, self._count])
 
     def normal(self, shape: Sequence[int], batch_axis: int = 0) -> tf.Tensor:
-        """Standard normal numbers, float32; `shape` is that of this replica's part."""
+        """Draws standard normal float32 numbers; `shape` is that of this replica's part."""
         whole = _whole(shape, batch_axis)
         return own_rows(tf.random.stateless_normal(whole, self._next_seed()), batch_axis)
 
     def uniform(
         self, shape: Sequence[int], low: float = 0.0, high: float = 1.0, batch_axis: int = 0
     ) -> tf.Tensor:
-        """Numbers evenly from [low, high), float32; `shape` is that of this replica's part."""
+        """Draws uniform float32 numbers in [low, high); `shape` is that of this replica's part."""
         whole = _whole(shape, batch_axis)
         drawn = tf.random.stateless_uniform(whole, self._next_seed(), low, high)
         return own_rows(drawn, batch_axis)
 
 
 def _whole(shape: Sequence[int], batch_axis: int) -> list[int]:
-    """The shape of all replicas' parts together."""
+    """Returns the shape of all replicas' parts together."""
     whole = list(shape)
     whole[batch_axis] *= replica_count()
     return whole

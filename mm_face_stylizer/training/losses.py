@@ -1,6 +1,7 @@
-"""Losses that pretraining and few-shot training share. All are means, so weights carry over.
+"""Losses that the trainings share.
 
-What a mean is divided by is one over the batches of all replicas.
+All are means, so that their weights do not depend on sizes. Where a loss is relative to a mean over
+the batch, that is a mean over the batches of all replicas.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ from mm_face_stylizer._keras import tf
 from mm_face_stylizer.training import distribution
 
 _EPSILON = 1e-3
+# Side in pixels of the places whose detail is compared.
 _PLACE = 8
-# Of the aligned portraits that presets learn from, in the middle of the picture.
+# Contrast and brightness, in the middle of the picture, of the portraits that presets learn from.
 _USUAL_CONTRAST, _USUAL_LIGHT = 0.33, 0.45
-# Of white: the light in which an error is seen no better, however dark the face.
+# Brightness, as a fraction of white, below which errors do not become more visible.
 _DARKEST = 0.15
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.5, 3.0
 
 
-def with_colours_of(image: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
-    """The brightness of one picture in the colours of another.
+def with_colors_of(image: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+    """Combines the brightness of one picture with the colors of another.
 
-    What a feature network is to judge goes through here first: left to its own, a generator finds
-    that purple eyes and pink lips please a face mesh more than right ones. Brightness alone takes
-    that freedom away, and the network still sees a natural picture. The mean of the channels and
-    not luma, whose gradient darkens green more than blue: purple eyes again.
+    It is applied before a feature network. Otherwise, a generator learns that purple eyes and pink
+    lips match the features of a face mesh better than correct ones; with this, it controls only the
+    brightness, while the network still gets a natural picture. Brightness is the mean of the
+    channels, because the gradient of luma darkens green more than blue, and eyes become purple
+    again.
 
     Args:
       image: [batch, side, side, 3]; the gradient reaches its brightness.
@@ -57,34 +60,34 @@ def image_pyramid(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
 
 
 def shrunken(images: tf.Tensor, side: int) -> tf.Tensor:
-    """Pictures [batch, side, side, channels] at a side that theirs is a multiple of."""
+    """Downsamples pictures [batch, side, side, channels] to a side that divides theirs."""
     factor = images.shape[1] // side
     return tf.nn.avg_pool2d(images, factor, factor, "VALID") if factor > 1 else images
 
 
 def l1(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Mean absolute difference."""
+    """Computes the mean absolute difference."""
     return tf.reduce_mean(tf.abs(a - b))
 
 
 def brightness(image: tf.Tensor) -> tf.Tensor:
-    """A picture in shades of grey, [batch, side, side, 3], for a network that is not to see colour.
+    """Converts a picture to gray, [batch, side, side, 3], for features that must ignore color.
 
-    See `with_colours_of` for why.
+    `with_colors_of` says why.
     """
     return tf.repeat(tf.reduce_mean(image, axis=-1, keepdims=True), 3, axis=-1)
 
 
 def relief(image: tf.Tensor) -> tf.Tensor:
-    """Brightness against its surroundings, [batch, side, side, 1].
+    """Computes brightness relative to its surroundings, [batch, side, side, 1].
 
     Args:
       image: [batch, side, side, 3], the side a multiple of 16.
     """
-    grey = tf.reduce_mean(image, axis=-1, keepdims=True)
+    gray = tf.reduce_mean(image, axis=-1, keepdims=True)
     size = image.shape[1] // 16
-    surroundings = tf.nn.avg_pool2d(grey, size, size, "VALID")
-    return grey - tf.image.resize(surroundings, image.shape[1:3])
+    surroundings = tf.nn.avg_pool2d(gray, size, size, "VALID")
+    return gray - tf.image.resize(surroundings, image.shape[1:3])
 
 
 def laplacian_bands(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
@@ -95,7 +98,8 @@ def laplacian_bands(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
       levels: Number of bands.
 
     Returns:
-      Finest first: what each halving loses, [batch, side / 2^level, ...], and last what is left.
+      The detail that each halving loses, finest first, [batch, side / 2^level, ...], and last the
+      downsampled picture.
     """
     bands = []
     for _ in range(levels - 1):
@@ -106,16 +110,16 @@ def laplacian_bands(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
 
 
 def pyramid_l1(images: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Mean over levels of the mean absolute difference, coarse levels counting as much as fine."""
+    """Computes the mean over levels of the mean absolute difference, with equal weights."""
     return tf.add_n([l1(a, b) for a, b in zip(images, targets, strict=True)]) / len(images)
 
 
-def colour_error(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Mean squared difference of the pictures at a quarter of their side.
+def color_error(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Computes the mean squared difference of pictures downsampled to a quarter of their side.
 
-    L1 gives up what is rare, for it costs no more the further it is off: green hats turn blue and
-    pink hair blond. Squared, one wrong hat outweighs a hundred slightly wrong walls. Shrunken,
-    because squared errors of fine detail would only blur it.
+    L1 neglects rare colors, because its gradient does not grow with the error: green hats become
+    blue, and pink hair blond. With squared errors, one wrong hat outweighs a hundred slightly wrong
+    walls. The pictures are downsampled, because squared errors of fine detail would only blur it.
 
     Args:
       image: [batch, side, side, 3].
@@ -126,12 +130,12 @@ def colour_error(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def detail_distance(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """How much fine detail of which kind there is where, not where each hair lies.
+    """Compares the amount of fine detail of each kind at each place, not the position of each hair.
 
-    Pixel losses are least for the mean of all that might be there, which is smooth. The energy of a
-    place says nothing of phase, and so costs nothing to get right. Each kind counts by itself:
-    asked for energy alone, a generator makes it of dots and stripes of one pixel, the kind that
-    photos have least of.
+    Pixel losses are minimal for the mean of all plausible pictures, which is smooth. The energy of
+    detail does not depend on its phase, so that a plausible picture can be right. Each kind of
+    detail is compared by itself: for the total energy, a generator would draw dots and stripes of
+    one pixel, the kind that photos have least of.
 
     Args:
       image: [batch, side, side, 3].
@@ -146,7 +150,8 @@ def detail_distance(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         tf.square(changes) for changes in (_changes(image), _changes(tf.stop_gradient(target)))
     )
     distances = []
-    # Of places alone it is least for the median of what each might have, less than their mean.
+    # The distance of places alone is minimal for the median of what each might have, which is
+    # less than the mean.
     for place in (_PLACE, ours.shape[1]):
         roots = [
             tf.sqrt(tf.nn.avg_pool2d(energies, place, place, "VALID") + _EPSILON**2)
@@ -157,16 +162,16 @@ def detail_distance(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def _changes(image: tf.Tensor) -> tf.Tensor:
-    """How brightness changes, [batch, side - 4, side - 4, 5].
+    """Computes differences of brightness, [batch, side - 4, side - 4, 5].
 
-    Differences of first and of fourth order along rows and along columns, and of second along both.
+    They are of first and of fourth order along rows and along columns, and of second along both.
     """
     same, first = (0, 0, 1, 0, 0), (0, 0, -1, 1, 0)
     second, fourth = (0, 1, -2, 1, 0), (1, -4, 6, -4, 1)
     kinds = [(first, same), (fourth, same), (same, first), (same, fourth), (second, second)]
     filters = np.stack([np.outer(*kind) for kind in kinds], axis=-1)[:, :, np.newaxis]
-    grey = tf.reduce_mean(image, axis=-1, keepdims=True)
-    return tf.nn.conv2d(grey, tf.constant(filters, tf.float32), 1, "VALID")
+    gray = tf.reduce_mean(image, axis=-1, keepdims=True)
+    return tf.nn.conv2d(gray, tf.constant(filters, tf.float32), 1, "VALID")
 
 
 def visibility(portraits: tf.Tensor) -> tf.Tensor:
@@ -190,9 +195,9 @@ def visibility(portraits: tf.Tensor) -> tf.Tensor:
 
 
 def feature_distance(features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
-    """L1 between feature maps, each layer relative to its target's mean magnitude.
+    """Computes L1 between feature maps, each layer relative to its target's mean magnitude.
 
-    Relative, so that no layer outweighs the others by its scale.
+    It is relative so that no layer outweighs the others by its scale.
 
     Args:
       features: Maps [batch, side, side, channels].
@@ -205,14 +210,14 @@ def feature_distance(features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]
 
 
 def _relative_l1(values: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Mean over pairs of their L1, as a fraction of the target's mean magnitude."""
+    """Computes the mean over pairs of L1 divided by the target's mean magnitude."""
     scales = distribution.mean([tf.reduce_mean(tf.abs(b)) for b in targets])
     terms = [l1(a, b) / (s + _EPSILON) for a, b, s in zip(values, targets, scales, strict=True)]
     return tf.add_n(terms) / len(terms)
 
 
 def gram_matrix(features: tf.Tensor) -> tf.Tensor:
-    """Second moments of a feature map over its pixels.
+    """Computes second moments of a feature map over its pixels.
 
     Source: Gatys et al., "A Neural Algorithm of Artistic Style" (2015).
 
@@ -228,25 +233,25 @@ def gram_matrix(features: tf.Tensor) -> tf.Tensor:
 
 
 def discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
-    """Non-saturating logistic loss of the discriminator (Goodfellow et al., 2014)."""
+    """Computes the non-saturating logistic loss of the discriminator (Goodfellow et al., 2014)."""
     return tf.reduce_mean(tf.nn.softplus(-real_logits)) + tf.reduce_mean(
         tf.nn.softplus(fake_logits)
     )
 
 
 def generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
-    """Non-saturating logistic loss of the generator (Goodfellow et al., 2014)."""
+    """Computes the non-saturating logistic loss of the generator (Goodfellow et al., 2014)."""
     return tf.reduce_mean(tf.nn.softplus(-fake_logits))
 
 
 def masked_l1(a: tf.Tensor, b: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Mean absolute difference where `mask` [batch, side, side, 1] is 1."""
+    """Computes the mean absolute difference, weighted by `mask` [batch, side, side, 1]."""
     difference = tf.reduce_mean(tf.abs(a - b), axis=-1, keepdims=True)
     return tf.reduce_sum(difference * mask) / (tf.reduce_sum(mask) + _EPSILON)
 
 
 def gram_distance(features: Sequence[tf.Tensor], target_grams: Sequence[tf.Tensor]) -> tf.Tensor:
-    """L1 between Gram matrices, each layer relative to its target's mean magnitude.
+    """Computes L1 between Gram matrices, each layer relative to its target's mean magnitude.
 
     Args:
       features: Maps [batch, side, side, channels].
@@ -260,16 +265,16 @@ def gram_distance(features: Sequence[tf.Tensor], target_grams: Sequence[tf.Tenso
 
 
 def patch_vectors(image: tf.Tensor, patch: int, stride: int, position_weight: float) -> tf.Tensor:
-    """Every patch of a picture as a vector of its pixels and its place.
+    """Extracts patches as vectors of their pixels and their position.
 
-    The place makes the comparison of two sets of patches local: in aligned faces, skin is then
-    compared with skin and background with background, without any segmentation.
+    The position makes the comparison of two sets of patches local: in aligned faces, skin is
+    compared with skin and background with background, without segmentation.
 
     Args:
       image: [batch, side, side, 3].
       patch: Side of a patch in pixels.
       stride: Distance between patches in pixels.
-      position_weight: Weight of the two coordinates in [-1, 1] against the pixels.
+      position_weight: Factor on the two coordinates in [-1, 1].
 
     Returns:
       [batch, patches, 3 * patch^2 + 2].
@@ -285,7 +290,7 @@ def patch_vectors(image: tf.Tensor, patch: int, stride: int, position_weight: fl
 
 
 def sliced_wasserstein(a: tf.Tensor, b: tf.Tensor, projections: tf.Tensor) -> tf.Tensor:
-    """Sliced 1-Wasserstein distance between two sets of vectors.
+    """Computes the sliced 1-Wasserstein distance between two sets of vectors.
 
     Source: Karras et al., "Progressive Growing of GANs" (2017), section 5; Heitz et al., "A Sliced
     Wasserstein Loss for Neural Texture Synthesis" (2021).
@@ -301,28 +306,28 @@ def sliced_wasserstein(a: tf.Tensor, b: tf.Tensor, projections: tf.Tensor) -> tf
     b = tf.stop_gradient(b)
 
     def ordered(vectors):
-        # Transposed first: sorting along the last axis needs no copy of its own.
+        # The vectors are transposed first, because sorting along the last axis needs no copy.
         return tf.sort(tf.einsum("bns,sk->bkn", vectors, projections), axis=-1)
 
     return l1(ordered(a), ordered(b))
 
 
 def palette_distance(image: tf.Tensor, palette: tf.Tensor) -> tf.Tensor:
-    """How far each pixel is from the nearest colour of a palette, on average.
+    """Computes the mean distance of pixels to the nearest color of a palette.
 
-    Distributions forgive a few pixels of any colour, people do not: a blue eye in a brown engraving
-    is the first thing they see.
+    Distances of distributions tolerate a few pixels of any color, but people do not: a blue eye in
+    a brown engraving is the first thing that they see.
 
     Args:
       image: [batch, side, side, 3].
-      palette: [batch, colours, 3]; no gradient flows into it.
+      palette: [batch, colors, 3]; no gradient flows into it.
 
     Returns:
-      Scalar: the mean Euclidean distance to the nearest colour.
+      Scalar: the mean Euclidean distance to the nearest color.
     """
     pixels = tf.reshape(image, (tf.shape(image)[0], -1, 3))
     palette = tf.stop_gradient(palette)
-    # Chosen without a gradient: that of the distance to the chosen one is the same.
+    # The nearest color is chosen without a gradient, which does not change the result's.
     squared = (
         tf.reduce_sum(tf.square(palette), axis=-1)[:, tf.newaxis]
         - 2.0 * tf.matmul(tf.stop_gradient(pixels), palette, transpose_b=True)

@@ -1,4 +1,4 @@
-"""Portraits for pretraining: decoded once, split by file name, batched reproducibly."""
+"""Portraits to train on: decoded once, split by file name, in reproducible batches."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _HUE_SHARE = 0.4
 
 @dataclasses.dataclass(frozen=True)
 class PortraitBatch:
-    """What one training step needs; all randomness of the step is in here.
+    """A batch of portraits with the random changes that one step applies to them.
 
     Attributes:
       images: uint8 [batch, side, side, 3].
-      colour: Affine colour change of each picture, [batch, 3, 4], on RGB in [-1, 1].
+      color: Affine color change of each picture, [batch, 3, 4], on RGB in [-1, 1].
     """
 
     images: np.ndarray
-    colour: np.ndarray
+    color: np.ndarray
 
 
 class Portraits:
@@ -38,7 +38,7 @@ class Portraits:
     """
 
     def __init__(self, folder: str | os.PathLike, cache: str | os.PathLike, side: int = 256):
-        """Decodes the folder, or opens the cache if it is of the same files.
+        """Decodes the folder, or opens the cache if it has the same files.
 
         Args:
           folder: Folder of portraits, cropped as `task_bundle.faces.alignment.FaceCrop` crops.
@@ -80,22 +80,22 @@ class Portraits:
                     image = cv2.resize(image, (self.side, self.side), interpolation=cv2.INTER_AREA)
                 pictures[index] = image
             pictures.flush()
-            # Written last: a run killed half-way decodes again.
+            # The listing is written last, so that a run that was killed halfway decodes again.
             listing.write_text(wanted)
         return np.load(path, mmap_mode="r")
 
     def held_out(self, count: int | None = None) -> np.ndarray:
-        """Held-out portraits, uint8 [count, side, side, 3]: all, or `count` spread evenly."""
+        """Returns held-out portraits, uint8 [count, side, side, 3]: all, or some evenly spaced."""
         total = len(self._held_out)
         chosen = np.linspace(0, total - 1, min(count or total, total)).astype(int)
         return np.asarray(self._held_out[chosen])
 
     def training(self) -> np.ndarray:
-        """All training portraits, memory-mapped, uint8 [count, side, side, 3]."""
+        """Returns all training portraits, memory-mapped, uint8 [count, side, side, 3]."""
         return self._train
 
     def batch(self, size: int, seed: int, step: int) -> PortraitBatch:
-        """Draws a batch, mirrored at random and with random colour changes.
+        """Draws a batch, mirrored at random and with random color changes.
 
         Args:
           size: Portraits in the batch.
@@ -106,21 +106,21 @@ class Portraits:
         images = self._train[np.sort(random.integers(0, len(self._train), size))]
         mirrored = random.random(size) < 0.5
         images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-        return PortraitBatch(images=images, colour=_colour_changes(random, size))
+        return PortraitBatch(images=images, color=_color_changes(random, size))
 
 
 def _hue_rotations(angles: np.ndarray) -> np.ndarray:
-    """Rotations of RGB about the grey axis, [count, 3, 3] (Rodrigues' formula)."""
+    """Returns rotations of RGB about the gray axis, [count, 3, 3] (Rodrigues' formula)."""
     axis = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3.0)
     cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
     return cosine * np.eye(3) + (1.0 - cosine) / 3.0 + sine * axis
 
 
-def _colour_changes(random: np.random.Generator, size: int) -> np.ndarray:
-    """Half of the pictures keep their colours; the others change saturation, gain and offset.
+def _color_changes(random: np.random.Generator, size: int) -> np.ndarray:
+    """Draws color changes: half of the pictures change their saturation, gain and offset.
 
-    Two in five of those change their hue as well, all round the circle. Styles are drawn in
-    palettes no photo has; and a network that hardly sees green finds that hats may as well be blue.
+    Two in five of those also change their hue, by any angle. Styles have palettes that no photo
+    has, and a network that rarely sees green draws green hats in blue.
     """
     luma = np.array([0.299, 0.587, 0.114])
     saturation = random.uniform(0.0, 1.5, (size, 1, 1))

@@ -1,4 +1,4 @@
-"""What keeps adversarial training stable: R1, path lengths, style mixing."""
+"""Regularizers of adversarial training: R1, path lengths, style mixing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mm_face_stylizer.training.draws import Draws
 def gradient_penalty(
     discriminator: Callable[[Any], tf.Tensor], reals: Any
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """R1: the squared gradient of the discriminator at what is real.
+    """Computes R1, the squared gradient of the discriminator at real pictures.
 
     Source: Mescheder et al., "Which Training Methods for GANs do actually Converge?" (2018).
 
     Args:
-      discriminator: Pictures, or maps by side, to logits.
+      discriminator: Maps pictures, or maps by side, to logits.
       reals: [batch, side, side, 3], or a dictionary of maps with as many axes.
 
     Returns:
@@ -35,15 +35,15 @@ def gradient_penalty(
 def path_lengths(
     synthesis: Callable[[tf.Tensor], tf.Tensor], latents: tf.Tensor, draws: Draws
 ) -> tf.Tensor:
-    """How far pictures change with their latent, in a random direction of the picture.
+    """Computes path lengths: how much pictures change with their latent, in a random direction.
 
     Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), section
     3.2.
 
     Args:
-      synthesis: Latents to pictures [batch, side, side, 3].
+      synthesis: Maps latents to pictures [batch, side, side, 3].
       latents: [batch, rows, 512].
-      draws: Where the directions come from.
+      draws: Random numbers for the directions.
 
     Returns:
       [batch].
@@ -51,7 +51,7 @@ def path_lengths(
     with tf.GradientTape() as tape:
         tape.watch(latents)
         images = synthesis(latents)
-        # So scaled, lengths do not depend on the number of pixels.
+        # This scale makes lengths independent of the number of pixels.
         directions = draws.normal(images.shape) / float(images.shape[1])
         total = tf.reduce_sum(images * directions)
     gradient = tape.gradient(total, latents)
@@ -59,7 +59,7 @@ def path_lengths(
 
 
 def mixed_rows(first: tf.Tensor, second: tf.Tensor, probability: float, draws: Draws) -> tf.Tensor:
-    """Style mixing: from some row on, some latents go on with another's rows.
+    """Mixes styles: replaces the rows of some latents, from a random row on, by those of others.
 
     Source: Karras et al., "A Style-Based Generator Architecture for Generative Adversarial
     Networks" (2019), section 3.1.
@@ -67,11 +67,11 @@ def mixed_rows(first: tf.Tensor, second: tf.Tensor, probability: float, draws: D
     Args:
       first: Latents [batch, rows, 512], static shape.
       second: As many.
-      probability: Share of latents that are mixed.
-      draws: Where chance comes from.
+      probability: Probability that a latent is mixed.
+      draws: Random numbers.
 
     Returns:
-      [batch, rows, 512]; the first row is always of `first`.
+      [batch, rows, 512]; the first row is always that of `first`.
     """
     count, rows, _ = first.shape
     start = tf.floor(draws.uniform((count, 1), 1.0, float(rows)))

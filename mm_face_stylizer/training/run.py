@@ -1,4 +1,4 @@
-"""The loop that every training has: steps, checkpoints, log, sample sheets, resuming."""
+"""The training loop that all long trainings share, with checkpoints, logs and sample sheets."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ _LOG_EVERY = 20
 _SHEET_EVERY = 400
 _SHEET_SIDE = 192
 _WARM_UP_STEPS = 100
-# Of the peak rate: stages change what is learned, and the last one still has to learn.
+# Final learning rate as a fraction of the peak. It is high, because stages change what is learned,
+# and the last one must still be able to learn.
 _FINAL_RATE = 0.15
 
 
 class TrainingRun(abc.ABC):
     """A resumable training in a folder.
 
-    Killed at any moment, it loses the steps since its last checkpoint, which is at most 90 seconds
-    and one step old. What a step does must follow from the tracked variables and the step's number
-    alone; then a resumed run ends like one that was never interrupted.
+    A run that is killed loses only the steps since its last checkpoint, which is at most 90 seconds
+    and one step old. A step must depend on nothing but the tracked variables and the number of the
+    step; then a resumed run ends like one that was never interrupted.
 
-    Made in the scope of a `Distribution`, it trains on all its replicas. The chief alone writes,
-    and all workers resume from what it wrote.
+    A run made in the scope of a `Distribution` trains on all of its replicas. Only the chief writes
+    files, and all workers resume from those.
 
     Attributes:
       folder: Where checkpoints, sheets, curves and logs go.
@@ -64,13 +65,14 @@ class TrainingRun(abc.ABC):
         """Restores the last checkpoint, if there is one.
 
         Args:
-          **tracked: Everything that training changes; the names are the checkpoint's.
+          **tracked: Everything that training changes, by its name in the checkpoint.
 
         Raises:
           WorkerError: Not all workers see the same checkpoint.
         """
         checkpoint = tf.train.Checkpoint(**tracked, step=self._step, seconds=self._seconds)
-        # Makes this counter, a variable, where all workers make it.
+        # The checkpoint creates this counter, a variable, on first access, which must be the same
+        # moment for all workers.
         checkpoint.save_counter  # noqa: B018
         self._checkpoints = tf.train.CheckpointManager(
             checkpoint, str(self.folder / "checkpoints"), max_to_keep=2
@@ -90,7 +92,7 @@ class TrainingRun(abc.ABC):
 
     @abc.abstractmethod
     def _sheet(self, step: int) -> ContactSheet:
-        """Draws what the networks can do after a number of steps."""
+        """Draws samples that show the networks' quality after a number of steps."""
 
     @property
     def step(self) -> int:
@@ -99,13 +101,13 @@ class TrainingRun(abc.ABC):
 
     @property
     def hours(self) -> float:
-        """Hours that these steps took, those between a checkpoint and a crash left out."""
+        """Hours that these steps took, without those lost in crashes."""
         return float(self._seconds.numpy()) / 3600.0
 
     def run(self, on_step: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Trains to the end; the chief saves a checkpoint every 90 seconds.
 
-        No variable has a value of its own on some replica, so saving needs no other worker.
+        All variables have the same values on all replicas, so that saving needs no other worker.
 
         Args:
           on_step: Called after each step with its number, counted from 1, and its losses.
@@ -159,7 +161,7 @@ class Stage(Protocol):
 
 
 def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
-    """Index of the stage that a step belongs to, and the step's number inside it.
+    """Returns the index of the stage that a step belongs to, and the step's number in that stage.
 
     Raises:
       ValueError: The step comes after the last stage.
@@ -172,13 +174,13 @@ def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
 
 
 def learning_rate(peak: float, step: int, total_steps: int, step_of_stage: int) -> float:
-    """The rate of a step: down a cosine to 15 % of the peak, and up again within each stage.
+    """Returns the learning rate: a cosine decay to 15 % of the peak, with a warm-up in each stage.
 
     Args:
       peak: Peak learning rate.
       step: Number of the step, from 0.
       total_steps: Steps of all stages.
-      step_of_stage: Number of the step in its stage, whose first hundred warm up.
+      step_of_stage: Number of the step in its stage, whose first hundred steps are the warm-up.
     """
     cosine = 0.5 * (1 + math.cos(math.pi * step / total_steps))
     decay = _FINAL_RATE + (1 - _FINAL_RATE) * cosine
@@ -186,13 +188,13 @@ def learning_rate(peak: float, step: int, total_steps: int, step_of_stage: int) 
 
 
 def forget_moments(optimizer: keras.optimizers.Optimizer) -> None:
-    """Starts Adam anew: its bias correction is wrong for weights that join late."""
+    """Resets Adam, whose bias correction would be wrong for weights that join late."""
     for variable in optimizer.variables:
         if variable is not optimizer.learning_rate:
             variable.assign(tf.zeros_like(variable))
 
 
 def step_seed(seed: int, step: int) -> tf.Tensor:
-    """Seed of all that a step's graph draws, int32 [2]: the same for the same run and step."""
+    """Returns the seed of all random numbers of a step's graph, int32 [2], by run seed and step."""
     random = np.random.default_rng((seed, step, 2))
     return tf.constant(random.integers(0, 2**31 - 1, 2, np.int32))

@@ -1,4 +1,4 @@
-"""What a training run writes down: losses every few steps, as JSON, for TensorBoard, as curves."""
+"""The log of a training run: losses as JSON lines, TensorBoard events and plotted curves."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mm_face_stylizer.loss_plot import save_loss_plot
 class TrainingLog:
     """Losses of a run, in `log.jsonl`, `tensorboard/` and `loss.png` of its folder.
 
-    `log.jsonl` is the truth. TensorBoard's event files cannot forget the steps that a killed run
-    had done after its last checkpoint, so they are written anew when a run goes on.
+    `log.jsonl` is authoritative. TensorBoard's event files cannot drop the steps that a killed run
+    did after its last checkpoint, so they are rewritten from it when a run resumes.
     """
 
     def __init__(self, folder: pathlib.Path, title: str, step: int):
-        """Opens the log of a run that goes on after `step` steps.
+        """Opens the log of a run that resumes after `step` steps.
 
         Args:
           folder: Folder of the run.
           title: Title of the curves.
-          step: Steps done so far; what was logged later is forgotten.
+          step: Steps done so far; entries of later steps are deleted.
         """
         self._title = title
         self._path = folder / "log.jsonl"
@@ -44,7 +44,7 @@ class TrainingLog:
 
         Args:
           step: Number of the last of these steps.
-          history: Losses of each step; one that only some steps have is averaged over those.
+          history: Losses of each step; a loss that only some steps have is averaged over those.
 
         Returns:
           The means.
@@ -64,7 +64,7 @@ class TrainingLog:
         return means
 
     def draw(self) -> None:
-        """Draws the curves."""
+        """Plots the curves into `loss.png`."""
         curves: dict[str, tuple[list[float], list[float]]] = {}
         for entry in self._entries():
             for name, value in entry.items():
@@ -84,7 +84,7 @@ class TrainingLog:
             self._write_events(int(entry.pop("step")), entry)
 
     def _write_events(self, step: int, values: Mapping[str, float]) -> None:
-        # `tf.summary.scalar` is TensorBoard's own, which newer TensorFlows do not bring.
+        # `tf.summary.scalar` needs TensorBoard, which newer versions of TensorFlow do not install.
         metadata = tf.compat.v1.SummaryMetadata()
         metadata.plugin_data.plugin_name = "scalars"
         with self._writer.as_default():
@@ -93,7 +93,7 @@ class TrainingLog:
 
 
 def _logged_step(line: str) -> float:
-    """Step of a log line; infinity for the torn last line of a killed run."""
+    """Returns the step of a log line; infinity for the incomplete last line of a killed run."""
     try:
         return json.loads(line)["step"]
     except ValueError:

@@ -1,8 +1,8 @@
-"""The inversion encoder: a photo to a w+ latent and spatial latents.
+"""The inversion encoder, which maps a photo to a w+ latent and spatial latents.
 
 The backbone is MobileNetV2 (Sandler et al., 2018, table 2) up to its 96-channel stage. A strided
-stem brings the photo to 64 px maps at once, so the backbone costs a quarter of what it would behind
-the usual stem, and the maps of 8 to 64 px that the spatial latents need are its own.
+stem reduces the photo to 64 px maps at once, so that the backbone costs a quarter of what it would
+after the usual stem, and so that it has the maps of 8 to 64 px that the spatial latents need.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ _BATCH_NORM_MOMENTUM = 0.9
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-    """What decides the encoder's graph.
+    """What determines the encoder's graph.
 
     Attributes:
       input_size: Side of the photo in pixels, a multiple of 64.
-      image_size: Side of the synthesis network's finest image in pixels; decides the latent's rows.
+      image_size: Side of the synthesis network's finest image in pixels; determines the
+        rows of the latent.
       spatial_sides: Sides in pixels of the spatial latents, of 8, 16, 32 and 64 (the published
-        network has none). Each finer one carries smaller things over.
+        network has none). The finer they are, the smaller the details that they transfer.
       width: Factor on the backbone's channels; 1.0 is MobileNetV2's.
-      synthesis_width: The synthesis network's `width`; decides the spatial latents' channels.
+      synthesis_width: The synthesis network's `width`; determines the channels of the spatial
+        latents.
     """
 
     input_size: int = 256
@@ -63,23 +65,24 @@ class _Backbone:
         x = keras.layers.Conv2D(
             filters, kernel_size, strides, padding="same", use_bias=False, name=name
         )(x)
-        return self._normalise(x, name, activate)
+        return self._normalize(x, name, activate)
 
     def depthwise(self, x, strides, name):
         x = keras.layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False, name=name)(x)
-        return self._normalise(x, name, activate=True)
+        return self._normalize(x, name, activate=True)
 
-    def _normalise(self, x, name, activate):
+    def _normalize(self, x, name, activate):
         x = keras.layers.BatchNormalization(
             momentum=_BATCH_NORM_MOMENTUM,
-            # Over the whole batch of a distributed training. Keras has no fused kernel for that.
+            # In distributed training the statistics are those of the whole batch. That is an option
+            # only where it is needed, because Keras has no fused kernel for it.
             synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
             name=f"{name}_normalisation",
         )(x)
         return keras.layers.ReLU(6.0, name=f"{name}_activation")(x) if activate else x
 
     def features(self, image, stem_stride):
-        """Returns the 8 px map, the expanded ones of 16, 32 and 64 px, by their sides."""
+        """Returns the 8 px map and the expanded maps of 16, 32 and 64 px, by their sides."""
         x = self.convolution(
             image, self._scaled(32), _stem_kernel_size(stem_stride), stem_stride, "stem"
         )
@@ -98,7 +101,7 @@ class _Backbone:
                 if inner.shape == x.shape:
                     inner = keras.layers.Add(name=f"{name}_add")([inner, x])
                 x = inner
-        # The last expansion of a side is computed anyway for the stride that follows it, and offers
+        # The last expanded map of a side is computed anyway for the stride that follows, and it has
         # six times the channels of the bottleneck before it.
         return expanded | {x.shape[1]: x}
 
@@ -142,11 +145,12 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
     x = keras.layers.Flatten(name="code_flat")(x)
     x = keras.layers.Dense(rows // 2 * LATENT_DIM, name="latent")(x)
     x = keras.layers.Reshape((rows // 2, LATENT_DIM), name="latent_rows")(x)
-    # Both convolutions of a block share a row: the width of the code, not the number of distinct
-    # rows, is what limits the reconstruction.
+    # Both convolutions of a block share a row, because the width of the code limits the
+    # reconstruction, not the number of distinct rows.
     outputs = {"inputs": keras.layers.UpSampling1D(2, name="latent_repeat")(x)}
     for side in config.spatial_sides:
-        # Zero at first: the w+ path must carry a face by itself, as random latents need.
+        # The spatial latents start at zero, because w+ must suffice for a face by itself: random
+        # latents have nothing else.
         outputs[f"spatial_{side}"] = keras.layers.Conv2D(
             block_channels(side, config.synthesis_width),
             1,
@@ -157,27 +161,27 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
 
 
 def doubled_stem(kernel: np.ndarray, input_size: int) -> np.ndarray:
-    """The stem's kernel for photos of twice the side that computes the same on their 2 x 2 means.
+    """Returns a stem for photos of twice the side that computes the same on their 2 x 2 means.
 
     Args:
       kernel: The stem's kernel, [side, side, 3, channels].
-      input_size: Side in pixels of the photos that it is for.
+      input_size: Side in pixels of the photos that the kernel is for.
 
     Returns:
-      A kernel of the side that the stem has behind photos of `2 * input_size`.
+      The kernel of the stem for photos of `2 * input_size`.
 
     Raises:
-      ValueError: `input_size` is below 128 pixels: the stem has no stride there and its window is
-        wider, against the stride, than that of any larger one.
+      ValueError: `input_size` is below 128 pixels: the stem has no stride there, and its window is
+        wider relative to the stride than that of any larger one.
     """
     stride = input_size // _BACKBONE_SIDE
     if stride < 2:
         raise ValueError(
-            f"Encoders can be doubled from 128 pixels on, but the photos are of {input_size}."
+            f"Encoders can be doubled from 128 pixels on, but input_size is {input_size}."
         )
     size = _stem_kernel_size(2 * stride)
     wide = np.zeros((size, size, *kernel.shape[2:]), kernel.dtype)
-    # SAME pads as much before as after, and one less before where that is odd.
+    # SAME pads equally on both sides, and one less at the start if the total is odd.
     first = (size - 2 * stride) // 2 - 2 * ((len(kernel) - stride) // 2)
     window = slice(first, first + 2 * len(kernel))
     wide[window, window] = kernel.repeat(2, axis=0).repeat(2, axis=1) / 4.0
@@ -189,11 +193,11 @@ def _stem_kernel_size(stride: int) -> int:
 
 
 def coarse_encoder(encoder: keras.Model, spatial_sides: Sequence[int]) -> keras.Model:
-    """The encoder as the face prior learns from it, which draws what this gives.
+    """Returns the part of the encoder whose outputs the face prior learns to draw.
 
     Args:
-      encoder: What `build_encoder` built; its layers are shared.
-      spatial_sides: Sides of the spatial latents to give.
+      encoder: An encoder from `build_encoder`; its layers are shared.
+      spatial_sides: Sides of the spatial latents to output.
 
     Returns:
       A model: photo to `code` [batch, 4, 4, 17] and the spatial latents, by name.
@@ -206,7 +210,7 @@ def coarse_encoder(encoder: keras.Model, spatial_sides: Sequence[int]) -> keras.
 
 
 def latent_of_code(encoder: keras.Model, code: tf.Tensor) -> tf.Tensor:
-    """What the encoder makes of its code [batch, 4, 4, 17]: w+ [batch, rows, 512], no `w_avg`."""
+    """Maps the encoder's code [batch, 4, 4, 17] to w+ [batch, rows, 512] without `w_avg`."""
     for name in ("code_flat", "latent", "latent_rows", "latent_repeat"):
         code = encoder.get_layer(name)(code)
     return code

@@ -1,11 +1,12 @@
-"""The face prior: noise to the coarse latents of a face that does not exist.
+"""The face prior, which maps noise to the coarse latents of a random face.
 
-The mapping network knows w+ latents alone, and pictures from those are soft. What tuning needs are
-faces with hair, light and expression, so this draws the encoder's code and spatial latents
-together, in coordinates of their own. Noise flows along a velocity to where portraits lie. That of
-a Gaussian with the portraits' principal axes is known without training, and lays a face out; a
-network, which starts at zero, learns what no Gaussian has: edges, eyes that match, hair of one
-colour. Source: Lipman et al., "Flow Matching for Generative Modeling" (2023).
+The mapping network draws only w+ latents, whose pictures are soft. Few-shot tuning needs faces with
+hair, lighting and expression, so the prior draws the encoder's code and its spatial latents
+jointly, in whitened coordinates. An ordinary differential equation moves noise to where portraits
+lie. Its velocity has two terms: that of a Gaussian with the portraits' principal axes, which needs
+no training and lays out a face, and a network, zero at first, which learns what no Gaussian has:
+edges, matching eyes, hair of one color. Source: Lipman et al., "Flow Matching for Generative
+Modeling" (2023).
 """
 
 from __future__ import annotations
@@ -19,25 +20,26 @@ from mm_face_stylizer.models.blaze_stylegan.config import COARSE_SPATIAL_SIDES, 
 from mm_face_stylizer.models.blaze_stylegan.encoder import CODE_CHANNELS, CODE_SIDE
 from mm_face_stylizer.models.blaze_stylegan.latent_flow import LatentFlow
 
-# Of the 128 channels of a spatial latent, sixteen directions hold nearly all variance.
+# Sixteen directions hold nearly all variance of the 128 channels of a spatial latent.
 _COORDINATES = 16
-# Principal axes of the Gaussian, and portraits that they are fitted to; more hardly change them.
+# Number of the Gaussian's principal axes, and of the portraits that they are fitted to. More
+# portraits hardly change them.
 _AXES, _FITTED = 128, 2000
-# Where portraits do not vary at all the velocity would not be finite.
+# Lower bound of variances: without it, the velocity would be infinite where portraits do not vary.
 _LEAST_VARIANCE = 1e-3
 _STEPS = 12
-# Drawn faces go further the network's way from the Gaussian's than it says: crisper, less mottled.
+# Factor on the network's term when faces are drawn, which makes them crisper and less mottled.
 # Source: Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024).
 _GUIDANCE = 1.4
 
 
 class FacePrior(keras.Model):
-    """Gaussian noise to the encoder's code and the coarse spatial latents.
+    """Maps Gaussian noise to the encoder's code and the coarse spatial latents.
 
     Attributes:
       spatial_sides: Sides of the spatial latents that are drawn.
       width: The synthesis network's width.
-      noise_dim: How many numbers a face is drawn from.
+      noise_dim: Number of standard normal values that a face is drawn from.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class FacePrior(keras.Model):
         super().__init__(**kwargs)
         self.spatial_sides = tuple(spatial_sides)
         self.width = width
-        # Side of a map to the channels that the latent has there, and to those of the coordinates.
+        # Channels of the latents, and shapes of their coordinates, by the side of the map.
         self._latent_channels = {CODE_SIDE: CODE_CHANNELS} | {
             side: block_channels(side, width) for side in self.spatial_sides
         }
@@ -82,16 +84,16 @@ class FacePrior(keras.Model):
         return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=False)
 
     def fit_latents(self, latents: Mapping[str, np.ndarray], whole: bool = True) -> float:
-        """Sets coordinates and the Gaussian from latents of portraits.
+        """Fits the coordinates and the Gaussian to latents of portraits.
 
         Args:
           latents: `code` and the spatial latents of portraits, by name, [count, side, side,
-            channels] each; finer ones than are drawn do not matter.
-          whole: Whether there is to be anything across the Gaussian's axes. A trained network makes
-            strands of it; without one it is mottle.
+            channels] each; those finer than the prior draws are ignored.
+          whole: Whether the Gaussian has variance orthogonal to its axes too. A trained network
+            turns that into strands of hair; without one, it would appear as mottle.
 
         Returns:
-          The share of the coordinates' variance that lies along the Gaussian's axes.
+          The fraction of the coordinates' variance that lies along the Gaussian's axes.
         """
         for side in self._shapes:
             values = latents[_name(side)].astype(np.float32)
@@ -100,7 +102,8 @@ class FacePrior(keras.Model):
             self._channel_axes[str(side)].assign(self._fitted_axes(side, values - mean))
         points = self.coordinates(latents)
         points = points[np.linspace(0, len(points) - 1, min(len(points), _FITTED)).astype(int)]
-        # Through the small side: as many portraits as there are, not thousands of numbers each.
+        # The eigenvectors of the small Gram matrix, portraits by portraits, give the principal
+        # axes.
         values, vectors = np.linalg.eigh(points @ points.T)
         count = min(_AXES, int(np.sum(values > 1e-6 * values[-1])))
         kept = slice(-1, -count - 1, -1)
@@ -113,13 +116,13 @@ class FacePrior(keras.Model):
         self._rest.assign(max(rest / self.noise_dim, _LEAST_VARIANCE))
         return float(values[kept].sum() / values.sum())
 
-    def _fitted_axes(self, side: int, centred: np.ndarray) -> np.ndarray:
-        """Rows that span a latent's channels, such that coordinates have unit variance on average.
+    def _fitted_axes(self, side: int, centered: np.ndarray) -> np.ndarray:
+        """Returns axes of a latent's channels; coordinates have unit variance on average.
 
-        The root of the standard deviations is left in the coordinates: rare directions count less
-        than common ones, and do count.
+        The coordinates keep the square root of their standard deviations, so that directions of
+        small variance count less than others without being ignored.
         """
-        pixels = centred.reshape(-1, centred.shape[-1])
+        pixels = centered.reshape(-1, centered.shape[-1])
         if side == CODE_SIDE:
             return np.diag(pixels.std(axis=0) + 1e-6)
         variances, directions = np.linalg.eigh(pixels.T @ pixels / len(pixels))
@@ -130,31 +133,31 @@ class FacePrior(keras.Model):
         return (directions[:, ::-1][:, :count] * roots).T
 
     def coordinates(self, latents: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Latents of portraits in the prior's coordinates.
+        """Converts latents of portraits to the prior's coordinates.
 
         Args:
           latents: As for `fit_latents`.
 
         Returns:
-          float32 [count, noise_dim], of about unit variance: map after map.
+          float32 [count, noise_dim], of about unit variance: the maps, flattened and concatenated.
         """
         result = []
         for side in self._shapes:
             axes = self._channel_axes[str(side)].numpy()
             inverse = axes.T / np.maximum(np.square(axes).sum(axis=1), 1e-12)
-            centred = latents[_name(side)] - self._means[str(side)].numpy()
-            result.append((centred @ inverse).astype(np.float32).reshape(len(centred), -1))
+            centered = latents[_name(side)] - self._means[str(side)].numpy()
+            result.append((centered @ inverse).astype(np.float32).reshape(len(centered), -1))
         return np.concatenate(result, axis=1)
 
     def velocity(self, points: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
-        """Where points between noise and portraits are going.
+        """Returns the velocity of points between noise and portraits.
 
         Args:
-          points: [batch, noise_dim]: (1 - time) of noise and time of a portrait's coordinates.
+          points: [batch, noise_dim]: (1 - time) * noise + time * coordinates of a portrait.
           time: [batch] in [0, 1].
 
         Returns:
-          [batch, noise_dim]: what is expected of the portrait's coordinates less the noise.
+          [batch, noise_dim]: the expectation of the portrait's coordinates minus the noise.
         """
         return self._learned(points, time) + self._along_axes(points, _gaussian_rate, time)
 
@@ -164,7 +167,7 @@ class FacePrior(keras.Model):
         return tf.concat([tf.reshape(part, (-1, size)) for part, size in parts], axis=1)
 
     def _along_axes(self, points: tf.Tensor, factor: Callable, time: tf.Tensor) -> tf.Tensor:
-        """Scales points along the Gaussian's axes, and what lies across these, by variance."""
+        """Scales points, along and across the Gaussian's axes, by `factor(variance, time)`."""
         time = time[:, tf.newaxis]
         along = tf.matmul(points, self._axes, transpose_b=True)
         across = points - tf.matmul(along, self._axes)
@@ -172,7 +175,7 @@ class FacePrior(keras.Model):
         return tf.matmul(scaled, self._axes) + factor(self._rest, time) * across
 
     def by_map(self, points: tf.Tensor) -> dict[int, tf.Tensor]:
-        """Points as maps by side: [batch, noise_dim] to [batch, side, side, channels] each."""
+        """Splits points [batch, noise_dim] into maps [batch, side, side, channels] by side."""
         parts = tf.split(points, self._sizes, axis=1)
         return {
             side: tf.reshape(part, (-1, *shape))
@@ -180,17 +183,18 @@ class FacePrior(keras.Model):
         }
 
     def _advanced(self, still: tf.Tensor, time: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
-        """How far the network carries points from one time to a later one, both [batch].
+        """Returns how far the network moves points from one time to a later one, both [batch].
 
-        Where the Gaussian alone carries a point is known, however steeply. What is followed, by
-        Euler's rule, is the point relative to that, which rests where the network is silent.
+        The path of a point under the Gaussian's velocity alone is known in closed form. Euler's
+        method therefore integrates the point relative to that path, which stays constant where
+        the network's term is zero (an exponential integrator).
         """
         points = self._along_axes(still, _gaussian_spread, time)
         learned = _GUIDANCE * self._learned(points, time)
         return (later - time)[:, tf.newaxis] * self._along_axes(learned, _gaussian_focus, time)
 
     def _drawn(self, noise: tf.Tensor) -> tf.Tensor:
-        """Noise to coordinates, by the midpoint rule."""
+        """Moves noise to coordinates of faces by the midpoint method."""
 
         def at(time):
             return tf.fill((len(noise),), np.float32(time))
@@ -205,11 +209,12 @@ class FacePrior(keras.Model):
         """Draws latents.
 
         Args:
-          noise: [batch, noise_dim], standard normal, and not inside a graph.
+          noise: [batch, noise_dim], standard normal; must be eager, not a tensor of a graph.
           training: Accepted for the Keras contract; the network has no mode.
 
         Returns:
-          `code` [batch, 4, 4, 17], which the encoder makes w+ latents of, and the spatial latents.
+          `code` [batch, 4, 4, 17], which `latent_of_code` maps to w+ latents, and the spatial
+          latents.
         """
         del training
         return {
@@ -223,16 +228,17 @@ class FacePrior(keras.Model):
 
 
 def _gaussian_spread(variances: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
-    """Standard deviation of points at a time, where portraits are normal with these variances."""
+    """Returns the standard deviation of points at a time, if portraits have these variances."""
     return tf.sqrt(tf.square(time) * variances + tf.square(1.0 - time))
 
 
 def _gaussian_focus(variances: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
+    """Returns the reciprocal of `_gaussian_spread`."""
     return 1.0 / _gaussian_spread(variances, time)
 
 
 def _gaussian_rate(variances: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
-    """Velocity of such a point as a multiple of it: how fast its spread grows, relative to it."""
+    """Returns the velocity of such a point divided by the point: the spread's relative growth."""
     return (time * variances - (1.0 - time)) / tf.square(_gaussian_spread(variances, time))
 
 

@@ -1,4 +1,4 @@
-"""BlazeStyleGAN: the mapping network and the synthesis network.
+"""The synthesis network of BlazeStyleGAN.
 
 Source: Jia et al., "BlazeStyleGAN: A Real-Time On-Device StyleGAN" (2023), section 3. Blocks for
 outputs of 8, 16, ... `image_size` pixels work at half the output's side; an UpToRGB head makes
@@ -21,20 +21,20 @@ from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.models.weights import named_weights
 
 _RGB_FOLD = 2
-# Grain is as coarse, against the face, at every resolution.
+# Blocks with noise: the finest two and all from this side on, so that grain is equally coarse,
+# relative to the face, at every resolution.
 _NOISY_BLOCKS, _NOISY_SIDE = 2, 64
 
 
 class Synthesis(keras.Model):
-    """Latents to a coarse-to-fine pyramid of images.
+    """Maps latents to a coarse-to-fine pyramid of images.
 
     Attributes:
       image_size: Side of the finest image in pixels.
       heads: `all` (a pyramid, for training) or `last` (the finest image alone, for inference).
       width: Factor on the channels of every block; 1.0 is the published network.
-      noise: Whether the two finest blocks, and all from 64 px on, add noise, the same for every
-        picture, each channel as much of it as it learned to (none at first): convolutions alone can
-        place grain and hatching only where a photo has an edge.
+      noise: Whether the two finest blocks, and all from 64 px on, add `FixedNoise`. Convolutions
+        alone can place grain and hatching only where a photo has an edge.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Synthesis(keras.Model):
         training: bool | None = None,
         finest: int | None = None,
     ):
-        """Synthesises.
+        """Synthesizes.
 
         Args:
           inputs: `inputs`: w+ latents [batch, 2 x blocks, 512]; optionally spatial latents, such
@@ -111,12 +111,12 @@ class Synthesis(keras.Model):
             starts with few blocks and grows.
 
         Returns:
-          `{"image": [coarsest, ..., finest]}`, each [batch, side, side, 3] in about [-1, 1]; with
-          one head the list has one image.
+          `{"image": [coarsest, ..., finest]}`, each [batch, side, side, 3], roughly in [-1, 1];
+          with one head the list has one image.
         """
         del training
         w = inputs["inputs"]
-        # A batch of the constant, without TILE in the exported graph (where the batch is 1).
+        # The exported graph has a batch of 1 and thus no TILE.
         x = self.constant
         if w.shape[0] != 1:
             x = tf.tile(x, [tf.shape(w)[0], 1, 1, 1])
@@ -137,7 +137,7 @@ class Synthesis(keras.Model):
         return {"image": images}
 
     def trainable_from(self, side: int) -> list[tf.Variable]:
-        """Trainable variables of the blocks whose feature maps have at least `side` pixels.
+        """Returns the trainable variables of blocks with feature maps of at least `side` pixels.
 
         Raises:
           ValueError: No block is as fine.
@@ -168,12 +168,12 @@ class Synthesis(keras.Model):
 
 
 def copied(synthesis: Synthesis, **changes: Any) -> Synthesis:
-    """A synthesis network with the same weights.
+    """Copies a synthesis network, with the same weights.
 
     Args:
-      synthesis: The network.
-      **changes: Arguments of the constructor that are to be others. Weights that only the copy has
-        stay as the constructor makes them.
+      synthesis: The network to copy.
+      **changes: Arguments of the constructor to change. Weights that only the copy has keep their
+        initial values.
     """
     copy = Synthesis(**synthesis.get_config() | changes)
     copy.build()

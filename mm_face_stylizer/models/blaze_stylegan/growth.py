@@ -1,7 +1,7 @@
-"""Networks of twice the side from trained ones: which weights the new parts start with.
+"""Weights for networks of twice the side of trained ones.
 
-The coarser parts keep theirs. The new block starts as a linear one that hands on the picture of the
-block before it, so that training begins with a face and not with noise.
+The coarser parts keep their weights. The new block starts as a linear one that passes on the
+picture of the block before it, so that training starts from a face instead of noise.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import numpy as np
 from mm_face_stylizer.models.blaze_stylegan.encoder import doubled_stem
 from mm_face_stylizer.models.layers import LEAKY_RELU_SLOPE
 from mm_face_stylizer.models.mapping import LATENT_DIM
+from mm_face_stylizer.models.weights import W_AVG
 
-# Dense layers whose outputs are rows of the latent, one a block.
+# Dense layers whose outputs are rows of the latent, one per block.
 _ROW_LAYERS = ("encoder/latent", "mapping/latent")
 
 
 def grown_weights(
     weights: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], image_size: int
 ) -> dict[str, np.ndarray]:
-    """Weights of networks of twice the side.
+    """Computes the weights of networks of twice the side.
 
-    The encoder computes on a photo what it computed on the photo's 2 x 2 means, the new block's row
-    of every latent is that of the block before, and all heads but the new one draw the same.
+    The encoder computes from a photo what it computed from the photo's 2 x 2 means, the new block's
+    row of every latent is that of the block before, and all other heads draw the same as before.
 
     Args:
       weights: `Networks.weights()` of the trained networks.
-      fresh: Those of untrained networks of twice their side; what new parts have that no trained
-        part has an equivalent of is taken from here.
+      fresh: The weights of untrained networks of twice their side, for new parts to which no
+        trained part corresponds.
       image_size: Side of the trained networks' finest image in pixels, at least 128.
 
     Returns:
@@ -44,35 +45,35 @@ def grown_weights(
         for kind in ("kernel", "bias"):
             value = weights[f"{layer}/{kind}"]
             grown[f"{layer}/{kind}"] = np.concatenate([value, value[..., -LATENT_DIM:]], axis=-1)
-    w_avg = weights["w_avg"]
-    grown["w_avg"] = np.concatenate([w_avg, w_avg[:, [-1, -1]]], axis=1)
+    w_avg = weights[W_AVG]
+    grown[W_AVG] = np.concatenate([w_avg, w_avg[:, [-1, -1]]], axis=1)
     head = _below(f"synthesis/block{image_size // 2}_to_rgb/", weights)
     block = f"synthesis/block{image_size}_"
-    new = _handing_on(head, _below(block, fresh), w_avg[0, -1])
+    new = _pass_through_block(head, _below(block, fresh), w_avg[0, -1])
     return grown | {block + name: value for name, value in new.items()}
 
 
 def _below(prefix: str, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights with a prefix, without it."""
+    """Returns the weights whose names start with a prefix, without the prefix."""
     found = {name: value for name, value in weights.items() if name.startswith(prefix)}
     return {name.removeprefix(prefix): value for name, value in found.items()}
 
 
-def _handing_on(
+def _pass_through_block(
     head: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], mean: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The new block's weights, by which it draws the last head's picture, a little softer.
+    """Returns weights with which the new block draws the last head's picture, a little softer.
 
-    Three pairs of channels carry red, green and blue and their negatives: the difference of a pair
-    behind leaky ReLU is linear. The first convolution does what the last head does, on upsampled
-    features and for the mean of its 2 x 2 pixels (those features cannot tell the four apart). Its
-    demodulation divides by a norm that depends on the latent; the new head's affine function gives
-    the norm back, to first order round the mean latent. All other channels start as the layers make
-    them, and without a say in the picture.
+    Three pairs of channels hold red, green and blue and their negatives, because the difference of
+    such a pair is linear even after leaky ReLU. The first convolution does what the last head does,
+    on upsampled features and for the mean of its 2 x 2 pixels, which upsampled features cannot tell
+    apart. Its demodulation divides by a norm that depends on the latent; the new head's affine
+    function multiplies by that norm, to first order around the mean latent. All other channels have
+    the layers' initial weights and do not contribute to the picture.
 
     Args:
       head: Weights of the last head.
-      fresh: Weights of the new block as the layers made them.
+      fresh: Initial weights of the new block.
       mean: Mean latent of the block's row, [512].
     """
     rgb = head["kernel"][0, 0].reshape(-1, 4, 3).mean(axis=1)
@@ -93,7 +94,7 @@ def _handing_on(
     new["conv1/kernel"][1, 1, used, used] = pair.T @ pair
     new["conv1/affine_kernel"][:, used] = 0.0
 
-    # What a pair makes of its value: twice, and the second convolution's demodulation between.
+    # Gain of a pair through both leaky ReLUs and the second convolution's demodulation.
     gain = (1.0 + LEAKY_RELU_SLOPE) ** 2 / np.sqrt(2.0)
     new["to_rgb/kernel"][:] = 0.0
     new["to_rgb/kernel"][0, 0, used] = np.tile(pair.T, 4) / gain

@@ -1,4 +1,4 @@
-"""The inference graph of a BlazeStyleGAN stylizer."""
+"""The inference graph of a BlazeStyleGAN stylizer: encoder, mean latent and synthesis network."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis, copied
 
 
 class Stylizer(keras.Model):
-    """The inference graph: a photo crop in, its stylized picture out.
+    """Maps a crop of a photo to its stylized picture.
 
-    A subclass and not a functional model, whose operations Keras would name by a counter of the
-    process: two exports of the same networks must have the same bytes.
+    It is a subclass and not a functional model, because Keras names the operations of functional
+    models by a counter of the process, and two exports of the same networks must be identical.
+
+    Attributes:
+      side: Side of photo and picture in pixels.
     """
 
     def __init__(self, encoder: keras.Model, synthesis: Synthesis, w_avg: np.ndarray | tf.Variable):
-        """Copies what inference needs.
+        """Copies the synthesis network with its last head only.
 
         Args:
-          encoder: Photo to latents without `w_avg`.
-          synthesis: Latents to a pyramid of images.
+          encoder: Maps photos to latents without `w_avg`; it is shared, not copied.
+          synthesis: Maps latents to a pyramid of images.
           w_avg: Mean latent, [1, rows, 512].
         """
         super().__init__(name="stylizer")
@@ -41,7 +44,8 @@ class Stylizer(keras.Model):
         """
         del training
         latents = dict(self._encoder(photo * 2.0 - 1.0, training=False))
-        # Reshapes inside the encoder lose the batch; with it, no shape is computed at run time.
+        # Reshapes inside the encoder lose the static batch size. It is restored so that the
+        # exported graph computes no shapes at run time.
         shape = (photo.shape[0], *self._w_avg.shape[1:])
         latents["inputs"] = tf.ensure_shape(latents["inputs"], shape) + self._w_avg
         image = self._synthesis(latents)["image"][-1]

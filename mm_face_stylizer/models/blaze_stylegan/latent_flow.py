@@ -1,11 +1,11 @@
-"""The velocity of latents on their way from noise to a face: a small transformer.
+"""A small transformer that predicts the velocity of latents between noise and a face.
 
-All maps are brought to one grid of at most 8 x 8 places, finer ones by gathering 2 x 2 pixels in a
-place, coarser ones by repeating; each place is a token. Faces are aligned, so that a place has a
-meaning of its own: positions are learned, and what one eye is like the other can see. Source of the
-blocks: Peebles and Xie, "Scalable Diffusion Models with Transformers" (2023); their modulation is
-shared by all blocks, as in Chen et al., "PixArt-alpha" (2023), and a depthwise convolution lets
-neighbours agree.
+All maps are converted to one grid of at most 8 x 8 cells, finer ones by space-to-depth, coarser
+ones by repetition; each cell is a token. Because faces are aligned, a position always shows the
+same part of a face, so position embeddings are learned; attention lets one eye match the other.
+Source of the blocks: Peebles and Xie, "Scalable Diffusion Models with Transformers" (2023); their
+modulation is shared by all blocks, as in Chen et al., "PixArt-alpha" (2023), and a depthwise
+convolution lets neighbors agree.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _HEADS = 4
 _UNITS_A_HEAD = 48
 _BLOCKS = 6
 _EXPANSION = 3
-# Shift, scale and gate of attention, and of the dense layers.
+# Shift, scale and gate, for attention and for the dense layers.
 _MODULATIONS = 6
 _FREQUENCIES, _HIGHEST = 32, 200.0
 _EPSILON = 1e-5
 
 
 class LatentFlow(keras.Model):
-    """Latents and a time to the latents' velocity; untrained, it is zero.
+    """Maps latents and a time to the latents' velocity, which is zero before training.
 
     Attributes:
       shapes: Shape of each map by its side, [side, side, channels].
@@ -64,7 +64,7 @@ class LatentFlow(keras.Model):
         self((maps, tf.zeros((1,))))
 
     def call(self, inputs, training: bool | None = None) -> dict[int, tf.Tensor]:
-        """Tells where latents are going.
+        """Predicts the velocity.
 
         Args:
           inputs: Maps by side, [batch, side, side, channels] each, and times in [0, 1], [batch].

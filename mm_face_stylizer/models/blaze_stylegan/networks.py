@@ -1,4 +1,4 @@
-"""The parts of a stylizer, together: what a preset holds and few-shot training starts from."""
+"""All networks of a BlazeStyleGAN together: what a preset has and few-shot training starts from."""
 
 from __future__ import annotations
 
@@ -21,32 +21,35 @@ from mm_face_stylizer.models.blaze_stylegan.inference import Stylizer
 from mm_face_stylizer.models.mapping import LATENT_DIM, MappingNetwork
 from mm_face_stylizer.models.patch_discriminator import Discriminator
 from mm_face_stylizer.models.weights import (
+    W_AVG,
     assign_weights,
     joined_weights,
     without_initializers,
 )
 from mm_face_stylizer.pixels import from_pixels, to_pixels
 
-_W_AVG = "w_avg"
 _PARTS = ("encoder", "synthesis", "mapping", "prior", "discriminator")
-# Drawn closer to the mean than portraits lie, where faces are surer.
+# Scale of the noise that the face prior gets. Closer to the mean than portraits lie, fewer of the
+# faces are malformed.
 _PRIOR_SCALE = 0.75
-# What the prior draws at once; its maps are small.
+# Faces that the prior draws at once; its maps are small.
 _PRIOR_BATCH = 32
-# Side in pixels of what the coarse latents tell; finer, faces that are drawn have a grid.
-_TOLD_SIDE = 64
-# Larger ones are no faster on CPUs, and their feature maps take hundreds of megabytes.
+# Side in pixels up to which the coarse latents determine a face. Faces drawn from them alone have a
+# grid of artifacts in finer detail.
+_COARSE_DETAIL_SIDE = 64
+# Photos encoded or drawn at once. Larger batches are no faster on CPUs, and their feature maps take
+# hundreds of megabytes.
 _BATCH = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """Encoder, synthesis, mapping, face prior, discriminator and the mean latent.
+    """Encoder, synthesis network, mapping network, face prior, discriminator and mean latent.
 
     Attributes:
       config: What the networks were built from.
       encoder: Photo [batch, side, side, 3] in [-1, 1] to latents without `w_avg`.
-      synthesis: Latents to a pyramid of images in about [-1, 1].
+      synthesis: Latents to a pyramid of images, roughly in [-1, 1].
       mapping: Noise to w+ latents.
       prior: Noise to the encoder's code and spatial latents.
       discriminator: Image to logits.
@@ -81,8 +84,9 @@ class Networks:
         )
         synthesis = Synthesis(config.image_size, width=config.width, conv_dtype=conv_dtype)
         mapping = MappingNetwork(rows, config.mapping_layers)
-        # Without the finer ones, which would be most of the weights: faces that are drawn are
-        # encoded once more, and have all of them then.
+        # The prior does not draw the finer spatial latents, which would need most of its weights.
+        # `generated_latents` encodes the drawn faces again, and gets those latents from the
+        # encoder.
         drawn = [side for side in config.spatial_sides if side in COARSE_SPATIAL_SIDES]
         prior = FacePrior(drawn, config.width)
         discriminator = Discriminator(config.width)
@@ -96,7 +100,8 @@ class Networks:
 
         Args:
           photos: [batch, side, side, 3] in [-1, 1].
-          training: Whether batch normalisation uses, and keeps, the statistics of this batch.
+          training: Whether batch normalization uses the statistics of this batch and updates its
+            moving ones.
 
         Returns:
           `inputs` with `w_avg` added, and the spatial latents if there are any.
@@ -105,32 +110,32 @@ class Networks:
         return latents | {"inputs": latents["inputs"] + self.w_avg}
 
     def random_latents(self, count: int, seed: int) -> tf.Tensor:
-        """W+ latents of faces that do not exist, [count, rows, 512]."""
+        """Returns w+ latents of random faces from the mapping network, [count, rows, 512]."""
         noise = np.random.default_rng(seed).standard_normal((count, LATENT_DIM))
         return self.mapping([tf.constant(noise, tf.float32), tf.zeros((count, 0))])
 
     def generated_latents(self, count: int, seed: int) -> dict[str, np.ndarray]:
-        """Draws latents of faces that do not exist.
+        """Draws latents of random faces.
 
         Args:
           count: Number of faces.
           seed: Seed of the noise.
 
         Returns:
-          What `synthesis` takes, by name, [count, ...] each.
+          The inputs of `synthesis` by name, [count, ...] each.
         """
         return joined(list(self._generated(count, seed)))
 
     def _generated(self, count: int, seed: int) -> Iterator[dict[str, np.ndarray]]:
-        """What `generated_latents` returns, batch by batch."""
+        """Yields batches of what `generated_latents` returns."""
         for drawn in self._drawn(count, seed):
             faces = _softened(self.synthesis(drawn)["image"][-1])
-            # Encoded once more: then they are such as those of photos.
+            # Encoding the faces again gives latents distributed like those of photos.
             latents = self.latents(tf.clip_by_value(faces, -1.0, 1.0))
             yield {name: value.numpy() for name, value in latents.items()}
 
     def _drawn(self, count: int, seed: int) -> Iterator[dict[str, tf.Tensor]]:
-        """What the prior draws, as `synthesis` takes it, batch by batch."""
+        """Yields batches of what the prior draws, as inputs of `synthesis`."""
         random = np.random.default_rng(seed)
         for start in range(0, count, _PRIOR_BATCH):
             size = (min(_PRIOR_BATCH, count - start), self.prior.noise_dim)
@@ -141,7 +146,7 @@ class Networks:
                 yield rows_of(drawn, slice(row, row + _BATCH))
 
     def generated_faces(self, count: int, seed: int) -> np.ndarray:
-        """Draws faces that do not exist.
+        """Draws random faces.
 
         Args:
           count: Number of faces.
@@ -153,14 +158,14 @@ class Networks:
         return np.concatenate(list(self.generated_batches(count, seed)))
 
     def generated_batches(self, count: int, seed: int) -> Iterator[np.ndarray]:
-        """What `generated_faces` returns, a few faces at a time."""
+        """Yields batches of what `generated_faces` returns."""
         for latents in self._generated(count, seed):
             yield np.clip(self.synthesis(latents)["image"][-1], -1.0, 1.0)
 
     def reconstruct(
         self, photos: np.ndarray, spatial: bool = True, finest: int | None = None
     ) -> np.ndarray:
-        """Encodes photos and synthesises them again.
+        """Encodes photos and synthesizes them again.
 
         Args:
           photos: uint8 [count, side, side, 3].
@@ -184,11 +189,11 @@ class Networks:
         return Stylizer(self.encoder, self.synthesis, self.w_avg)
 
     def calibration_pictures(self) -> np.ndarray:
-        """Photo-like pictures for int8, float32 [32, side, side, 3] in [0, 1]: generated faces."""
+        """Returns generated faces to calibrate int8 with, float32 [32, side, side, 3] in [0, 1]."""
         return (self.generated_faces(32, seed=0) + 1.0) / 2.0
 
     def weights(self) -> dict[str, np.ndarray]:
-        """All weights by network and layer, float32, `w_avg` included."""
+        """Returns all weights by network and layer, float32, including `w_avg`."""
         return joined_weights(self._parts(), self.w_avg)
 
     @classmethod
@@ -205,10 +210,10 @@ class Networks:
         with without_initializers():
             networks = cls.build(config)
         networks._fill(weights)
-        return dataclasses.replace(networks, w_avg=weights[_W_AVG].astype(np.float32))
+        return dataclasses.replace(networks, w_avg=weights[W_AVG].astype(np.float32))
 
     def assign(self, other: Networks) -> Networks:
-        """Takes over another's weights, into the same variables.
+        """Copies the weights of other networks into these networks' variables.
 
         Args:
           other: Networks of the same configuration.
@@ -223,13 +228,13 @@ class Networks:
             raise ValueError(f"Weights of {other.config} do not fit {self.config}.")
         weights = other.weights()
         self._fill(weights)
-        return dataclasses.replace(self, w_avg=weights[_W_AVG])
+        return dataclasses.replace(self, w_avg=weights[W_AVG])
 
     def with_spatial_latents(self, sides: Sequence[int]) -> Networks:
-        """New networks with other spatial latents that start from these weights.
+        """Returns new networks with other spatial latents that start from these weights.
 
-        Spatial latents that were not there are zero at first, so that the pictures are the same
-        unless some are left out. The face prior is a new one if it is to draw others.
+        Added spatial latents are zero at first, so that the pictures stay the same unless some are
+        removed. The face prior is untrained if the spatial latents that it draws differ.
 
         Args:
           sides: Sides of the spatial latents.
@@ -241,16 +246,16 @@ class Networks:
         fresh = Networks.build(config)
         own = self.weights()
         if fresh.prior.spatial_sides != self.prior.spatial_sides:
-            # It draws all of its latents at once: another set has another prior.
+            # The prior draws all of its latents jointly, so its weights fit one set of them only.
             own = {name: value for name, value in own.items() if not name.startswith("prior/")}
         weights = {name: own.get(name, value) for name, value in fresh.weights().items()}
         return Networks.from_weights(config, weights)
 
     def with_image_size(self, image_size: int) -> Networks:
-        """New networks of twice the side that start from these weights.
+        """Returns new networks of twice the side that start from these weights.
 
-        For the photo shrunken by area averaging, the coarser heads draw the same pictures as here;
-        the new head draws the finest of them enlarged, a little softer.
+        The coarser heads draw the pictures that these networks draw for the photo downsampled by
+        area averaging; the new head draws the finest of those upsampled, a little softer.
 
         Args:
           image_size: Side in pixels of photos and of the new finest image.
@@ -275,23 +280,23 @@ class Networks:
 
 
 def _softened(images: tf.Tensor) -> tf.Tensor:
-    """Pictures without what is finer than the coarse latents tell."""
+    """Removes the detail that the coarse latents do not determine."""
     side = images.shape[1]
-    if side <= _TOLD_SIDE:
+    if side <= _COARSE_DETAIL_SIDE:
         return images
-    factor = side // _TOLD_SIDE
+    factor = side // _COARSE_DETAIL_SIDE
     return tf.image.resize(
         tf.nn.avg_pool2d(images, factor, factor, "VALID"), (side, side), "bicubic"
     )
 
 
 def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Latents of several batches as those of one, name by name."""
+    """Concatenates the latents of several batches, name by name."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def without_detail(latents: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Latents with zeros for the spatial ones that are finer than the face prior draws."""
+    """Replaces by zeros the spatial latents that are finer than the face prior draws."""
     kept = {"inputs", *(f"spatial_{side}" for side in COARSE_SPATIAL_SIDES)}
     return {
         name: value if name in kept else tf.zeros_like(value) for name, value in latents.items()
@@ -299,5 +304,5 @@ def without_detail(latents: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def rows_of(latents: Mapping[str, np.ndarray], rows: slice | np.ndarray) -> dict[str, np.ndarray]:
-    """Some pictures' latents, name by name; the inverse of `joined`."""
+    """Selects rows of latents, name by name; the inverse of `joined`."""
     return {name: value[rows] for name, value in latents.items()}

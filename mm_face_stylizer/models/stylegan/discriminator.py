@@ -1,7 +1,7 @@
 """The teacher's discriminator: StyleGAN2's residual network with minibatch standard deviation.
 
-It judges whole pictures and batches of them, for the teacher alone; few-shot training and
-distillation have the small patch discriminator of `discriminator.py`. Sources: Karras et al.,
+It judges whole pictures and batches of them, and is used for the teacher only; all other trainings
+use the small `patch_discriminator.Discriminator`. Sources: Karras et al.,
 "Analyzing and Improving the Image Quality of StyleGAN" (2020), section 4.1 and appendix B;
 "Progressive Growing of GANs" (2017), section 3.
 """
@@ -14,14 +14,14 @@ from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.stylegan.equalized_layers import EqualizedConv2D, EqualizedDense
 from mm_face_stylizer.models.stylegan.generator import teacher_channels, teacher_sides
 
-# Pictures whose spread is looked at together; a batch must be smaller, or a multiple of it.
+# Number of pictures among which the deviation is computed. A batch must be smaller, or a multiple.
 DEVIATION_GROUP = 4
 
 
 def with_deviation(x: tf.Tensor) -> tf.Tensor:
     """Appends a channel with the standard deviation among the pictures of a group.
 
-    A generator that draws the same face again and again is found out by it.
+    With it, the discriminator detects a generator that always draws the same face.
 
     Args:
       x: [batch, side, side, channels], static side and channels; a batch of fewer than four is one
@@ -34,14 +34,14 @@ def with_deviation(x: tf.Tensor) -> tf.Tensor:
     group = tf.minimum(DEVIATION_GROUP, batch)
     _, height, width, channels = x.shape
     grouped = tf.reshape(x, (group, -1, height, width, channels))
-    centred = grouped - tf.reduce_mean(grouped, axis=0, keepdims=True)
-    deviation = tf.sqrt(tf.reduce_mean(tf.square(centred), axis=0) + 1e-8)
+    centered = grouped - tf.reduce_mean(grouped, axis=0, keepdims=True)
+    deviation = tf.sqrt(tf.reduce_mean(tf.square(centered), axis=0) + 1e-8)
     mean = tf.reduce_mean(deviation, axis=(1, 2, 3), keepdims=True)
     return tf.concat([x, tf.tile(mean, (group, height, width, 1))], axis=-1)
 
 
 class StyleGanDiscriminator(keras.Model):
-    """Pictures to one logit each, positive for real.
+    """Maps each picture to one logit, positive for real.
 
     Attributes:
       image_size: Side of the pictures in pixels.
@@ -80,7 +80,7 @@ class StyleGanDiscriminator(keras.Model):
         self(np.zeros((1, self.image_size, self.image_size, 3), np.float32))
 
     def call(self, image: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Judges.
+        """Computes the logits.
 
         Args:
           image: [batch, image_size, image_size, 3] in [-1, 1]; for the batch see `with_deviation`.

@@ -1,10 +1,10 @@
-"""Layers of StyleGAN2: weights of unit variance, scaled in use, and its [1 3 3 1] filter.
+"""Layers of StyleGAN2: equalized learning rates, and its [1 3 3 1] filter.
 
-Equalised learning rate: Adam moves every weight as far a step, so weights are kept at unit variance
-and scaled at run time by what initialisation would have scaled them with. Sources: Karras et al.,
-"Progressive Growing of GANs" (2017), section 4.1; "Analyzing and Improving the Image Quality of
-StyleGAN" (2020), appendix B. Nothing here resizes by `tf.image.resize`: all of it has first and
-second derivatives that XLA compiles, which R1 and path-length regularisation need.
+Adam moves all weights equally far per step. With an equalized learning rate, weights are therefore
+stored with unit variance, and scaled at run time by the factor of He initialization. Sources:
+Karras et al., "Progressive Growing of GANs" (2017), section 4.1; "Analyzing and Improving the Image
+Quality of StyleGAN" (2020), appendix B. Nothing here uses `tf.image.resize`, because R1 and
+path-length regularization need first and second derivatives that XLA can compile.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.layers import ModulatedConv2D, leaky_relu
 
-# Leaky ReLU halves the variance of its input, nearly.
+# Leaky ReLU nearly halves the variance of its input.
 ACTIVATION_GAIN = float(np.sqrt(2.0))
 
 
 def unit_normal() -> keras.initializers.Initializer:
-    """A new initialiser: one that is used twice gives the same numbers twice."""
+    """Returns a new initializer; one that is used twice would give the same numbers twice."""
     return keras.initializers.RandomNormal(stddev=1.0)
 
 
 def activated(x: tf.Tensor) -> tf.Tensor:
-    """Leaky ReLU that keeps the variance of a normal input."""
+    """Applies leaky ReLU with a gain that keeps the variance of a normal input."""
     return ACTIVATION_GAIN * leaky_relu(x)
 
 
@@ -40,20 +40,22 @@ def blurred(x: tf.Tensor, before: int, after: int) -> tf.Tensor:
       [batch, height + before + after - 3, width + before + after - 3, channels].
     """
     x = tf.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
-    # [1 1] three times. Not as sums of slices: on CPUs their gradient takes longer than all else.
+    # The filter [1 1], three times. Sums of slices would do the same, but on CPUs their gradient is
+    # slower than everything else.
     for _ in range(3):
         x = tf.nn.avg_pool2d(x, 2, 1, "VALID")
     return x
 
 
 def upsampled(x: tf.Tensor) -> tf.Tensor:
-    """Doubles height and width with the same filter, which is bilinear with half-pixel centres.
+    """Doubles height and width with the same filter, which is bilinear with half-pixel centers.
 
     Args:
       x: [batch, height, width, channels], static height, width and channels.
 
     Returns:
-      [batch, 2 * height, 2 * width, channels]; beyond the edge the edge goes on.
+      [batch, 2 * height, 2 * width, channels]; edge pixels are repeated beyond
+      the edges.
     """
     _, height, width, channels = x.shape
     above = tf.concat([x[:, :1], x[:, :-1]], axis=1)
@@ -67,7 +69,7 @@ def upsampled(x: tf.Tensor) -> tf.Tensor:
 
 
 class EqualizedDense(keras.layers.Layer):
-    """Dense layer with an equalised learning rate.
+    """Dense layer with an equalized learning rate.
 
     Attributes:
       units: Number of outputs.
@@ -118,7 +120,7 @@ class EqualizedDense(keras.layers.Layer):
 
 
 class EqualizedConv2D(keras.layers.Layer):
-    """Convolution with an equalised learning rate; where it halves the side, it blurs first.
+    """Convolution with an equalized learning rate; where it halves the side, it blurs first.
 
     Attributes:
       filters: Number of output channels.
@@ -178,10 +180,10 @@ class EqualizedConv2D(keras.layers.Layer):
 
 
 class EqualizedModulatedConv2D(ModulatedConv2D):
-    """Modulated convolution with an equalised learning rate.
+    """Modulated convolution with an equalized learning rate.
 
-    With `transposed` it doubles the side as the source does, by a transposed convolution and a blur
-    behind it. Away from the border that equals bilinear upsampling before the convolution, at a
+    With `transposed` it doubles the side as the source does, by a transposed convolution followed
+    by a blur. Away from the border that equals bilinear upsampling before the convolution, at a
     quarter of the multiplications.
     """
 
@@ -203,7 +205,7 @@ class EqualizedModulatedConv2D(ModulatedConv2D):
         if not self.transposed:
             return super()._convolved(x, kernel)
         side = 2 * x.shape[1] + self.kernel_size - 2
-        # Turned round: then it is the same kernel as that of a convolution behind upsampling.
+        # The kernel is flipped, so that it is that of a convolution after upsampling.
         y = tf.nn.conv2d_transpose(
             x,
             tf.transpose(kernel[::-1, ::-1], (0, 1, 3, 2)),
@@ -211,7 +213,7 @@ class EqualizedModulatedConv2D(ModulatedConv2D):
             strides=2,
             padding="VALID",
         )
-        # Three of four pixels that the kernel met were zeros.
+        # The kernel met zeros at three of four pixels.
         return 4.0 * blurred(tf.ensure_shape(y, (None, side, side, self.filters)), 1, 1)
 
     def get_config(self):

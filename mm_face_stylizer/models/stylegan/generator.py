@@ -2,7 +2,7 @@
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), configuration
 F: 3x3 modulated, demodulated convolutions with noise, to-RGB heads whose pictures are upsampled and
-added up ("skip" generator), 512 channels up to 64 px and half as many an octave above.
+summed ("skip" generator), 512 channels up to 64 px and half as many per octave above.
 
 BlazeStyleGAN's table gives its teacher 33.17 M parameters and 74.3 G multiply-accumulates at 1024.
 Both are met to the last digit by that configuration when
@@ -53,19 +53,19 @@ def teacher_sides(image_size: int) -> list[int]:
 
 
 def teacher_rows(image_size: int) -> int:
-    """Rows of a w+ latent: one a 3x3 convolution and one for the last to-RGB head (14 at 256)."""
+    """Returns the rows of a w+ latent: one per 3x3 convolution, one for the last head."""
     return 2 * len(teacher_sides(image_size))
 
 
 def teacher_channels(side: int, width: float = 1.0) -> int:
-    """Channels of the feature map that has `side` pixels, scaled by `width`."""
+    """Returns the channels of the feature map of `side` pixels, scaled by `width`."""
     return max(8, int(min(_MOST_CHANNELS, _CHANNELS_TIMES_SIDE // side) * width))
 
 
 class _StyledConvolution(EqualizedModulatedConv2D):
     """Modulated 3x3 convolution, noise, bias, activation.
 
-    The noise that is used when none is given is drawn once and belongs to the weights.
+    Where no noise is given, it adds noise that was drawn once and is one of the weights.
     """
 
     def __init__(self, filters: int, **kwargs):
@@ -86,7 +86,7 @@ class _StyledConvolution(EqualizedModulatedConv2D):
 
 
 class StyleGanSynthesis(keras.Model):
-    """W+ latents to a picture.
+    """Maps w+ latents to pictures.
 
     Attributes:
       image_size: Side of the picture in pixels.
@@ -129,7 +129,7 @@ class StyleGanSynthesis(keras.Model):
         self({"inputs": tf.zeros((1, teacher_rows(self.image_size), LATENT_DIM))})
 
     def noise_shapes(self, count: int) -> list[tuple[int, int, int, int]]:
-        """Shapes of the noise of `count` pictures, one a 3x3 convolution, coarsest first."""
+        """Returns the shapes of the noise of pictures: one per 3x3 convolution, coarsest first."""
         sides = [self.sides[0], *np.repeat(self.sides[1:], 2)]
         return [(count, int(side), int(side), 1) for side in sides]
 
@@ -138,7 +138,7 @@ class StyleGanSynthesis(keras.Model):
         inputs: Mapping[str, tf.Tensor | Sequence[tf.Tensor]],
         training: bool | None = None,
     ):
-        """Synthesises.
+        """Synthesizes.
 
         Args:
           inputs: `inputs`: w+ latents [batch, rows, 512]; optionally `noise`: standard normal
@@ -170,10 +170,10 @@ class StyleGanSynthesis(keras.Model):
 
 
 class StyleGanMapping(keras.Model):
-    """Noise to w: eight dense layers of 512, each learning a hundredth as fast as the rest.
+    """Maps noise to w by eight dense layers of 512 units, at a hundredth of the learning rate.
 
     Attributes:
-      rows: Rows that w is repeated to.
+      rows: Number of rows to which w is repeated.
     """
 
     def __init__(self, rows: int, **kwargs):
@@ -197,7 +197,7 @@ class StyleGanMapping(keras.Model):
           training: Accepted for the Keras contract; the network has no mode.
 
         Returns:
-          Latents [batch, rows, 512], all rows alike.
+          Latents [batch, rows, 512] with equal rows.
         """
         del training
         x = inputs[0]
@@ -207,10 +207,11 @@ class StyleGanMapping(keras.Model):
         return tf.repeat(x[:, tf.newaxis], self.rows, axis=1)
 
     def copy_to(self, mapping: MappingNetwork) -> None:
-        """Makes a student's mapping network the same function, in the student's rows.
+        """Makes a student's mapping network compute the same function, for the student's rows.
 
-        The student's scaling is not equalised and its activation has no gain, so both go into the
-        weights; its last layer becomes the identity, once a block.
+        The student's layers have neither an equalized learning rate nor a gain after the
+        activation, so both factors go into the weights; its last layer becomes the identity, once
+        per block.
 
         Args:
           mapping: A network with as many hidden layers.

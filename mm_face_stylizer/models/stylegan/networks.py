@@ -1,4 +1,4 @@
-"""The teacher's parts, together: what its training leaves behind and distillation starts from."""
+"""All networks of the teacher together: what its training writes and distillation reads."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mm_face_stylizer.models.stylegan.generator import (
     teacher_rows,
 )
 from mm_face_stylizer.models.weights import (
+    W_AVG,
     assign_weights,
     joined_weights,
     without_initializers,
@@ -29,11 +30,12 @@ _BATCH = 16
 
 @dataclasses.dataclass(frozen=True)
 class TeacherConfig:
-    """What decides the teacher's graphs.
+    """What determines the teacher's graphs.
 
     Attributes:
       image_size: Side of the pictures in pixels.
-      width: Factor on the channels; 1.0 is the published network. Mapping and latents keep theirs.
+      width: Factor on the channels; 1.0 is the published network. The mapping network and the
+        latents always have 512.
     """
 
     image_size: int = 256
@@ -95,20 +97,21 @@ class Teacher:
         with without_initializers():
             teacher = cls.build(config)
         assign_weights(teacher._parts(), weights)
-        return dataclasses.replace(teacher, w_avg=weights["w_avg"].astype(np.float32))
+        return dataclasses.replace(teacher, w_avg=weights[W_AVG].astype(np.float32))
 
     def with_image_size(self, image_size: int, conv_dtype: str = "float32") -> Teacher:
-        """Copies of the networks, for pictures of this side: those of before, enlarged.
+        """Returns copies of the networks that draw the same pictures upsampled to this side.
 
-        New heads add nothing yet, and the discriminator's new blocks hand on what they are given,
-        so that it goes on knowing faces: one that begins anew is too weak a teacher for long.
+        New heads contribute nothing at first, and the discriminator's new blocks pass on their
+        input, so that it still recognizes faces: an untrained one would give the generator poor
+        gradients for long.
 
         Args:
-          image_size: Side of the pictures in pixels, at least that of now.
+          image_size: Side of the pictures in pixels, at least the present one.
           conv_dtype: See `build`.
 
         Raises:
-          ValueError: `image_size` is smaller than that of now.
+          ValueError: `image_size` is smaller than the present one.
         """
         if image_size < self.config.image_size:
             raise ValueError(
@@ -119,12 +122,12 @@ class Teacher:
         known, weights = self.weights(), grown.weights()
         for name, value in weights.items():
             same = name in known and known[name].shape == value.shape
-            weights[name] = known[name] if same else _handing_on(name, value, known)
+            weights[name] = known[name] if same else _pass_through_weight(name, value, known)
         assign_weights(grown._parts(), weights)
         return dataclasses.replace(grown, w_avg=np.array(self.w_avg, np.float32))
 
     def weights(self) -> dict[str, np.ndarray]:
-        """All weights by network and layer, float32, `w_avg` included."""
+        """Returns all weights by network and layer, float32, including `w_avg`."""
         return joined_weights(self._parts(), self.w_avg)
 
     def _parts(self) -> dict[str, keras.Model]:
@@ -139,8 +142,8 @@ class Teacher:
 
         Args:
           noise: [batch, 512], standard normal.
-          truncation: How far from the mean, 1 is as far as w lies: the closer, the fewer failures
-            and the more alike (Karras et al., 2019, appendix B).
+          truncation: Factor on the distance from the mean, from 0 to 1. Smaller ones give fewer
+            malformed, but less diverse faces (Karras et al., 2019, appendix B).
 
         Returns:
           [batch, rows, 512].
@@ -149,7 +152,7 @@ class Teacher:
         return self.w_avg + truncation * (w - self.w_avg)
 
     def pictures(self, count: int, seed: int, truncation: float = 1.0) -> np.ndarray:
-        """Draws faces that do not exist, with the constant noise.
+        """Draws random faces, with the constant noise.
 
         Args:
           count: Number of faces.
@@ -167,18 +170,20 @@ class Teacher:
         return np.concatenate(parts)
 
     def with_exact_mean(self, count: int = 10_000, seed: int = 0) -> Teacher:
-        """The same networks with `w_avg` measured: the mean of w over `count` draws."""
+        """Returns the same networks with `w_avg` measured as the mean of w over `count` draws."""
         noise = np.random.default_rng(seed).standard_normal((count, LATENT_DIM)).astype(np.float32)
         w = self.mapping([noise, tf.zeros((count, 0))])[:, 0]
         return dataclasses.replace(self, w_avg=tf.reduce_mean(w, axis=0).numpy())
 
 
-def _handing_on(name: str, value: np.ndarray, known: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What a new layer starts with, so that it hands on what it is given.
+def _pass_through_weight(
+    name: str, value: np.ndarray, known: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Returns the initial value of a new layer's weight with which its block passes on its input.
 
     Args:
       name: Name of the weight.
-      value: What the layer made of it.
+      value: The weight's random initial value, which is kept where any value will do.
       known: Weights of the smaller teacher.
     """
     if name.startswith("discriminator/from_rgb/"):
@@ -186,7 +191,8 @@ def _handing_on(name: str, value: np.ndarray, known: Mapping[str, np.ndarray]) -
         return known[name][..., : value.shape[-1]]
     if name.endswith("_skip/kernel"):
         channels, filters = value.shape[2:]
-        # In use it is scaled by channels^-1/2, and its sum with the convolutions by 2^-1/2.
+        # At run time the kernel is scaled by channels^-1/2, and its sum with the other branch by
+        # 2^-1/2.
         return np.sqrt(2.0 * channels) * np.eye(channels, filters)[np.newaxis, np.newaxis]
     network, _, layer = name.partition("/")
     if layer.endswith({"synthesis": "_to_rgb/kernel", "discriminator": "_conv1/kernel"}[network]):

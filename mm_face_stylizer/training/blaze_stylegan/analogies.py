@@ -1,11 +1,11 @@
-"""Image analogies: what a face would look like if the style's artist had painted it.
+"""Image analogies: estimates how the style's artist would have painted a face.
 
-Every place of a face takes the strokes of the place in the style picture that plays the same part:
-as far inside or outside the oval of the face, in the same place relative to it, on an eye if it is
-on an eye, as bright among its kind, with the same edges. Statistics of a whole picture cannot tell
-skin from wall; this can, and without any training. Source: Hertzmann et al., "Image Analogies"
-(2001); the guides for faces follow Fiser et al., "Example-Based Synthesis of Stylized Facial
-Animations" (2017).
+Every place of a face takes the strokes of the corresponding place in the style picture: at the same
+position relative to the oval of the face, equally far inside or outside of it, on an eye if it is
+on an eye, of similar relative brightness, with similar edges. Statistics of a whole picture cannot
+distinguish skin from background; analogies can, without any training. Source: Hertzmann et al.,
+"Image Analogies" (2001); the guides for faces follow Fiser et al., "Example-Based Synthesis of
+Stylized Facial Animations" (2017).
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ ANALOGY_SIDE = 64
 _PATCH = 5
 # Weights of the guides, in units in which a picture's tones span 1 and a face's half-width is 1.
 _PLACE, _OVAL, _FEATURE, _TONE, _EDGES = 1.0, 1.5, 2.0, 2.0, 0.6
-# What it costs a place that a neighbour comes from elsewhere, in units of squared guides.
+# Cost of a seam between a place and a neighbor, in units of squared differences of guides.
 _SEAM = 0.1
 _ROUNDS = 4
-_NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
-# Beyond twice the face's size the place no longer matters: walls are walls.
+_NEIGHBORS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+# Positions are clipped at twice the face's size, beyond which there is only background.
 _FURTHEST = 2.0
-# Of a tone, how much is its rank among its kind and how much its brightness as such.
+# A tone is a weighted mean of the rank of its brightness within face or background and of the
+# brightness itself; this is the weight of the rank.
 _RANK_SHARE = 0.5
 _PARTS = 16
 # Contours in the face mesh: MediaPipe's FACE_OVAL, and the outer rims of eyes with brows, and lips.
@@ -41,13 +42,13 @@ _FEATURES = (
 
 @dataclasses.dataclass(frozen=True)
 class Guide:
-    """What decides which places of two pictures play the same part.
+    """Features of a face picture by which corresponding places of two pictures are found.
 
     Attributes:
-      picture: The picture itself, [64, 64, 3] in [-1, 1].
-      vectors: One vector of guides a place, [64 * 64, size].
-      features: [64, 64, 1], 1 on eyes, brows and mouth, 0 elsewhere, softly.
-      skin: Mean brightness inside the oval.
+      picture: The picture, downsampled, [64, 64, 3] in [-1, 1].
+      vectors: One feature vector per place, [64 * 64, size].
+      features: [64, 64, 1], 1 on eyes, brows and mouth, 0 elsewhere, with soft edges.
+      skin: Mean brightness inside the oval of the face, in [-1, 1].
     """
 
     picture: np.ndarray
@@ -71,9 +72,9 @@ class Guide:
         oval_points = points[list(_OVAL_POINTS)]
         oval = _filled([oval_points])
         low, high = oval_points.min(axis=0), oval_points.max(axis=0)
-        centre, half = (low + high) / 2, np.maximum((high - low) / 2, 1.0)
+        center, half = (low + high) / 2, np.maximum((high - low) / 2, 1.0)
         y, x = np.mgrid[:side, :side] + 0.5
-        place = np.stack([(x - centre[0]) / half[0], (y - centre[1]) / half[1]], axis=-1)
+        place = np.stack([(x - center[0]) / half[0], (y - center[1]) / half[1]], axis=-1)
         place = np.clip(place, -_FURTHEST, _FURTHEST).reshape(-1, 2)
         tones = _patches(_tones(small, oval > 0.5)[..., np.newaxis])
         mean = tones.mean(axis=1, keepdims=True)
@@ -94,30 +95,30 @@ class Guide:
 
 
 def analogy(face: Guide, style: Guide) -> np.ndarray:
-    """Finds where in the style picture each place of a face finds its like.
+    """Finds the place in the style picture that corresponds to each place of a face.
 
     Args:
       face: Guides of the face.
       style: Guides of the style picture.
 
     Returns:
-      Row and column of the place in the style picture, int [64, 64, 2]. Neighbours come from
-      neighbouring places where that costs little, so that strokes stay whole.
+      Row and column of the place in the style picture, int [64, 64, 2]. Neighbors come from
+      neighboring places where that costs little, so that strokes stay in one piece.
     """
     nearest = _nearest(face.vectors, style.vectors).reshape(ANALOGY_SIDE, ANALOGY_SIDE)
     return _coherent(np.stack(np.divmod(nearest, ANALOGY_SIDE), axis=-1), face, style)
 
 
 def painted(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Paints a face with the strokes of a style picture.
+    """Assembles a face from the strokes of a style picture.
 
     Args:
       picture: The style picture, [side, side, 3], the side a multiple of 64.
       places: As `analogy` returns them, int [64, 64, 2].
 
     Returns:
-      [side, side, 3]. Every pixel is a weighted mean of what the four places round it say, so that
-      seams are soft, and what comes in one piece stays sharp.
+      [side, side, 3]. Every pixel is a weighted mean of the pixels that the four nearest places
+      propose, so that seams are soft while strokes in one piece stay sharp.
     """
     side = picture.shape[0]
     scale = side // ANALOGY_SIDE
@@ -142,20 +143,20 @@ def painted(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _coherent(places: np.ndarray, face: Guide, style: Guide) -> np.ndarray:
-    """Moves places to where their neighbours' strokes go on, if the guides agree nearly as well.
+    """Moves places to continue their neighbors' strokes, if the guides match nearly as well.
 
-    Iterated conditional modes (Besag, 1986) on a checkerboard: black places are settled given the
+    Iterated conditional modes (Besag, 1986) on a checkerboard: black places are optimized given the
     white ones, then white given black.
     """
     side = ANALOGY_SIDE
     guides = face.vectors.reshape(side, side, -1)
     wanted = style.vectors.reshape(side, side, -1)
-    steps = np.array(_NEIGHBOURS)[:, np.newaxis]
+    steps = np.array(_NEIGHBORS)[:, np.newaxis]
     rows, columns = np.mgrid[:side, :side]
     for half in range(2 * _ROUNDS):
         here = np.stack(np.nonzero((rows + columns) % 2 == half % 2), axis=-1)
         beside = np.clip(here + steps, 0, side - 1)
-        # Where a place would have to come from to continue each neighbour.
+        # Where a place would have to come from to continue each neighbor.
         continued = places[beside[..., 0], beside[..., 1]] - steps
         candidates = np.concatenate([places[here[:, 0], here[:, 1]][np.newaxis], continued])
         candidates = np.clip(candidates, 0, side - 1)
@@ -170,19 +171,20 @@ def _coherent(places: np.ndarray, face: Guide, style: Guide) -> np.ndarray:
 
 
 def _filled(contours) -> np.ndarray:
+    """Draws filled polygons, float32 [64, 64]: 1 inside of any, 0 outside."""
     import cv2
 
     mask = np.zeros((ANALOGY_SIDE, ANALOGY_SIDE), np.float32)
     fixed_point = 4
     for contour in contours:
-        # Points name pixel edges, OpenCV's pixel centres.
+        # Integer coordinates are pixel edges here and pixel centers in OpenCV.
         rounded = np.round((contour - 0.5) * 2**fixed_point).astype(np.int32)
         cv2.fillPoly(mask, [rounded], 1.0, cv2.LINE_8, fixed_point)
     return mask
 
 
 def _tones(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Brightness in [0, 1], half its rank inside or outside the oval, half as it is."""
+    """Returns brightness in [0, 1], mixed with its rank inside or outside of the oval."""
     brightness = (picture.mean(axis=-1) + 1.0) / 2.0
     ranks = np.zeros_like(brightness)
     for region in (inside, ~inside):
@@ -193,7 +195,7 @@ def _tones(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def _patches(picture: np.ndarray) -> np.ndarray:
-    """The patch round every pixel, [side * side, channels * patch * patch]."""
+    """Returns the patch around every pixel, [side * side, channels * patch * patch]."""
     border = _PATCH // 2
     padded = np.pad(picture, ((border, border), (border, border), (0, 0)), "edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (_PATCH, _PATCH), axis=(0, 1))
@@ -201,9 +203,9 @@ def _patches(picture: np.ndarray) -> np.ndarray:
 
 
 def _nearest(vectors: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Index of each vector's nearest candidate."""
+    """Returns the index of each vector's nearest candidate."""
     nearest = []
-    # Some at a time: the distances of all to all would take 64 MiB.
+    # All distances at once would take 64 MiB.
     for some in np.split(vectors, _PARTS):
         # |a - b|^2 without |a|^2, which is the same for all candidates.
         distances = some @ (-2.0 * candidates.T)

@@ -86,7 +86,7 @@ def _add_pretrain(commands) -> None:
 def _add_prior(commands) -> None:
     prior = commands.add_parser(
         "pretrain-prior",
-        help="train what draws the faces that few-shot training practises on",
+        help="train what draws the faces that few-shot training practices on",
         description="Trains the face prior of a preset on its encoder's latents of a folder of "
         "aligned portraits, and writes the preset with it. Run it again to resume after an "
         "interruption.",

@@ -1,11 +1,10 @@
 """Distillation: a BlazeStyleGAN student learns to draw what the teacher draws.
 
 Source: Jia et al., "BlazeStyleGAN: A Real-Time On-Device StyleGAN" (2023), section 4: the student
-shares the teacher's mapping network and learns, latent by latent, the teacher's picture, by a
-perceptual loss on the pictures of all its heads and by an adversarial loss that trains a
-discriminator beside it. The perceptual space is here that of the face mesh (no download), and L1
-on every head gives the colours, which that space is not to judge. The discriminator is the preset's
-own patch discriminator, which few-shot training goes on with.
+shares the teacher's mapping network and learns to draw the teacher's picture of each latent, by a
+perceptual loss on the pictures of all its heads and by an adversarial loss. Here, the perceptual
+features are the face mesh's, which need no download, and L1 on every head determines the colors.
+The discriminator is the preset's patch discriminator, which few-shot training uses too.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from mm_face_stylizer.training.run import TrainingRun, learning_rate, step_seed
 
 _CLIP_NORM = 5.0
 _DISCRIMINATOR_RATE = 0.1
-# The coarser maps of the face mesh hardly change with the picture.
+# Feature maps of the face mesh to compare; the coarser ones hardly change with the picture.
 _FEATURE_MAPS = 4
 _COLUMNS = 8
 
@@ -49,16 +48,16 @@ class DistillationOptions:
       batch_size: Pictures a step.
       steps: Number of steps.
       learning_rate: Peak learning rate of Adam; it decays to 15 % along a cosine.
-      truncation: Of the teacher's latents, see `Teacher.latents`.
-      style_mixing: Share of latents with the rows of two faces.
+      truncation: Truncation of the teacher's latents, see `Teacher.latents`.
+      style_mixing: Fraction of latents with rows of two faces.
       perceptual_weight: Weight of the face-mesh feature distance, a mean over heads.
-      coarsest_perceptual: Side in pixels of the coarsest head whose features are compared. A mesh
-        finds no face in fewer than about 32.
+      coarsest_perceptual: Side in pixels of the coarsest head whose features are compared. Below
+        about 32, the mesh recognizes no face.
       perceptual_images: Pictures of each batch for which features are computed.
       adversarial_share: Norm of the adversarial gradient as a fraction of the others', see
         `Adversary`; 0 leaves the discriminator untouched.
-      real_share: Share of portraits, the rest being the teacher's pictures, in what the
-        discriminator calls real: portraits are what mitigates the teacher's own artefacts.
+      real_share: Fraction of portraits among the discriminator's real pictures; the others are the
+        teacher's. Portraits mitigate the teacher's artifacts.
       reweighting: How strongly good pictures of the teacher count more than bad ones, by the logit
         of the teacher's discriminator: weights are proportional to exp(reweighting * logit). 0
         counts all alike.
@@ -66,7 +65,7 @@ class DistillationOptions:
       conv_dtype: Precision of the student's convolutions, `float32` or `bfloat16`.
 
     Raises:
-      ValueError: `image_size` is none that a student can have, or a share is not in [0, 1].
+      ValueError: a student cannot have this `image_size`, or a fraction is not in [0, 1].
     """
 
     image_size: int = 256
@@ -94,7 +93,7 @@ class DistillationOptions:
 
     @property
     def stages(self) -> tuple[DistillationOptions, ...]:
-        """The options themselves: all steps are alike."""
+        """The options themselves, because all steps are alike."""
         return (self,)
 
 
@@ -121,8 +120,8 @@ class Distillation(TrainingRun):
 
         Args:
           options: What the run depends on.
-          teacher: What draws the pictures to learn from.
-          portraits: What the discriminator calls real as well.
+          teacher: The network that draws the pictures to learn from.
+          portraits: Additional real pictures for the discriminator.
           face_mesh: Perceptual space.
           folder: Where checkpoints, sheets and logs go; made if it is missing.
 
@@ -139,7 +138,8 @@ class Distillation(TrainingRun):
                 )
         super().__init__(folder, options.steps)
         self.options = options
-        # Only for reweighting is the teacher's discriminator asked.
+        # The teacher's discriminator, which compares groups of pictures, is used for reweighting
+        # only.
         group = DEVIATION_GROUP if options.reweighting else 1
         self._share = self.distribution.share(options.batch_size, group)
         self._teacher = teacher
@@ -179,15 +179,16 @@ class Distillation(TrainingRun):
         )
 
     def _student_latents(self, latents):
-        """The teacher's rows as the student has them.
+        """Selects the rows of the teacher's latents for the student.
 
-        Both begin at 4 px with two rows an octave, but for the first, where the teacher has one: a
-        row governs the same octave to within half of one, and the teacher's finest two are left.
+        Both networks start at 4 px and have two rows per octave, except that the teacher has one in
+        the first. A row therefore controls the same octave in both, to within half an octave, and
+        the teacher's finest two rows are left over.
         """
         return latents[:, : latent_rows(self.options.image_size)]
 
-    def _taught(self, latents):
-        """The teacher's pictures, at its own side and at the student's."""
+    def _teacher_pictures(self, latents):
+        """Draws the teacher's pictures, at its side and at the student's."""
         pictures = self._teacher.synthesis({"inputs": latents})["image"][-1]
         pictures = tf.clip_by_value(pictures, -1.0, 1.0)
         return pictures, losses.shrunken(pictures, self.options.image_size)
@@ -200,7 +201,7 @@ class Distillation(TrainingRun):
             for _ in range(2)
         )
         latents = mixed_rows(first, second, options.style_mixing, draws)
-        pictures, target = self._taught(latents)
+        pictures, target = self._teacher_pictures(latents)
         weights = sample_weights(teacher.discriminator(pictures), options.reweighting)
         with tf.GradientTape() as tape:
             student = self._student_latents(latents)
@@ -221,9 +222,9 @@ class Distillation(TrainingRun):
         return values
 
     def _losses(self, outputs, target, weights):
-        """L1 on all heads and features on all that a face mesh can see."""
+        """Computes L1 on all heads, and feature distances on all fine enough for the mesh."""
         targets = losses.image_pyramid(target, len(outputs))
-        # |w a - w b| = w |a - b|: each picture counts as its weight says.
+        # |w a - w b| = w |a - b|, so scaling both pictures weights their distance.
         each = tf.reshape(weights, (-1, 1, 1, 1))
         values = {"l1": losses.pyramid_l1([each * x for x in outputs], [each * x for x in targets])}
         loss = values["l1"]
@@ -232,7 +233,7 @@ class Distillation(TrainingRun):
             terms = []
             for output, wanted in zip(outputs, targets, strict=True):
                 if output.shape[1] >= self.options.coarsest_perceptual:
-                    seen = losses.with_colours_of(output[:count], wanted[:count])
+                    seen = losses.with_colors_of(output[:count], wanted[:count])
                     terms.append(
                         losses.feature_distance(
                             [each[:count] * x for x in self._features(seen)],
@@ -252,16 +253,17 @@ class Distillation(TrainingRun):
             noise = np.random.default_rng(seed).standard_normal((_COLUMNS, LATENT_DIM))
             latents = self._teacher.latents(tf.constant(noise, tf.float32), 0.7)
             drawn = self.networks.synthesis({"inputs": self._student_latents(latents)})["image"]
-            rows += [to_pixels(self._taught(latents)[1].numpy()), to_pixels(drawn[-1].numpy())]
+            rows.append(to_pixels(self._teacher_pictures(latents)[1].numpy()))
+            rows.append(to_pixels(drawn[-1].numpy()))
             captions += ["teacher", f"student, step {step}"]
         return ContactSheet(rows, captions)
 
 
 def sample_weights(logits: tf.Tensor, strength: float) -> tf.Tensor:
-    """How much each of the teacher's pictures counts.
+    """Computes the weights of the teacher's pictures.
 
     Args:
-      logits: What the teacher's discriminator thinks of them, [batch, 1].
+      logits: Logits of the teacher's discriminator, [batch, 1].
       strength: See `DistillationOptions.reweighting`.
 
     Returns:

@@ -1,6 +1,6 @@
-"""The faces that few-shot training practises on: what must stay of each, what it should become.
+"""The generated faces of few-shot training, with what each must keep and what it should become.
 
-They do not exist: the preset draws them. Everything here is computed once, before the first step.
+The preset draws them. Everything here is computed once, before the first step.
 """
 
 from __future__ import annotations
@@ -24,36 +24,38 @@ from mm_face_stylizer.training.blaze_stylegan.analogies import (
 from mm_face_stylizer.training.blaze_stylegan.shifts import random_shifts, shifted, unshifted
 from mm_face_stylizer.training.blaze_stylegan.style_bank import DEEP, StyleBank
 
-# Weight of eyes, brows and mouth in the analogy: whose they are matters more than how painted.
+# Weight of eyes, brows and mouth in the analogy. They identify a person, so they are copied less.
 _FEATURE_WEIGHT = 0.15
-# Drawings are bolder than photos.
+# Gain on the relief of faces, because drawings have stronger contrast than photos.
 _RELIEF_GAIN = 1.5
-# Such that tones and colours spread as they do in photos.
+# Ranges of random changes with which the faces' tones and colors vary as those of photos do.
 _SATURATION, _CONTRAST, _BRIGHTNESS = (0.4, 1.2), (0.8, 1.3), (-0.2, 0.2)
 _LIGHTS = (_SATURATION, _CONTRAST, _BRIGHTNESS)
-# Root mean square of photos' bands of detail, by side in pixels. Drawn faces have a third of the
-# finest and half of the others: a network that has practised on them alone leaves a photo's detail
-# as it is, whatever the style has in its place.
+# Root mean square of photos' bands of detail, by side in pixels. Generated faces have a third of
+# the finest and half of the others, and a network tuned on them alone would leave the detail of
+# photos as it is, instead of replacing it by the style's.
 _PHOTO_DETAIL = {256: 0.038, 128: 0.062, 64: 0.094, 32: 0.135, 16: 0.179}
 _DETAIL, _DETAIL_LIMIT = (0.5, 1.2), 4.0
 
 
 @dataclasses.dataclass(frozen=True)
 class FaceBank:
-    """Faces as arrays, one row a face; the largest, `latents`, `relief` and `painted`, in float16.
+    """Generated faces as arrays, one row per face.
+
+    The largest, `latents`, `relief` and `painted`, are float16.
 
     Attributes:
-      latents: What the synthesis network draws each from.
-      style: Index of the style picture that each is to be painted like.
-      shifts: By how much the face mesh sees each shifted, int32 [count, 2]; see `shifts.py`.
-      deep: The untuned faces' deep face-mesh features, shifted.
-      landmarks: Their landmarks, shifted, as fractions of the side.
-      relief: Their light and dark, [count, side, side, 1], amplified.
-      features: Where eyes, brows and mouth are, [count, 64, 64, 1] in [0, 1].
-      coarse: The untuned faces at 64 px.
-      painted: The faces by analogy with their style picture, [count, side, side, 3].
-      colours: `painted` at 64 px.
-      trust: How much `painted` counts where, [count, 64, 64, 1].
+      latents: Inputs of the synthesis network by name.
+      style: Index of the style picture that each face is matched with.
+      shifts: Shift of each face before the face mesh sees it, int32 [count, 2]; see `shifts.py`.
+      deep: Deep face-mesh features of the shifted faces before tuning.
+      landmarks: Landmarks of the shifted faces, as fractions of the side.
+      relief: `losses.relief` of the faces, amplified, [count, side, side, 1].
+      features: Mask of eyes, brows and mouth, [count, 64, 64, 1] in [0, 1].
+      coarse: The faces before tuning at 64 px.
+      painted: The faces painted by analogy with their style picture, [count, side, side, 3].
+      colors: `painted` at 64 px.
+      trust: Weight of `painted` at each place, [count, 64, 64, 1] in [0, 1].
     """
 
     latents: dict[str, np.ndarray]
@@ -65,7 +67,7 @@ class FaceBank:
     features: np.ndarray
     coarse: np.ndarray
     painted: np.ndarray
-    colours: np.ndarray
+    colors: np.ndarray
     trust: np.ndarray
 
     @classmethod
@@ -77,7 +79,7 @@ class FaceBank:
         count: int,
         seed: int,
     ) -> FaceBank:
-        """Draws faces and paints them in the style.
+        """Generates faces and paints them in the style.
 
         Args:
           networks: The preset's networks.
@@ -111,7 +113,7 @@ class FaceBank:
             parts.append((compact, landmarks.numpy(), deep, np.float16(_RELIEF_GAIN * relief)))
         latents, landmarks, deep, relief = zip(*parts, strict=True)
         style_guides = _guides(styles.pictures, styles.landmarks)
-        style = _of_its_like(guides, style_guides)
+        style = _match_by_skin_tone(guides, style_guides)
         features = np.stack([face.features for face in guides])
         paintings = np.empty((count, *styles.pictures.shape[1:]), np.float16)
         for painting, face, index in zip(paintings, guides, style, strict=True):
@@ -126,12 +128,12 @@ class FaceBank:
             features=features,
             coarse=np.stack([face.picture for face in guides]),
             painted=paintings,
-            colours=tf.image.resize(paintings, (ANALOGY_SIDE,) * 2, "area").numpy(),
+            colors=tf.image.resize(paintings, (ANALOGY_SIDE,) * 2, "area").numpy(),
             trust=1.0 - (1.0 - _FEATURE_WEIGHT) * features,
         )
 
     def rows(self, indices: np.ndarray) -> dict:
-        """Some of the faces, as a dictionary of the same names, in float32."""
+        """Selects faces; returns a dictionary with the names of the attributes, in float32."""
         rows = {
             field.name: getattr(self, field.name)[indices]
             for field in dataclasses.fields(self)
@@ -147,23 +149,23 @@ def _in_full(rows: np.ndarray) -> np.ndarray:
 
 
 def _drawn(random: np.random.Generator, limits: tuple[float, float], count: int) -> np.ndarray:
-    """A factor or a summand for each of some pictures."""
+    """Draws a factor or summand per picture, uniform within limits, [count, 1, 1, 1]."""
     return random.uniform(*limits, (count, 1, 1, 1))
 
 
 def _lit(
     faces: np.ndarray, saturation: np.ndarray, contrast: np.ndarray, light: np.ndarray
 ) -> np.ndarray:
-    """Faces in the lights that photos are taken in: drawn ones are duller."""
-    grey = faces.mean(axis=-1, keepdims=True)
-    coloured = grey + saturation * (faces - grey)
+    """Varies saturation, contrast and brightness, because generated faces are dull."""
+    gray = faces.mean(axis=-1, keepdims=True)
+    colored = gray + saturation * (faces - gray)
     mean = faces.mean(axis=(1, 2, 3), keepdims=True)
-    lit = mean + contrast * (coloured - mean) + light
+    lit = mean + contrast * (colored - mean) + light
     return np.clip(lit, -1.0, 1.0).astype(np.float32)
 
 
 def _detailed(faces: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Faces with as much detail as photos have: what there is of it, amplified band by band."""
+    """Amplifies the detail of faces, band by band, to a share of what photos have."""
     levels = int(math.log2(faces.shape[1] / min(_PHOTO_DETAIL))) + 2
     *bands, detailed = losses.laplacian_bands(tf.constant(faces), levels)
     for band in reversed(bands):
@@ -178,10 +180,11 @@ def _guides(images: np.ndarray, landmarks: np.ndarray) -> list[Guide]:
     return [Guide.of(*pair) for pair in zip(images, landmarks, strict=True)]
 
 
-def _of_its_like(faces: Sequence[Guide], styles: Sequence[Guide]) -> np.ndarray:
-    """For each face a style picture of its like: the darkest skins to the darkest, and so on.
+def _match_by_skin_tone(faces: Sequence[Guide], styles: Sequence[Guide]) -> np.ndarray:
+    """Matches each face with a style picture of similar skin tone; returns the styles' indices.
 
-    At random, light and dark would average to a skin that no style picture has.
+    Both are ordered by brightness, and the darkest faces get the darkest style. With random
+    matches, light and dark would average to a skin that no style picture has.
     """
     face_order = np.argsort([face.skin for face in faces], kind="stable")
     style_order = np.argsort([style.skin for style in styles], kind="stable")

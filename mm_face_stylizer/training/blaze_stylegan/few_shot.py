@@ -1,10 +1,10 @@
 """Few-shot training: the synthesis network learns a style from one to ten pictures of it.
 
-The encoder stays frozen. Every step has two halves. One reconstructs the style pictures from their
-own latents, some rows swapped for those of other faces: the published recipe. The other half tunes
-faces that the preset itself generates: what makes each of them that face (deep face-mesh features,
-landmarks) must stay, what makes it a photo must become the style's: colours and strokes by analogy,
-shallow statistics as a whole.
+The encoder stays frozen. Every step has two halves. One is the published recipe: it reconstructs
+the style pictures from their own latents, some rows of which are mixed with those of random faces.
+The other half tunes faces that the preset generates: deep face-mesh features and landmarks, which
+identify a face, must stay; colors and strokes must become those of the painting by analogy, and
+shallow statistics those of the style.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ from mm_face_stylizer.training.blaze_stylegan.style_bank import (
 )
 
 _PATCH, _PROJECTIONS = 5, 48
-# Of pictures of up to 256 px: strokes are looked for at full, at half and at quarter size. Larger
-# ones have finer bands on top, in which as many patches are looked at.
+# For pictures of up to 256 px, strokes are compared at full, half and quarter size. Larger ones
+# have additional finer bands, with as many patches each.
 _BANDS, _PATCH_STRIDE, _BAND_SIDE = 4, 3, 256
-# A style without any detail in a band is not to have its noise copied.
+# Added to the spread of a band, so that the noise of a style without detail there is not copied.
 _LEAST_SPREAD = 0.02
-# Share of the side, at each edge, that no statistic may change: a dark frame would be the cheapest
-# way to have as many strong lines as a drawing has.
+# Fraction of the side, at each edge, that statistics must not change: otherwise a dark frame would
+# be the cheapest way to get as many strong lines as a drawing has.
 _MARGIN = 1 / 24
-# The last part of a run settles: without it the result depends on which batch came last.
+# The learning rate decays in the last part of a run; otherwise the result would depend on which
+# batch came last.
 _DECAY_FROM = 0.6
 _FINAL_RATE = 0.1
 _STRIPS = 4
@@ -50,22 +51,22 @@ _STRIPS = 4
 class FewShotWeights:
     """Weights of the loss terms that Model Maker's options do not have.
 
-    `ModelOptions.perception_loss_weight` scales them on top: `l1` the pixels, `content` what must
-    stay, `style` what must arrive, each relative to its default.
+    `ModelOptions.perception_loss_weight` scales them on top: `l1` the terms of pixels, `content`
+    those that keep a face, `style` those that bring a style, each relative to its default.
 
     Attributes:
       style_l1: Pixels of the reconstructed style picture.
       style_features: Face-mesh features of the reconstructed style picture.
       style_gram: Gram matrices of its shallow features.
-      content: Deep face-mesh features of the tuned faces against their untuned selves.
-      landmarks: Landmarks of the tuned faces against their untuned selves.
-      face_gram: Gram matrices of the tuned faces against the style's.
-      patches: Sliced Wasserstein distance of patches to those of the faces by analogy.
-      analogy: Coarse colours of the tuned faces against those that the style would give them.
-      relief: Light and dark in eyes, brows and mouths of the tuned faces against the untuned ones':
-        a gaze and a smile survive no statistics.
-      palette: Distance of the faces' colours to the nearest ones in the style.
-      position: Weight of a patch's place against its pixels.
+      content: Deep face-mesh features of the faces, compared with those before tuning.
+      landmarks: Landmarks of the faces, compared with those before tuning.
+      face_gram: Gram matrices of the faces, compared with the style's.
+      patches: Sliced Wasserstein distance of patches to those of the faces painted by analogy.
+      analogy: Coarse colors of the faces, compared with those of the faces painted by analogy.
+      relief: `losses.relief` in eyes, brows and mouths of the faces, compared with that before
+        tuning: statistics alone would not keep a gaze or a smile.
+      palette: Distance of the faces' colors to the nearest ones in the style.
+      position: Weight of a patch's position relative to its pixels.
     """
 
     style_l1: float = 1.0
@@ -81,7 +82,7 @@ class FewShotWeights:
     position: float = 12.0
 
     def scaled(self, l1: float, content: float, style: float) -> FewShotWeights:
-        """Scales the pixel terms, the terms that keep a face, and those that bring a style."""
+        """Scales the terms of pixels, those that keep a face, and those that bring a style."""
         return FewShotWeights(
             style_l1=l1 * self.style_l1,
             style_features=content * self.style_features,
@@ -108,10 +109,10 @@ class FewShotOptions:
       beta_1: Adam's decay of the first moment.
       beta_2: Adam's decay of the second moment.
       swap_rows: Rows of the latent in which style and random faces are mixed.
-      alpha: Share of the style's latent in those rows.
+      alpha: Fraction of the style's latent in those rows.
       adversarial_weight: Weight of the distance in the discriminator's features.
       weights: Weights of all other terms.
-      bank_size: Number of generated faces to practise on, at most as many as all steps look at.
+      bank_size: Number of generated faces; at most as many as all steps use are generated.
       seed: Seed of faces, batches and projections.
     """
 
@@ -170,8 +171,8 @@ class FewShotTrainer:
           masks: [count, side, side], true where a picture has content; everywhere if None.
           on_step: Called after each step with the number of steps done and the step's losses. An
             exception that it raises ends the run.
-          synthesis: What `untuned` gave, to be tuned in place, for who wants to watch it; made here
-            if None.
+          synthesis: A network from `untuned` to tune in place, for callers that show its progress;
+            a new one if None.
 
         Returns:
           The tuned network and the history of its losses.
@@ -183,15 +184,15 @@ class FewShotTrainer:
         random = np.random.default_rng(options.seed)
         style_count = max(1, options.batch_size // 2)
         face_count = max(1, options.batch_size - style_count)
-        # A short run has no use for more faces than it looks at.
+        # A short run needs no more faces than its steps use.
         bank_size = min(options.bank_size, options.steps * face_count)
-        styles = StyleBank.look(self._networks, self._face_mesh, images, masks, random)
+        styles = StyleBank.from_pictures(self._networks, self._face_mesh, images, masks, random)
         bank = FaceBank.draw(self._networks, self._face_mesh, styles, bank_size, options.seed)
         mixed_rows = self._networks.random_latents(bank_size, options.seed + 1).numpy()
         if synthesis is None:
             synthesis = untuned(self._networks)
         if options.weights.analogy:
-            _recolour(synthesis, bank.coarse, bank.colours)
+            _recolor(synthesis, bank.coarse, bank.colors)
         train_step = self._compile(synthesis)
         history: dict[str, list[float]] = {}
         for step in range(options.steps):
@@ -231,7 +232,8 @@ class FewShotTrainer:
             or f"block{_last_side(synthesis)}_to_rgb" in variable.name
         ]
         learning_rate = tf.Variable(options.learning_rate, trainable=False)
-        # The older one: an operator a weight, not two dozen; faster to trace, less to hold.
+        # The legacy optimizer has one operation per weight instead of two dozen, so that the step
+        # is traced faster and takes less memory.
         optimizer = keras.optimizers.legacy.Adam(
             lambda: learning_rate, options.beta_1, options.beta_2
         )
@@ -241,7 +243,7 @@ class FewShotTrainer:
         inside = _inside(synthesis.image_size)
 
         def half(latents, shifts, terms, traits, others):
-            """Losses of one half by name, and their gradients."""
+            """Computes the losses of one half by name, and their gradients."""
             with tf.GradientTape() as tape:
                 images = synthesis(latents)["image"][-1]
                 inner = inside * images + (1.0 - inside) * tf.stop_gradient(images)
@@ -249,8 +251,8 @@ class FewShotTrainer:
                 values = terms(images, inner, mesh)
                 loss = tf.add_n([getattr(weights, name) * value for name, value in values.items()])
                 if options.adversarial_weight:
-                    # Relative to traits of the whole batch: the other half counts, as if it were
-                    # right.
+                    # The distance is relative to the traits of the whole batch, so the other half
+                    # is included, at a distance of zero.
                     found = mean_features(self._networks.discriminator, inner)
                     values["adversarial"] = losses.feature_distance(
                         [tf.concat(pair, axis=0) for pair in zip(found, others, strict=True)],
@@ -290,7 +292,7 @@ class FewShotTrainer:
                         inner, faces["painted"], faces["trust"], projections, weights.position
                     ),
                     "analogy": losses.masked_l1(
-                        losses.shrunken(inner, ANALOGY_SIDE), faces["colours"], faces["trust"]
+                        losses.shrunken(inner, ANALOGY_SIDE), faces["colors"], faces["trust"]
                     ),
                     "palette": _palette_distance(images, like["palettes"]),
                 }
@@ -304,7 +306,8 @@ class FewShotTrainer:
             optimizer.apply_gradients(zip(sums, variables, strict=True))
 
         def train_step(styles, faces, projections, rate):
-            # One half after the other, so that the feature maps of one alone are in memory.
+            # The halves run one after the other, so that only the feature maps of one are in
+            # memory.
             of_styles, gradients = style_half(styles, faces["like"]["traits"])
             of_faces, more = face_half(faces, styles["traits"], projections)
             apply(gradients, more, rate)
@@ -319,12 +322,12 @@ class FewShotTrainer:
 
 
 def _last_side(synthesis: Synthesis) -> int:
-    """Side of the last block's feature map."""
+    """Returns the side of the last block's feature map."""
     return synthesis.image_size // 2
 
 
 def _inside(side: int) -> np.ndarray:
-    """1 inside the margin, 0 in it: [1, side, side, 1]."""
+    """Returns a mask [1, side, side, 1], 0 in the margin along the edges and 1 elsewhere."""
     margin = max(1, round(_MARGIN * side))
     inside = np.zeros((1, side, side, 1), np.float32)
     inside[:, margin:-margin, margin:-margin] = 1.0
@@ -332,20 +335,20 @@ def _inside(side: int) -> np.ndarray:
 
 
 def untuned(networks: Networks) -> Synthesis:
-    """The network that tuning starts from: the preset's, and able to add noise."""
+    """Returns the network that tuning starts from: a copy of the preset's that can add noise."""
     return copied(networks.synthesis, noise=True)
 
 
 def interpolated(base: Synthesis, tuned: Synthesis, strength: float) -> Synthesis:
-    """A network between two, weight by weight.
+    """Interpolates between two networks, weight by weight.
 
-    Both descend from the same preset, so the straight line between them is a line of good
-    networks, and the result costs no more to run than either.
+    Because both descend from the same preset, the networks on the straight line between them work
+    well, and they cost no more to run than either.
 
     Args:
       base: The preset's network.
       tuned: A network tuned from it.
-      strength: 0 for `base`, 1 for `tuned`, anything between.
+      strength: A number from 0, for `base`, to 1, for `tuned`.
 
     Raises:
       ValueError: The strength is outside [0, 1].
@@ -360,9 +363,9 @@ def interpolated(base: Synthesis, tuned: Synthesis, strength: float) -> Synthesi
 
 
 def _patch_distance(images, pictures, trust, projections, position_weight):
-    """Patches of each band of detail against painted ones, in units of their own spread.
+    """Compares patches of each band of detail with painted ones, in units of the band's spread.
 
-    Colours spread ten times as far as strokes; unscaled, no stroke would ever count. Where
+    Colors vary ten times as much as strokes, which would have no effect without the scaling. Where
     paintings are not trusted, the picture is compared with itself.
     """
     trust = tf.image.resize(trust, images.shape[1:3])
@@ -386,7 +389,7 @@ def _patch_distance(images, pictures, trust, projections, position_weight):
 
 
 def _palette_distance(images, palettes):
-    """Strip by strip, one after the other: all distances at once would take 96 MiB."""
+    """Computes the palette distance strip by strip: all distances at once would take 96 MiB."""
     total = tf.zeros(())
     for strip in tf.split(images, _STRIPS, axis=1):
         with tf.control_dependencies([total]):
@@ -394,10 +397,11 @@ def _palette_distance(images, palettes):
     return total / _STRIPS
 
 
-def _recolour(synthesis: Synthesis, pictures: np.ndarray, wanted: np.ndarray) -> None:
-    """Starts the last head with the affine colour change that gives the style's palette at once.
+def _recolor(synthesis: Synthesis, pictures: np.ndarray, wanted: np.ndarray) -> None:
+    """Applies the affine color change that gives the style's palette to the last head.
 
-    The change moves colours as little as it can and still gives their mean and covariance; source:
+    Among the changes that give the style's mean and covariance, it is the one that moves colors
+    least. Source:
     Pitie and Kokaram, "The Linear Monge-Kantorovitch Linear Colour Mapping" (2007).
     """
     ours, theirs = pictures.reshape(-1, 3), wanted.reshape(-1, 3)
@@ -408,18 +412,19 @@ def _recolour(synthesis: Synthesis, pictures: np.ndarray, wanted: np.ndarray) ->
     weights = named_weights(synthesis)
     head = f"block{_last_side(synthesis)}_to_rgb"
     kernel, bias = weights[f"{head}/kernel"], weights[f"{head}/bias"]
-    # Channels are those of 2 x 2 pixels, RGB last.
+    # The channels are 2 x 2 pixels, with RGB as the last axis.
     in_rgb = kernel.numpy().reshape(-1, 3) @ matrix.T
     kernel.assign(in_rgb.reshape(kernel.shape))
     bias.assign((bias.numpy().reshape(-1, 3) @ matrix.T + offset).reshape(-1))
 
 
 def _square_root(matrix: np.ndarray) -> np.ndarray:
-    """Of a symmetric matrix without negative eigenvalues."""
+    """Returns the square root of a positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
 
 def _unit_columns(random: np.random.Generator, size: int, count: int) -> np.ndarray:
+    """Draws columns of unit length in random directions, float32 [size, count]."""
     columns = random.standard_normal((size, count))
     return (columns / np.linalg.norm(columns, axis=0)).astype(np.float32)

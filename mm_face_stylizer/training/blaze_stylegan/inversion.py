@@ -1,9 +1,9 @@
-"""Inversion: an encoder learns which latent the synthesis network draws a photo from.
+"""Inversion: an encoder learns to find the latents from which the synthesis network draws a photo.
 
 Source: the published recipe (Jia et al., "MediaPipe FaceStylizer", 2023): the synthesis network is
-frozen, and the encoder learns from photos and from pictures that the network drew itself. Losses:
-L1; content, deep features; style, Gram matrices of shallow ones; and for drawn pictures, whose
-latent is known, the distance of the embeddings. Features are the face mesh's. A later stage may
+frozen, and the encoder learns from photos and from generated pictures. The losses are L1, content
+(deep features), style (Gram matrices of shallow features), and for generated pictures, whose
+latents are known, the distance of the latents. Features are the face mesh's. A later stage may
 train the synthesis network with the encoder.
 """
 
@@ -31,7 +31,7 @@ from mm_face_stylizer.training.run import (
 )
 
 _CLIP_NORM = 5.0
-# Of the face mesh's maps, finest first: what a style is made of, and what makes a face that face.
+# Feature maps of the face mesh, finest first, for the style loss and for the content loss.
 _STYLE_MAPS, _CONTENT_MAPS = slice(0, 3), slice(1, 5)
 
 
@@ -41,16 +41,15 @@ class InversionStage:
 
     Attributes:
       steps: Number of steps.
-      generated_share: Share of each batch that the synthesis network draws.
+      generated_share: Fraction of each batch that the synthesis network generates.
       l1_weight: Weight of the L1 of all heads.
       content_weight: Weight of the distance of deep face-mesh features.
       style_weight: Weight of the distance of shallow features' Gram matrices.
-      embedding_weight: Weight of the distance of drawn pictures' latents, relative to how far
-        latents lie from their mean.
+      embedding_weight: Weight of `embedding_distance` for generated pictures.
       landmark_weight: Weight of the landmarks' mean distance, as a fraction of the side.
       perceptual_images: Pictures of each batch, portraits first, for which features are computed.
       trains_synthesis: Whether the synthesis network is trained, too: joint refinement.
-      frozen_statistics: Whether batch normalisation keeps the statistics it has.
+      frozen_statistics: Whether batch normalization keeps the statistics that it has.
     """
 
     steps: int
@@ -94,7 +93,7 @@ class Inversion(TrainingRun):
 
     Attributes:
       options: What the run depends on.
-      networks: The networks it started from, the encoder of which is trained.
+      networks: The networks that the run was given; their encoder is trained in place.
     """
 
     title = "Inversion"
@@ -111,7 +110,7 @@ class Inversion(TrainingRun):
 
         Args:
           options: What the run depends on.
-          networks: Networks whose synthesis and mapping networks are trained.
+          networks: Networks whose synthesis and mapping networks are already trained.
           portraits: Photos to learn from.
           face_mesh: Perceptual space.
           folder: Where checkpoints, sheets and logs go; made if it is missing.
@@ -157,29 +156,29 @@ class Inversion(TrainingRun):
         return self._compiled[1](tf.constant(batch.images), step_seed(options.seed, step))
 
     def _compile(self, stage: InversionStage):
-        """The training step of a stage, as a graph."""
+        """Compiles the training step of a stage."""
         networks = self.networks
         variables = list(networks.encoder.trainable_variables)
         if stage.trains_synthesis:
             variables += networks.synthesis.trainable_variables
-        drawn = int(round(stage.generated_share * self._share))
+        generated = int(round(stage.generated_share * self._share))
 
         def train_step(images, seed):
-            kept = self._share - drawn
-            # The first of the batch: the pictures that are drawn take the last ones' place.
-            photos = distribution.own_rows(images)[:kept]
+            photo_count = self._share - generated
+            # Generated pictures take the place of the last portraits of the batch.
+            photos = distribution.own_rows(images)[:photo_count]
             photos = tf.cast(photos, tf.float32) / 127.5 - 1.0
-            noise = Draws(seed).normal((drawn, LATENT_DIM))
-            known = networks.mapping([noise, tf.zeros((drawn, 0))])
+            noise = Draws(seed).normal((generated, LATENT_DIM))
+            known = networks.mapping([noise, tf.zeros((generated, 0))])
             pictures = networks.synthesis({"inputs": known})["image"][-1]
             photos = tf.concat([photos, tf.clip_by_value(pictures, -1.0, 1.0)], axis=0)
             with tf.GradientTape() as tape:
-                # Networks that are not trained are not in `variables`; no gradient is asked for.
+                # Gradients are computed only for `variables`, which has the trained networks.
                 latents = networks.latents(photos, training=not stage.frozen_statistics)
                 outputs = networks.synthesis(latents)["image"]
                 values = self._losses(stage, photos, outputs)
-                if drawn:
-                    found = latents["inputs"][kept:]
+                if generated:
+                    found = latents["inputs"][photo_count:]
                     values["embedding"] = embedding_distance(found, known, networks.w_avg)
                 loss = tf.add_n(
                     [getattr(stage, f"{name}_weight") * value for name, value in values.items()]
@@ -191,13 +190,13 @@ class Inversion(TrainingRun):
         return self.distribution.compiled(train_step)
 
     def _losses(self, stage, photos, outputs):
-        """Losses of the pictures, by the names that their weights have."""
+        """Returns the losses of the pictures by the names of their weights."""
         targets = losses.image_pyramid(photos, len(outputs))
         values = {"l1": losses.pyramid_l1(outputs, targets)}
         if stage.content_weight or stage.style_weight or stage.landmark_weight:
             count = self.distribution.part(stage.perceptual_images)
             wanted = self._face_mesh(photos[:count])
-            seen = self._face_mesh(losses.with_colours_of(outputs[-1][:count], photos[:count]))
+            seen = self._face_mesh(losses.with_colors_of(outputs[-1][:count], photos[:count]))
             values["content"] = losses.feature_distance(
                 seen.features[_CONTENT_MAPS], wanted.features[_CONTENT_MAPS]
             )
@@ -213,15 +212,15 @@ class Inversion(TrainingRun):
 
 
 def embedding_distance(found: tf.Tensor, known: tf.Tensor, w_avg: tf.Tensor) -> tf.Tensor:
-    """Mean squared distance of latents, relative to how far the known ones are from their mean.
+    """Returns the mean squared distance of latents, relative to that of `known` from `w_avg`.
 
     Args:
       found: Latents [batch, rows, 512].
-      known: What they should be; no gradient flows into it.
+      known: The correct latents; no gradient flows into them.
       w_avg: Mean latent [1, rows, 512].
 
     Returns:
-      Scalar: 0 for the same latents, 1 for an encoder that always finds the mean.
+      Scalar: 0 for the correct latents, 1 for an encoder that always returns the mean.
     """
     known = tf.stop_gradient(known)
     spread = distribution.mean(tf.reduce_mean(tf.square(known - w_avg))) + 1e-8

@@ -1,9 +1,9 @@
-"""The mapping network learns which latents are faces.
+"""Fits the mapping network to the latents of portraits.
 
-Latents of portraits are known once the encoder is trained, so the mapping network is fitted to
-them directly, without a picture being drawn: minutes instead of hours. Matching their distribution
-slice by slice gave latents of the right spread and faces of impossible colours; here every portrait
-instead pulls the sample that is nearest to it, so that samples lie where portraits are.
+Once the encoder is trained, the latents of portraits are known, and the mapping network is fitted
+to them directly, without drawing pictures: in minutes instead of hours. Matching the distributions
+by a sliced distance gave latents of the right spread, but faces of impossible colors. Here every
+portrait instead pulls its nearest sample closer, so that samples lie where portraits are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mm_face_stylizer.models.mapping import LATENT_DIM, MappingNetwork
 _COMPONENTS = 64
 _BATCH = 512
 _CANDIDATES = 4096
-_STEPS_A_ROUND = 8
+_STEPS_PER_ROUND = 8
 
 
 def fit_mapping(
@@ -25,12 +25,12 @@ def fit_mapping(
     """Trains the mapping network so that noise maps to latents like the given ones.
 
     Source: Li and Malik, "Implicit Maximum Likelihood Estimation" (2018). In every round a pool of
-    noise is mapped, each portrait of a subset finds its nearest sample along the principal
-    components, and some steps draw those samples to their portraits.
+    noise is mapped, the sample nearest to each portrait of a subset is found in the space of the
+    principal components, and some steps move those samples towards their portraits.
 
     Args:
       mapping: The network to train, in place.
-      latents: W+ latents of portraits, [count, rows, 512], both rows of a block alike.
+      latents: W+ latents of portraits, [count, rows, 512]; both rows of a block are equal.
       rounds: Number of rounds.
       seed: Seed of noise and subsets.
 
@@ -70,17 +70,17 @@ def fit_mapping(
         rate = np.float32(1e-3 * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * index / rounds))))
         pool = random.standard_normal((_CANDIDATES, LATENT_DIM)).astype(np.float32)
         places = place(tf.constant(pool)).numpy()
-        chosen = random.integers(0, len(distinct), _STEPS_A_ROUND * _BATCH)
+        chosen = random.integers(0, len(distinct), _STEPS_PER_ROUND * _BATCH)
         nearest = _nearest(coordinates[chosen], places)
         values = [
             float(train_step(pool[nearest[part]], distinct[chosen[part]], rate))
-            for part in np.array_split(np.arange(len(chosen)), _STEPS_A_ROUND)
+            for part in np.array_split(np.arange(len(chosen)), _STEPS_PER_ROUND)
         ]
         history.append(float(np.mean(values)))
     return history
 
 
 def _nearest(points: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Index of each point's nearest candidate."""
+    """Returns the index of each point's nearest candidate."""
     # |a - b|^2 without |a|^2, which is the same for all candidates.
     return np.argmin(np.square(candidates).sum(axis=1) - 2.0 * points @ candidates.T, axis=1)

@@ -1,9 +1,9 @@
-"""Pretraining: encoder and synthesis network learn to reconstruct portraits, small to large.
+"""Pretraining: encoder and synthesis network learn to reconstruct portraits, from small to large.
 
-The published recipe distils a teacher and then inverts it. With a few thousand portraits, training
-encoder and synthesis network jointly as an autoencoder gives a better face a minute of compute:
-pyramid L1 on every head, face-mesh features for what makes a face, and at last a patch
-discriminator for what makes a picture sharp. Training can also go on from a released preset.
+The published recipe distills a teacher and then inverts it. With a few thousand portraits, training
+encoder and synthesis network jointly as an autoencoder gives better faces in the same time. The
+losses are L1 on every head, distances of face-mesh features, and finally a patch discriminator, for
+sharpness. Training can also start from a released preset.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.run import TrainingRun, forget_moments, learning_rate, stage_at
 
 _CLIP_NORM = 5.0
-# Constant, as a fraction of the peak: it joins late and must keep up until the end.
+# Learning rate of the discriminator, as a fraction of the peak rate. It is constant, because the
+# discriminator joins late and must keep up until the end.
 _DISCRIMINATOR_RATE = 0.1
 
 
@@ -37,7 +38,7 @@ class Pretraining(TrainingRun):
 
     Attributes:
       options: What the run depends on.
-      networks: The networks that are trained; `w_avg` is a variable among them.
+      networks: The networks that are trained, among them `w_avg`, a variable.
     """
 
     title = "Pretraining"
@@ -55,12 +56,12 @@ class Pretraining(TrainingRun):
         Args:
           options: What the run depends on.
           portraits: Portraits to train on.
-          face_mesh: Perceptual space.
+          face_mesh: Network of the perceptual features.
           folder: Where checkpoints, sheets and logs go; made if it is missing.
-          start: Networks of the same configuration whose weights the first step starts from.
+          start: Networks of the same configuration to start from; None for random weights.
 
         Raises:
-          ValueError: The configuration of `start` is another one.
+          ValueError: The configuration of `start` differs.
         """
         super().__init__(folder, options.total_steps)
         self.distribution.share(options.batch_size)
@@ -104,7 +105,7 @@ class Pretraining(TrainingRun):
         self._optimizer.learning_rate.assign(
             learning_rate(peak, step, self.total_steps, step_of_stage)
         )
-        # A checkpoint brings the rate that it was saved with.
+        # A restored checkpoint sets the rate that it was saved with.
         self._adversary.optimizer.learning_rate.assign(_DISCRIMINATOR_RATE * peak)
         return self._compiled[1](*self._inputs(step, step_of_stage, index))
 
@@ -116,23 +117,23 @@ class Pretraining(TrainingRun):
         crop = self._adversary.random_crop(random)
         return (
             tf.constant(batch.images),
-            tf.constant(batch.colour),
+            tf.constant(batch.color),
             {name: tf.constant(value) for name, value in kept.items()},
             crop,
             tf.constant(np.float32(min(1.0, step_of_stage / 300))),
         )
 
     def _compile(self, stage: Stage):
-        """The training step of a stage, as a graph."""
+        """Compiles the training step of a stage."""
         size = stage.image_size
         frozen = stage.frozen_statistics or bool(stage.trained_from)
         trained = self._trained_variables(stage)
 
-        def train_step(images, colour, kept, crop, ramp):
-            images, colour = distribution.own_rows(images), distribution.own_rows(colour)
+        def train_step(images, color, kept, crop, ramp):
+            images, color = distribution.own_rows(images), distribution.own_rows(color)
             photos = tf.cast(images, tf.float32) / 127.5 - 1.0
-            photos = tf.einsum("bhwc,bdc->bhwd", photos, colour[:, :, :3])
-            photos = tf.clip_by_value(photos + colour[:, tf.newaxis, tf.newaxis, :, 3], -1, 1)
+            photos = tf.einsum("bhwc,bdc->bhwd", photos, color[:, :, :3])
+            photos = tf.clip_by_value(photos + color[:, tf.newaxis, tf.newaxis, :, 3], -1, 1)
             target = losses.shrunken(photos, size)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(trained)
@@ -141,8 +142,8 @@ class Pretraining(TrainingRun):
                     keep = tf.reshape(distribution.own_rows(keep), (-1, 1, 1, 1))
                     latents[name] = latents[name] * keep
                 outputs = self.networks.synthesis(latents, finest=size)["image"]
-            # Losses are differentiated down to the images first: that is where the adversarial
-            # gradient can be weighed against all others without a second backward pass.
+            # Losses are differentiated with respect to the images first. There, the adversarial
+            # gradient can be scaled relative to all others without a second backward pass.
             with tf.GradientTape() as loss_tape:
                 loss_tape.watch(outputs)
                 targets = losses.image_pyramid(target, len(outputs))
@@ -150,7 +151,7 @@ class Pretraining(TrainingRun):
                 values["finest_l1"] = losses.l1(outputs[-1], target)
                 loss = values["l1"] + stage.finest_weight * values["finest_l1"]
                 if stage.colour_weight:
-                    values["colour"] = losses.colour_error(outputs[-1], target)
+                    values["colour"] = losses.color_error(outputs[-1], target)
                     loss += stage.colour_weight * values["colour"]
                 if stage.detail_weight:
                     values["detail"] = losses.detail_distance(outputs[-1], target)
@@ -159,9 +160,10 @@ class Pretraining(TrainingRun):
                     count = self.distribution.part(stage.perceptual_images)
                     wanted = self._face_mesh(target[:count])
                     seen = self._face_mesh(
-                        losses.with_colours_of(outputs[-1][:count], target[:count])
+                        losses.with_colors_of(outputs[-1][:count], target[:count])
                     )
-                    # The two coarsest maps hardly change with the picture.
+                    # The two coarsest maps are left out, because they hardly change with the
+                    # picture.
                     values["features"] = losses.feature_distance(
                         seen.features[:4], wanted.features[:4]
                     )
@@ -218,7 +220,7 @@ def starting_networks(start: Networks, options: PretrainingOptions) -> Networks:
 def _kept_latents(
     random: np.random.Generator, count: int, dropout: float, sides: Sequence[int]
 ) -> dict[str, np.ndarray]:
-    """Which spatial latents each picture keeps, 1 or 0, [count] each, by name."""
+    """Draws which spatial latents each picture keeps: 1 or 0, [count] each, by name."""
     draws = random.random(count)
     without = {side: dropout if side in COARSE_SPATIAL_SIDES else 2 * dropout for side in sides}
     return {

@@ -1,11 +1,11 @@
-"""The face prior learns where latents of portraits lie, by flow matching.
+"""Trains the face prior on latents of portraits, by flow matching.
 
-Encoded portraits are tiny pictures, sixteen pixels wide, and a small network on them learns in an
-hour or so what would take days on pixels. Points on straight lines from noise to portraits are
-drawn, and the prior's velocity learns the lines' direction: no adversary, and a loss that tells how
-far it is. What is released is the average of its weights over the last steps. Sources: Lipman et
-al., "Flow Matching for Generative Modeling" (2023); times are drawn as in Esser et al., "Scaling
-Rectified Flow Transformers" (2024), more of them in the middle, where most is to be learned.
+Encoded portraits are maps of at most 16 x 16 places, on which a small network learns within about
+an hour what would take days on pixels. Points on straight lines from noise to portraits are drawn,
+and the prior's velocity learns the lines' direction. That needs no adversary, and the loss shows
+the progress. The released weights are an average over the last steps. Sources: Lipman et al., "Flow
+Matching for Generative Modeling" (2023); times are drawn as in Esser et al., "Scaling Rectified
+Flow Transformers" (2024), more of them in the middle, where there is most to learn.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _CLIP_NORM = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class PriorStage:
-    """All of the training: it has one stretch.
+    """The only stage of the training.
 
     Attributes:
       steps: Number of steps.
-      average: Share of the average of the weights that each step keeps, once there were enough.
+      average: Decay of the moving average of the weights; smaller in the first steps.
     """
 
     steps: int = 7000
@@ -50,7 +50,7 @@ class PriorOptions:
     """What a training of the face prior depends on.
 
     Attributes:
-      stage: The training.
+      stage: Number of steps and averaging.
       batch_size: Portraits a step.
       learning_rate: Peak learning rate of Adam; see `run.learning_rate`.
       seed: Seed of initial weights, batches, times and noise.
@@ -63,7 +63,7 @@ class PriorOptions:
 
     @property
     def stages(self) -> tuple[PriorStage, ...]:
-        """The stage, as other trainings have several."""
+        """The stage, as a sequence, because other trainings have several."""
         return (self.stage,)
 
 
@@ -87,7 +87,7 @@ class PriorTraining(TrainingRun):
 
         Args:
           options: What the run depends on.
-          networks: The preset's; only a copy of its prior is trained.
+          networks: The preset's networks, which do not change: a copy of the prior is trained.
           portraits: Portraits to train on.
           folder: Where checkpoints, sheets and logs go; made if it is missing.
         """
@@ -95,11 +95,11 @@ class PriorTraining(TrainingRun):
         self.options = options
         self._networks = networks
         keras.utils.set_random_seed(options.seed)
-        self._prior = _like(networks.prior)
+        self._prior = _new_prior_like(networks.prior)
         latents = coarse_latents(networks, portraits.training())
         self._prior.fit_latents(latents)
         self._portraits = self._prior.coordinates(latents)
-        self._average = _like(self._prior)
+        self._average = _new_prior_like(self._prior)
         for average, weight in zip(self._average.weights, self._prior.weights, strict=True):
             average.assign(weight)
         self._optimizer = keras.optimizers.Adam(options.learning_rate, 0.9, 0.99)
@@ -108,7 +108,7 @@ class PriorTraining(TrainingRun):
         self._restore(prior=self._prior, average=self._average, optimizer=self._optimizer)
 
     def released(self) -> Networks:
-        """The preset's networks with the prior as far as it is trained."""
+        """Returns the preset's networks with the averaged prior."""
         return dataclasses.replace(self._networks, prior=self._average)
 
     def _train(self, step: int) -> Mapping[str, tf.Tensor]:
@@ -118,31 +118,32 @@ class PriorTraining(TrainingRun):
         )
         random = np.random.default_rng((options.seed, step))
         chosen = random.integers(0, len(self._portraits), options.batch_size)
-        # The first weights are nothing to average.
-        kept = np.float32(min(options.stage.average, (step + 1) / (step + 20)))
-        return self._train_step(self._portraits[chosen], kept, step_seed(options.seed, step))
+        # The decay is smaller at first, so that the initial weights are soon forgotten.
+        decay = np.float32(min(options.stage.average, (step + 1) / (step + 20)))
+        return self._train_step(self._portraits[chosen], decay, step_seed(options.seed, step))
 
     def _compile(self):
         count = self.options.batch_size
 
         @graph_function
-        def train_step(portraits, kept, seed):
+        def train_step(portraits, decay, seed):
             draws = Draws(seed)
             noise = draws.normal(portraits.shape)
             time = tf.sigmoid(draws.normal((count,)))
-            way = time[:, tf.newaxis]
+            position = time[:, tf.newaxis]
             variables = self._prior.trainable_variables
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                velocity = self._prior.velocity(way * portraits + (1.0 - way) * noise, time)
+                points = position * portraits + (1.0 - position) * noise
+                velocity = self._prior.velocity(points, time)
                 errors = self._prior.by_map(tf.square(velocity - (portraits - noise)))
-                # Each map counts alike: a code of few numbers says more than any other.
+                # All maps have the same weight, because the code, though small, matters most.
                 losses = {f"map{side}": tf.reduce_mean(error) for side, error in errors.items()}
                 loss = tf.add_n(list(losses.values())) / len(losses)
             gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), _CLIP_NORM)
             self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
             for average, variable in zip(self._average.trainable_variables, variables, strict=True):
-                average.assign(kept * average + (1.0 - kept) * variable)
+                average.assign(decay * average + (1.0 - decay) * variable)
             return {"velocity": loss} | losses
 
         return train_step
@@ -154,10 +155,10 @@ class PriorTraining(TrainingRun):
 
 
 def coarse_latents(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarray]:
-    """What the face prior draws, of photos and of their mirror images.
+    """Encodes photos and their mirror images to the latents that the face prior draws.
 
     Args:
-      networks: Whose encoder and prior.
+      networks: Networks whose encoder is used, and whose prior determines the latents.
       photos: uint8 [count, side, side, 3].
 
     Returns:
@@ -173,8 +174,8 @@ def coarse_latents(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarr
     return joined(parts)
 
 
-def _like(prior: FacePrior) -> FacePrior:
-    """A prior of the same shape, with fresh weights."""
+def _new_prior_like(prior: FacePrior) -> FacePrior:
+    """Builds an untrained prior of the same configuration."""
     fresh = FacePrior(**prior.get_config())
     fresh.build()
     return fresh

@@ -1,4 +1,4 @@
-"""The sheet on which pretraining is judged: portraits above their reconstructions."""
+"""A contact sheet of portraits above their reconstructions, to assess pretraining by eye."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _COLUMNS = 8
 def reconstruction_sheet(
     networks: Networks, photos: np.ndarray, finest: int | None = None, generated: bool = False
 ) -> ContactSheet:
-    """Lays out portraits, their reconstructions, and what w+ latents alone give.
+    """Lays out portraits, their reconstructions, and reconstructions from w+ latents alone.
 
     Args:
-      networks: What reconstructs.
+      networks: The networks that reconstruct.
       photos: uint8 [count, side, side, 3], a multiple of eight.
       finest: Side in pixels of the reconstructions, the networks' own if None.
-      generated: Whether faces from random latents come last.
+      generated: Whether rows of generated faces are added.
     """
     rebuilt = networks.reconstruct(photos, finest=finest)
     rows, captions = [], []

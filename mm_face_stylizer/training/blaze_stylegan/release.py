@@ -1,4 +1,4 @@
-"""From a finished pretraining run to a preset: mean latent, mapping network, metrics, card."""
+"""Writes presets from finished training runs: mean latent, mapping network, metrics, card."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from task_bundle.files import atomic_write
 from task_bundle.tflite.model import describe
 
 _SHEET_SIZE = 32
-
-_OF_THE_PRESET = ("name", "licence", "start")
+# Fields of a run's card that the card of the preset has anyway.
+_PRESET_FIELDS = ("name", "licence", "start")
 
 
 def release(
@@ -47,22 +47,22 @@ def release(
     """Finishes a run and writes its preset.
 
     Args:
-      run: A run that is over.
+      run: A finished run.
       portraits: The run's portraits.
-      provenance: What the card says about the run.
+      provenance: Origin of the weights, for the card.
       folder: Folder of the preset; an earlier one is replaced.
-      face_models: What MediaPipe finds faces with.
+      face_models: Models that find the faces for the metrics; None takes the installed ones.
       mapping_rounds: Rounds of the mapping network's training; 0 leaves it and `w_avg` as they are,
-        where they are a teacher's or the encoder was not trained.
+        for networks of a teacher or an encoder that was not trained.
       fit_prior: Whether the face prior is fitted to the run's portraits; if not, it stays as it is.
       start: Networks that the run started from, for a strength below 1.
-      strength: How much of what the run changed the preset takes over, from 0 to 1.
+      strength: Fraction of the run's changes that the preset takes over, from 0 to 1.
 
     Returns:
       The preset.
     """
     keras.utils.set_random_seed(run.options.seed)
-    # A plain float32 copy: precision of the convolutions is a matter of the run.
+    # The run may convolve in bfloat16; released networks are float32.
     weights = run.networks.weights()
     if start is not None and strength < 1.0:
         weights = {
@@ -71,19 +71,19 @@ def release(
         }
     networks = Networks.from_weights(run.networks.config, weights)
     if mapping_rounds:
-        networks, latents = _centred(networks, portraits)
+        networks, latents = _centered(networks, portraits)
         latents = np.concatenate([latents, _w_plus(networks, portraits.training(), True)])
         fit_mapping(networks.mapping, latents, mapping_rounds, run.options.seed)
     if fit_prior:
         networks.prior.fit_latents(coarse_latents(networks, portraits.training()), whole=False)
     folder.mkdir(parents=True, exist_ok=True)
     preset = save_preset(folder, networks, {"name": provenance.name}, overwrite=True)
-    # Measured on the weights as they are on disk, float16 and all.
+    # The metrics are of the weights on disk, which are float16.
     networks = preset.networks()
     photos = portraits.held_out()
     reconstructions = networks.reconstruct(photos)
     metrics = evaluate_reconstructions(photos, reconstructions, face_models)
-    # Beside the preset and not in it: portraits are not ours to ship.
+    # The sheet lies beside the preset's folder, because its portraits must not be distributed.
     sheet = reconstruction_sheet(networks, portraits.held_out(_SHEET_SIZE), generated=True)
     sheet.save(folder.with_name(f"{provenance.name}_sheet.png"), overwrite=True)
     card = run_card(run, provenance) | {
@@ -94,10 +94,11 @@ def release(
     return save_preset(folder, networks, card, overwrite=True)
 
 
-def _centred(networks: Networks, portraits: Portraits) -> tuple[Networks, np.ndarray]:
-    """The networks, with the mean of all latents moved from the encoder into `w_avg`.
+def _centered(networks: Networks, portraits: Portraits) -> tuple[Networks, np.ndarray]:
+    """Moves the mean of all latents from the encoder into `w_avg`.
 
-    Also returns the portraits' w+ latents, which this leaves as they are.
+    Returns:
+      The networks, and the portraits' w+ latents, which stay the same.
     """
     latents = _w_plus(networks, portraits.training(), False)
     mean = latents.mean(axis=0, keepdims=True)
@@ -108,6 +109,7 @@ def _centred(networks: Networks, portraits: Portraits) -> tuple[Networks, np.nda
 
 
 def _w_plus(networks: Networks, photos: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Encodes photos, or their mirror images, to w+ latents [count, rows, 512]."""
     encode = graph_function(lambda batch: networks.latents(batch)["inputs"], reduce_retracing=True)
     step = -1 if mirrored else 1
     return np.concatenate(
@@ -124,9 +126,9 @@ def release_teacher(
     """Finishes a teacher's training and writes its weights, with `w_avg` measured exactly.
 
     Args:
-      run: A run that is over.
+      run: A finished run.
       portraits: The run's portraits.
-      provenance: What the card says about the run.
+      provenance: Origin of the weights, for the card.
       folder: Folder of the weights; earlier ones are replaced.
 
     Returns:
@@ -141,9 +143,9 @@ def release_student(
     """Finishes a distillation and writes a preset whose encoder is not trained yet.
 
     Args:
-      run: A run that is over.
+      run: A finished run.
       portraits: The run's portraits.
-      provenance: What the card says about the run.
+      provenance: Origin of the weights, for the card.
       folder: Folder of the preset; an earlier one is replaced.
 
     Returns:
@@ -162,23 +164,22 @@ def release_prior(
     """Finishes a training of the face prior: the preset that it started from, with another prior.
 
     Args:
-      run: A run that is over.
+      run: A finished run.
       start: The preset.
       portraits: The run's portraits.
-      provenance: What the card says about the run.
+      provenance: Origin of the weights, for the card.
       folder: Folder of the new preset; an earlier one is replaced.
 
     Returns:
-      The preset. Its card is that of `start`, less what was measured of faces that its prior drew
-      or was tuned with, and says under `prior` what trained the prior.
+      The preset. Its card is that of `start`, without the metrics that depend on the prior, and
+      says under `prior` how the prior was trained.
     """
     networks = run.released()
     folder.mkdir(parents=True, exist_ok=True)
     sheet = reconstruction_sheet(networks, portraits.held_out(_SHEET_SIZE), generated=True)
     sheet.save(folder.with_name(f"{provenance.name}_sheet.png"), overwrite=True)
     prior = run_card(run, provenance) | {"data": data_card(portraits, provenance, folder)}
-    # What is the run's own, and not the preset's.
-    prior = {name: value for name, value in prior.items() if name not in _OF_THE_PRESET}
+    prior = {name: value for name, value in prior.items() if name not in _PRESET_FIELDS}
     metrics = start.card.get("metrics", {})
     kept = {name: metrics[name] for name in ("held_out_reconstruction",) if name in metrics}
     card = start.card | {"name": provenance.name, "prior": prior, "metrics": kept}
@@ -197,7 +198,7 @@ def release_drawing(
     Args:
       run: A run; it need not be over.
       start: The preset.
-      provenance: What the card says about the run.
+      provenance: Origin of the weights, for the card.
       style_list: The list of style pictures, which is kept beside the weights.
       folder: Folder of the preset; an earlier one is replaced.
 
@@ -208,12 +209,12 @@ def release_drawing(
     preset = save_preset(folder, networks, start.card | {"name": provenance.name}, overwrite=True)
     atomic_write(folder / "drawing.csv", style_list.read_bytes(), overwrite=True)
     card = run_card(run, provenance)
-    card = {name: value for name, value in card.items() if name not in _OF_THE_PRESET}
+    card = {name: value for name, value in card.items() if name not in _PRESET_FIELDS}
     return save_drawing(preset, run.released(), card | {"list": "drawing.csv"})
 
 
 def _unmeasured(run, networks, portraits, provenance, folder) -> Preset:
-    """Writes networks that cannot reconstruct, and so have no metrics."""
+    """Writes networks that have no metrics, because they cannot reconstruct photos."""
     folder.mkdir(parents=True, exist_ok=True)
     card = run_card(run, provenance) | {"data": data_card(portraits, provenance, folder)}
     return save_preset(folder, networks, card, overwrite=True)

@@ -1,6 +1,6 @@
-"""The style pictures, and all that training compares with them.
+"""The style pictures of few-shot training, with their features.
 
-They never change, so neither do their features: everything is computed once, before the first step.
+None of these change during training, so they are computed once, before the first step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mm_face_stylizer.pixels import from_pixels
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.blaze_stylegan.shifts import random_shifts, shifted, unshifted
 
-# The shallow maps of the face mesh see strokes, the deep ones what makes a face.
+# The shallow maps of the face mesh respond to strokes, the deep ones to what identifies a face.
 SHALLOW, DEEP = slice(0, 3), slice(3, 6)
 _VIEWS = 4
 _PALETTE = 96
@@ -30,20 +30,20 @@ _PALETTE = 96
 
 @dataclasses.dataclass(frozen=True)
 class StyleBank:
-    """Style pictures as arrays, one row a picture.
+    """Style pictures and their features as arrays, one row per picture.
 
     Attributes:
-      pictures: [count, side, side, 3] in [-1, 1], empty borders filled.
+      pictures: [count, side, side, 3] in [-1, 1], empty borders inpainted.
       masks: [count, side, side, 1], 1 where a picture has content of its own.
-      latents: The encoder's, by name, without detail: with it, the synthesis network has the
-        picture already, and learns nothing from drawing it.
-      palettes: Colours drawn from each picture, [count, 96, 3].
-      traits: Means of the discriminator's feature maps, [count, channels] each.
+      latents: The encoder's latents by name, with zeros for the fine spatial ones, which would let
+        the synthesis network copy the picture without learning to draw it.
+      palettes: Colors sampled from each picture, [count, 96, 3].
+      traits: Means of the discriminator's feature maps over pixels, [count, channels] each.
       landmarks: The face mesh, [count, 468, 2] as fractions of the side.
-      shifts: By how much each of four views is shifted, int32 [count, 4, 2]; see `shifts.py`.
-      features: Face-mesh features of the views, [count, 4, ...] each, of brightness alone: colours
-        are for other terms to judge.
-      grams: Second moments of the shallow ones.
+      shifts: Shift of each of four views, int32 [count, 4, 2]; see `shifts.py`.
+      features: Face-mesh features of the views, [count, 4, ...] each, of brightness only,
+        because other terms compare the colors.
+      grams: Gram matrices of the shallow ones.
     """
 
     pictures: np.ndarray
@@ -57,7 +57,7 @@ class StyleBank:
     grams: list[np.ndarray]
 
     @classmethod
-    def look(
+    def from_pictures(
         cls,
         networks: Networks,
         face_mesh: FaceMeshFeatures,
@@ -65,7 +65,7 @@ class StyleBank:
         masks: np.ndarray | None,
         random: np.random.Generator,
     ) -> StyleBank:
-        """Looks at style pictures.
+        """Computes the features of style pictures.
 
         Args:
           networks: The preset's networks.
@@ -77,7 +77,7 @@ class StyleBank:
         pictures, masks = _prepared(images, masks)
         shifts = random_shifts(random, len(pictures) * _VIEWS).reshape(-1, _VIEWS, 2)
 
-        def look(picture, shifts):
+        def features_of(picture, shifts):
             views = tf.repeat(picture, _VIEWS, axis=0)
             mesh = face_mesh(losses.brightness(shifted(views, shifts)))
             latents = without_detail(networks.latents(picture))
@@ -85,11 +85,11 @@ class StyleBank:
             traits = [trait[0] for trait in mean_features(networks.discriminator, picture)]
             return latents, mesh.landmarks, mesh.features, grams, traits
 
-        looks = [
-            look(picture[np.newaxis], shift)
+        rows = [
+            features_of(picture[np.newaxis], shift)
             for picture, shift in zip(pictures, shifts, strict=True)
         ]
-        latents, landmarks, features, grams, traits = zip(*looks, strict=True)
+        latents, landmarks, features, grams, traits = zip(*rows, strict=True)
         return cls(
             pictures=pictures,
             masks=masks,
@@ -107,7 +107,7 @@ class StyleBank:
         return len(self.pictures)
 
     def rows(self, indices: np.ndarray, views: np.ndarray) -> dict:
-        """Some of the pictures, one view of each, as a dictionary of the same names."""
+        """Selects pictures, one view of each; returns a dictionary with the attributes' names."""
         return {
             "pictures": self.pictures[indices],
             "masks": self.masks[indices],
@@ -120,12 +120,15 @@ class StyleBank:
         }
 
     def draw(self, random: np.random.Generator, count: int) -> dict:
-        """Draws rows at random."""
+        """Draws pictures and views at random; see `rows`."""
         return self.rows(random.integers(0, len(self), count), random.integers(0, _VIEWS, count))
 
 
 def mean_features(discriminator: Discriminator, images: tf.Tensor) -> list[tf.Tensor]:
-    """What kind of picture each is, not where things are: [batch, channels] a layer."""
+    """Averages the discriminator's feature maps over pixels: [batch, channels] for each layer.
+
+    Such means characterize a style without depending on where things are in the picture.
+    """
     return [tf.reduce_mean(maps, axis=(1, 2)) for maps in discriminator.features(images)]
 
 
@@ -134,7 +137,7 @@ def _stacked(rows) -> list[np.ndarray]:
 
 
 def _prepared(images: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Style pictures in [-1, 1] with their empty border filled, and float masks."""
+    """Returns style pictures in [-1, 1] with their empty borders inpainted, and float masks."""
     import cv2
 
     if masks is None:
@@ -150,11 +153,11 @@ def _prepared(images: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray,
 
 
 def _palettes(pictures, masks, random):
-    """Colours drawn from each picture at half its resolution, [count, _PALETTE, 3]."""
+    """Samples colors from each picture at half its resolution, [count, _PALETTE, 3]."""
     palettes = []
     for picture, mask in zip(pictures, masks, strict=True):
-        colours = tf.nn.avg_pool2d(picture[np.newaxis], 2, 2, "VALID").numpy()[0]
-        inside = mask[::2, ::2, 0].astype(bool)[: colours.shape[0], : colours.shape[1]]
-        candidates = colours[inside] if inside.any() else colours.reshape(-1, 3)
+        colors = tf.nn.avg_pool2d(picture[np.newaxis], 2, 2, "VALID").numpy()[0]
+        inside = mask[::2, ::2, 0].astype(bool)[: colors.shape[0], : colors.shape[1]]
+        candidates = colors[inside] if inside.any() else colors.reshape(-1, 3)
         palettes.append(candidates[random.integers(0, len(candidates), _PALETTE)])
     return np.stack(palettes)

@@ -1,10 +1,10 @@
-"""Training of the teacher: StyleGAN2 on a few thousand portraits.
+"""Trains the teacher, a StyleGAN2, on a few thousand portraits.
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), for the
 losses; "Training Generative Adversarial Networks with Limited Data" (2020) for the augmentation and
-for how weight of R1 and averaging follow from size and batch. Regularisation is added to the loss
-every few steps, that much heavier, instead of being a step of its own: one graph, for XLA, fewer
-optimizer steps, and the same gradient on average.
+for how the weight of R1 and the averaging depend on size and batch. Regularization is added to the
+loss every few steps, with a proportionally higher weight, instead of having separate steps. That
+gives the same gradient on average, with fewer optimizer steps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mm_face_stylizer.training.run import TrainingRun, step_seed
 
 _PATH_DECAY = 0.01
 _W_AVG_DECAY = 0.998
-# Weights are averaged over this many pictures, half-life, but never over more than 5 % of the run.
+# Half-life of the averaged weights in batches, but at most 5 % of the pictures seen so far.
 _AVERAGED_IMAGES_OF_BATCH = 10_000 / 32
 _AVERAGED_SHARE = 0.05
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 4
@@ -48,18 +48,18 @@ class TeacherOptions:
       learning_rate: Adam's, of both networks, constant.
       r1_weight: Weight of R1; None takes 0.0002 * image_size^2 / batch_size.
       r1_interval: Steps from one R1 to the next.
-      path_weight: Weight of path-length regularisation; 0 leaves it out.
-      path_interval: Steps from one path-length regularisation to the next.
-      path_share: Share of a batch that it is computed on.
-      style_mixing: Share of generated pictures with two latents.
-      augmentation_target: Certainty of the discriminator that augmentation holds, see
-        `AugmentationStrength`; 0 leaves augmentation out.
-      augmentation_images: Pictures in which its probability could go from 0 to 1.
+      path_weight: Weight of path-length regularization; 0 leaves it out.
+      path_interval: Steps from one path-length regularization to the next.
+      path_share: Fraction of a batch for which it is computed.
+      style_mixing: Fraction of generated pictures from two latents.
+      augmentation_target: Certainty of the discriminator at which augmentation keeps it, see
+        `AugmentationStrength`; 0 disables augmentation.
+      augmentation_images: Pictures within which its probability can go from 0 to 1.
       seed: Seed of weights, batches, noise and augmentation.
       conv_dtype: Precision of the 3x3 convolutions, `float32` or `bfloat16`.
 
     Raises:
-      ValueError: `image_size`, `batch_size`, `steps` or an interval is none that is possible.
+      ValueError: `image_size`, `batch_size`, `steps` or an interval is out of its range.
     """
 
     image_size: int = 256
@@ -93,12 +93,12 @@ class TeacherOptions:
 
     @property
     def stages(self) -> tuple[TeacherOptions, ...]:
-        """The options themselves: all steps are alike."""
+        """The options themselves, because all steps are alike."""
         return (self,)
 
     @property
     def effective_r1_weight(self) -> float:
-        """The weight of R1, that which follows from size and batch included."""
+        """Weight of R1; the default depends on size and batch."""
         if self.r1_weight is not None:
             return self.r1_weight
         return 0.0002 * self.image_size**2 / self.batch_size
@@ -109,9 +109,9 @@ class TeacherTraining(TrainingRun):
 
     Attributes:
       options: What the run depends on.
-      teacher: Running averages of the weights, which draw better pictures than the weights that are
-        trained; the discriminator is the one that is trained.
-      augmentation: How much the discriminator's pictures are changed.
+      teacher: The networks with running averages of the weights, which draw better pictures than
+        the trained weights; the discriminator is not averaged.
+      augmentation: Strength of the augmentation.
     """
 
     title = "Teacher"
@@ -129,8 +129,8 @@ class TeacherTraining(TrainingRun):
           options: What the run depends on.
           portraits: Portraits to learn from.
           folder: Where checkpoints, sheets and logs go; made if it is missing.
-          start: A teacher of the same width, of at most the side, to go on from; None begins
-            untrained.
+          start: A teacher of the same width and of at most the side to start from; None starts from
+            random weights.
 
         Raises:
           ValueError: The portraits are smaller than the pictures, the batch cannot be shared among
@@ -186,7 +186,7 @@ class TeacherTraining(TrainingRun):
             options.learning_rate, 0.0, 0.99, 1e-8
         )
         self._discriminator_optimizer.build(live.discriminator.trainable_variables)
-        # Once with each combination of regularisations, which are left out of the others' graphs.
+        # Traced once for each combination of regularizations.
         self._train_step = self.distribution.compiled(self._traced_step)
         self._restore(
             mapping=live.mapping,
@@ -214,7 +214,7 @@ class TeacherTraining(TrainingRun):
         )
 
     def _averaging(self, step: int) -> float:
-        """How much of the averaged weights stays."""
+        """Returns the decay of the averaged weights."""
         seen = (step + 1) * self.options.batch_size
         half_life = self.options.batch_size * _AVERAGED_IMAGES_OF_BATCH
         half_life = min(half_life, _AVERAGED_SHARE * seen)
@@ -232,19 +232,19 @@ class TeacherTraining(TrainingRun):
         return values
 
     def _random_latents(self, count, draws):
-        """Latents of two faces in one, where style mixing wants it, and w of the first."""
+        """Returns random latents with style mixing, and w of the first face of each."""
         label = tf.zeros((count, 0))
         first = self._live.mapping([draws.normal((count, LATENT_DIM)), label])
         second = self._live.mapping([draws.normal((count, LATENT_DIM)), label])
         return mixed_rows(first, second, self.options.style_mixing, draws), first[:, 0]
 
-    def _synthesised(self, latents, draws):
+    def _synthesized(self, latents, draws):
         shapes = self._live.synthesis.noise_shapes(latents.shape[0])
         noise = [draws.normal(shape) for shape in shapes]
         return self._live.synthesis({"inputs": latents, "noise": noise})["image"][-1]
 
-    def _seen(self, images, draws):
-        """Pictures as the discriminator sees them."""
+    def _augment(self, images, draws):
+        """Augments pictures for the discriminator."""
         if not self.options.augmentation_target:
             return images
         return augmented(images, self.augmentation.probability, draws)
@@ -252,8 +252,8 @@ class TeacherTraining(TrainingRun):
     def _train_discriminator(self, reals, draws, with_r1):
         options, discriminator = self.options, self._live.discriminator
         latents, _ = self._random_latents(self._share, draws)
-        fakes = self._seen(tf.stop_gradient(self._synthesised(latents, draws)), draws)
-        reals = self._seen(reals, draws)
+        fakes = self._augment(tf.stop_gradient(self._synthesized(latents, draws)), draws)
+        reals = self._augment(reals, draws)
         values = {}
         with tf.GradientTape() as tape:
             if with_r1:
@@ -279,7 +279,7 @@ class TeacherTraining(TrainingRun):
         values = {}
         with tf.GradientTape() as tape:
             latents, w = self._random_latents(self._share, draws)
-            fakes = self._seen(self._synthesised(latents, draws), draws)
+            fakes = self._augment(self._synthesized(latents, draws), draws)
             values["generator"] = losses.generator_loss(self._live.discriminator(fakes))
             loss = values["generator"]
             if with_path:
@@ -295,10 +295,10 @@ class TeacherTraining(TrainingRun):
         return values
 
     def _path_penalty(self, draws):
-        """How unlike path lengths are: the squared difference from their running mean."""
+        """Returns the mean squared difference of path lengths from their running mean."""
         count = max(1, int(self._share * self.options.path_share))
         latents, _ = self._random_latents(count, draws)
-        lengths = path_lengths(lambda rows: self._synthesised(rows, draws), latents, draws)
+        lengths = path_lengths(lambda rows: self._synthesized(rows, draws), latents, draws)
         length = distribution.mean(tf.reduce_mean(tf.stop_gradient(lengths)))
         change = _PATH_DECAY * (length - self._path_mean)
         mean = self._path_mean.assign_add(change)

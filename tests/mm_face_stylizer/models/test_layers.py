@@ -15,7 +15,7 @@ def test_upsampling_keeps_constants_and_means():
     up = upsample_2x(x)
     assert up.shape == (2, 16, 16, 3)
     np.testing.assert_allclose(upsample_2x(tf.ones((1, 4, 4, 1))), np.ones((1, 8, 8, 1)), atol=1e-6)
-    # Half-pixel centres: away from the border each pixel is 9/16, 3/16, 3/16, 1/16 of four.
+    # Half-pixel centers: away from the border each pixel is 9/16, 3/16, 3/16, 1/16 of four.
     wanted = (9 * x[0, 3, 3] + 3 * x[0, 2, 3] + 3 * x[0, 3, 2] + x[0, 2, 2]) / 16
     np.testing.assert_allclose(up[0, 6, 6], wanted, atol=1e-5)
 

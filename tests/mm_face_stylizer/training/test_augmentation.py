@@ -4,7 +4,7 @@ import pytest
 from mm_face_stylizer._keras import tf
 from mm_face_stylizer.training.augmentation import (
     AugmentationStrength,
-    _recoloured,
+    _recolored,
     _sampled,
     _sampling_matrices,
     augmented,
@@ -69,16 +69,16 @@ def test_geometry_is_of_every_kind():
     assert unchanged.mean() == pytest.approx(0.95**5 * 0.975 * 0.9625, abs=0.05)
 
 
-def test_colours_change_in_every_way_and_grey_stays_grey():
-    grey = tf.repeat(tf.constant(np.linspace(-0.5, 0.5, 8), tf.float32)[None, None, :, None], 3, -1)
-    found = _recoloured(tf.repeat(grey, 300, axis=0), tf.constant(1.0), _draws()).numpy()
+def test_colors_change_in_every_way_and_gray_stays_gray():
+    gray = tf.repeat(tf.constant(np.linspace(-0.5, 0.5, 8), tf.float32)[None, None, :, None], 3, -1)
+    found = _recolored(tf.repeat(gray, 300, axis=0), tf.constant(1.0), _draws()).numpy()
     np.testing.assert_allclose(found, np.repeat(found[..., :1], 3, -1), atol=1e-5)
     slopes = found[:, 0, -1, 0] - found[:, 0, 0, 0]
     assert (slopes < 0).mean() == pytest.approx(0.5, abs=0.1)
     assert np.std(np.log2(np.abs(slopes))) == pytest.approx(0.5, abs=0.07)
     assert np.std(found.mean(axis=(1, 2, 3))) == pytest.approx(0.23, abs=0.06)
     red = tf.tile(tf.constant([[[[0.6, -0.3, -0.3]]]]), (300, 1, 1, 1))
-    chroma = _recoloured(red, tf.constant(1.0), _draws()).numpy()[:, 0, 0]
+    chroma = _recolored(red, tf.constant(1.0), _draws()).numpy()[:, 0, 0]
     chroma = chroma - chroma.mean(axis=1, keepdims=True)
     hues = np.arctan2(
         np.sqrt(3) * (chroma[:, 1] - chroma[:, 2]), 2 * chroma[:, 0] - chroma[:, 1:].sum(1)

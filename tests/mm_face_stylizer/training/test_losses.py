@@ -25,15 +25,15 @@ def test_shrunken_pictures_have_the_mean_of_each_place():
     np.testing.assert_array_equal(losses.shrunken(image, 16), image)
 
 
-def test_colour_error_sees_colours_and_not_detail():
+def test_color_error_sees_colors_and_not_detail():
     image = tf.zeros((1, 16, 16, 3))
     checks = np.indices((16, 16)).sum(axis=0)[np.newaxis, ..., np.newaxis] % 2 * 2.0 - 1.0
-    assert losses.colour_error(image + checks.astype(np.float32), image).numpy() < 1e-6
-    assert losses.colour_error(image + 0.5, image).numpy() == pytest.approx(0.25)
+    assert losses.color_error(image + checks.astype(np.float32), image).numpy() < 1e-6
+    assert losses.color_error(image + 0.5, image).numpy() == pytest.approx(0.25)
     # Squared: one thing that is far off outweighs as much that is a little off.
     hat = np.zeros((1, 16, 16, 3), np.float32)
     hat[:, :4, :4] = 1.0
-    assert losses.colour_error(image + hat, image) > losses.colour_error(image + 1 / 16, image)
+    assert losses.color_error(image + hat, image) > losses.color_error(image + 1 / 16, image)
 
 
 def test_detail_distance_asks_how_much_there_is_and_not_where():
@@ -57,7 +57,7 @@ def test_detail_distance_asks_how_much_there_is_and_not_where():
     assert losses.detail_distance(left, grain).numpy() == pytest.approx(halved, abs=0.05)
 
 
-def test_relief_sees_light_and_dark_and_neither_colour_nor_light():
+def test_relief_sees_light_and_dark_and_neither_color_nor_light():
     image = _random(1, 64, 64, 3)
     np.testing.assert_allclose(losses.relief(image + 0.3), losses.relief(image), atol=1e-5)
     tinted = image + tf.constant([0.2, -0.3, 0.1])
@@ -117,14 +117,14 @@ def test_patch_vectors_know_their_place():
 
 def test_only_brightness_passes_and_evenly():
     image, reference = _random(1, 8, 8, 3), _random(1, 8, 8, 3, seed=1)
-    mixed = losses.with_colours_of(image, reference)
+    mixed = losses.with_colors_of(image, reference)
     np.testing.assert_allclose(
         tf.reduce_mean(mixed, axis=-1), tf.reduce_mean(image, axis=-1), atol=1e-5
     )
     chroma = reference - tf.reduce_mean(reference, axis=-1, keepdims=True)
     found = mixed - tf.reduce_mean(mixed, axis=-1, keepdims=True)
     np.testing.assert_allclose(found, chroma, atol=1e-5)
-    for look in (lambda x: losses.with_colours_of(x, reference), losses.brightness):
+    for look in (lambda x: losses.with_colors_of(x, reference), losses.brightness):
         with tf.GradientTape() as tape:
             tape.watch(image)
             total = tf.reduce_sum(look(image) * _random(1, 8, 8, 3, seed=2))
@@ -142,7 +142,7 @@ def test_laplacian_bands_add_up():
     assert not np.any(np.abs(losses.laplacian_bands(tf.ones((1, 16, 16, 3)), 3)[0]) > 1e-6)
 
 
-def test_palette_distance_is_to_the_nearest_colour():
+def test_palette_distance_is_to_the_nearest_color():
     palette = tf.constant([[[1.0, 0, 0], [0, 0, 1.0]]])
     image = np.zeros((1, 2, 2, 3), np.float32)
     image[0, 0, :, 0] = 1.0  # Two pixels in the palette, two black ones at distance 1.

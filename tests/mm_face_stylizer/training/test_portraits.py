@@ -34,10 +34,10 @@ def test_batches_are_reproducible_and_differ_by_step_and_seed(tmp_path, folder):
     batch = portraits.batch(8, seed=0, step=5)
     again = Portraits(folder, tmp_path / "cache", side=64).batch(8, seed=0, step=5)
     np.testing.assert_array_equal(batch.images, again.images)
-    np.testing.assert_array_equal(batch.colour, again.colour)
+    np.testing.assert_array_equal(batch.color, again.color)
     for other in (portraits.batch(8, 0, 6), portraits.batch(8, 1, 5)):
         assert np.any(batch.images != other.images)
-    assert batch.images.shape == (8, 64, 64, 3) and batch.colour.shape == (8, 3, 4)
+    assert batch.images.shape == (8, 64, 64, 3) and batch.color.shape == (8, 3, 4)
 
 
 def test_batches_have_no_held_out_portrait(tmp_path, folder):
@@ -50,7 +50,7 @@ def test_batches_have_no_held_out_portrait(tmp_path, folder):
             assert not same.any() and not mirrored.any()
 
 
-def test_some_pictures_change_their_hue_and_greys_stay_grey():
+def test_some_pictures_change_their_hue_and_grays_stay_gray():
     angles = np.array([0.0, 2 * np.pi / 3, 1.0])
     rotations = _hue_rotations(angles)
     np.testing.assert_allclose(rotations[0], np.eye(3), atol=1e-7)

@@ -45,7 +45,7 @@ def test_outputs_by_configuration():
 
 def test_encoder_exports_to_litert():
     encoder = build_encoder(_TINY)
-    # Away from the zero initialisation and from trivial statistics.
+    # Away from the zero initialization and from trivial statistics.
     random = np.random.default_rng(0)
     encoder.set_weights(
         [

@@ -83,8 +83,8 @@ def test_downsampling_halves_and_does_not_shift(kernel_size):
     layer = EqualizedConv2D(1, kernel_size, downsample=True, activate=False)
     ramp = np.broadcast_to(np.arange(16, dtype=np.float32), (1, 16, 16))[..., np.newaxis]
     assert layer(ramp).shape == (1, 8, 8, 1)
-    centre = np.zeros(layer.kernel.shape, np.float32)
-    centre[kernel_size // 2, kernel_size // 2] = kernel_size  # 1 after scaling
-    layer.kernel.assign(centre)
+    center = np.zeros(layer.kernel.shape, np.float32)
+    center[kernel_size // 2, kernel_size // 2] = kernel_size  # 1 after scaling
+    layer.kernel.assign(center)
     # A pixel of the smaller map covers two, and lies between them.
     np.testing.assert_allclose(layer(ramp)[0, 4, 2:-2, 0], np.arange(4.5, 12, 2), atol=1e-4)

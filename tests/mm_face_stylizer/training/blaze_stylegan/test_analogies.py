@@ -51,7 +51,7 @@ def test_skin_becomes_skin_and_wall_becomes_wall(face):
 
 def test_light_becomes_light(face):
     picture, landmarks = face
-    # The same picture in other colours, green where it is light, is its own best match.
+    # The same picture in other colors, green where it is light, is its own best match.
     light = picture.mean(axis=-1, keepdims=True)
     style = (light * 0.5 + np.where(light > 0, _GREEN, _BLUE) * 0.4).astype(np.float32)
     result = _painted(picture, style, landmarks)
@@ -59,7 +59,7 @@ def test_light_becomes_light(face):
     assert greener[light[..., 0] > 0.3].mean() > greener[light[..., 0] < -0.3].mean() + 0.5
 
 
-def test_every_colour_comes_from_the_style(face):
+def test_every_color_comes_from_the_style(face):
     picture, landmarks = face
     style = np.empty_like(picture)
     style[:] = _RED
@@ -83,7 +83,7 @@ def test_what_moves_in_one_piece_stays_sharp():
     np.testing.assert_allclose(result[:240, :236], picture[8:248, 12:248], atol=1e-5)
 
 
-def test_neighbours_come_from_neighbouring_places(face):
+def test_neighbors_come_from_neighboring_places(face):
     picture, landmarks = face
     guide = Guide.of(picture, landmarks)
     random = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from mm_face_stylizer.training.blaze_stylegan.face_bank import (
     _detailed,
     _drawn,
     _lit,
-    _of_its_like,
+    _match_by_skin_tone,
 )
 from mm_face_stylizer.training.blaze_stylegan.style_bank import StyleBank
 from task_bundle.faces.face_models import find_face_models
@@ -26,7 +26,7 @@ def bank():
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
     networks = tiny_networks()
-    styles = StyleBank.look(networks, mesh, pictures, None, random)
+    styles = StyleBank.from_pictures(networks, mesh, pictures, None, random)
     return FaceBank.draw(networks, mesh, styles, _COUNT, seed=0)
 
 
@@ -49,10 +49,10 @@ def test_faces_are_lit_in_many_ways():
     assert np.abs(lit).max() <= 1.0
     means, contrasts = lit.mean(axis=(1, 2, 3)), lit.std(axis=(1, 2, 3))
     assert means.std() > 0.08 and contrasts.max() > 1.2 * contrasts.min()
-    # Against shades of grey: strong colours are contrast, too.
+    # Against shades of gray: strong colors are contrast, too.
     shades = lit.mean(axis=-1).std(axis=(1, 2))
-    colours = (lit.max(axis=-1) - lit.min(axis=-1)).mean(axis=(1, 2)) / shades
-    assert colours.max() > 1.5 * colours.min()
+    colors = (lit.max(axis=-1) - lit.min(axis=-1)).mean(axis=(1, 2)) / shades
+    assert colors.max() > 1.5 * colors.min()
 
 
 def test_soft_faces_get_the_detail_of_photos_and_keep_their_tones():
@@ -78,9 +78,9 @@ def test_what_has_detail_stays_as_it_is():
     )
 
 
-def test_paintings_are_of_the_styles_colours(bank):
+def test_paintings_are_of_the_styles_colors(bank):
     assert bank.painted.shape == (_COUNT, 64, 64, 3)
-    assert bank.colours.shape == (_COUNT, 64, 64, 3)
+    assert bank.colors.shape == (_COUNT, 64, 64, 3)
     assert np.abs(bank.painted).max() <= 1.0
 
 
@@ -91,4 +91,4 @@ def test_dark_goes_with_dark():
 
     faces = [Skin(value) for value in (0.5, -0.5, 0.1, -0.1)]
     styles = [Skin(0.9), Skin(-0.9)]
-    np.testing.assert_array_equal(_of_its_like(faces, styles), [0, 1, 0, 1])
+    np.testing.assert_array_equal(_match_by_skin_tone(faces, styles), [0, 1, 0, 1])

@@ -55,14 +55,14 @@ def tuned(networks, mesh, red):
     return result
 
 
-def _mean_colour(networks, synthesis):
+def _mean_color(networks, synthesis):
     latents = networks.random_latents(8, seed=9)
     return synthesis({"inputs": latents})["image"][-1].numpy().mean(axis=(0, 1, 2))
 
 
-def test_faces_take_on_the_styles_colour(networks, tuned):
-    before = _mean_colour(networks, networks.synthesis)
-    after = _mean_colour(networks, tuned.synthesis)
+def test_faces_take_on_the_styles_color(networks, tuned):
+    before = _mean_color(networks, networks.synthesis)
+    after = _mean_color(networks, tuned.synthesis)
     assert after[0] - after[1] > before[0] - before[1] + 0.3
 
 
@@ -79,21 +79,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(networks, mesh,
 def test_every_style_picture_is_used(networks, mesh, red, tuned):
     blue = red[..., ::-1]
     both = _fit(networks, mesh, np.concatenate([red, blue]), steps=25)
-    alone = _mean_colour(networks, tuned.synthesis)
-    assert _mean_colour(networks, both.synthesis)[2] > alone[2] + 0.1
+    alone = _mean_color(networks, tuned.synthesis)
+    assert _mean_color(networks, both.synthesis)[2] > alone[2] + 0.1
 
 
 @pytest.mark.usefixtures("untraced")
 def test_the_style_has_its_palette_before_the_first_step(networks, mesh):
-    """Of a style in two colours, not their mean alone but their covariance arrives."""
+    """Of a style in two colors, not their mean alone but their covariance arrives."""
     style = np.zeros((1, 64, 64, 3), np.uint8)
     style[:, :, :32], style[:, :, 32:] = (250, 200, 0), (120, 0, 100)
     start = _fit(networks, mesh, style, steps=1, learning_rate=1e-12)
     latents = networks.generated_latents(8, seed=3)
-    colours = start.synthesis(latents)["image"][-1].numpy().reshape(-1, 3)
+    colors = start.synthesis(latents)["image"][-1].numpy().reshape(-1, 3)
     wanted = style.reshape(-1, 3) / 127.5 - 1.0
-    # What the colours have in common: red and green rise together, blue falls.
-    found, expected = np.corrcoef(colours.T), np.corrcoef(wanted.T)
+    # What the colors have in common: red and green rise together, blue falls.
+    found, expected = np.corrcoef(colors.T), np.corrcoef(wanted.T)
     assert np.abs(found - expected).max() < 0.3
     untouched = networks.synthesis(latents)["image"][-1].numpy().reshape(-1, 3)
     assert np.abs(np.corrcoef(untouched.T) - expected).max() > 0.5

@@ -45,7 +45,7 @@ def _state(run):
     ]
 
 
-def test_every_loss_is_logged_and_regularisation_is_lazy(finished):
+def test_every_loss_is_logged_and_regularization_is_lazy(finished):
     run, history = finished
     always = {"discriminator", "generator", "augmentation", "certainty"}
     assert set(history[0]) == always | {"r1", "path"} and set(history[1]) == always
