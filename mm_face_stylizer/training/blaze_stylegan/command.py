@@ -43,14 +43,14 @@ def _add_pretrain(commands) -> None:
     pretrain.add_argument(
         "--start-from",
         metavar="PRESET",
-        help="go on from this preset, a name or a folder, with the shorter refining schedule",
+        help="start from this preset, a name or a folder, with the shorter refinement schedule",
     )
     pretrain.add_argument(
         "--image-size",
         type=int,
         metavar="SIDE",
         help="in pixels (that of PRESET, or 256); twice that of PRESET: its encoder and coarser "
-        "blocks are kept, and what draws the finer pixels is trained",
+        "blocks are kept, and the blocks that draw the finer pixels are trained",
     )
     pretrain.add_argument(
         "--sharpen",
@@ -62,7 +62,7 @@ def _add_pretrain(commands) -> None:
         type=fraction,
         default=1.0,
         metavar="S",
-        help="with --sharpen: how much of what was learned the new preset takes over, from 0, "
+        help="with --sharpen: how much of the change the new preset takes over, from 0, "
         "PRESET itself, to 1 (1)",
     )
     pretrain.add_argument(
@@ -86,7 +86,7 @@ def _add_pretrain(commands) -> None:
 def _add_prior(commands) -> None:
     prior = commands.add_parser(
         "pretrain-prior",
-        help="train what draws the faces that few-shot training practices on",
+        help="train the face prior, which generates the faces of few-shot training",
         description="Trains the face prior of a preset on its encoder's latents of a folder of "
         "aligned portraits, and writes the preset with it. Run it again to resume after an "
         "interruption.",
@@ -161,7 +161,7 @@ def _add_teacher(commands) -> None:
         "--start-from",
         type=pathlib.Path,
         metavar="DIR",
-        help="go on from what pretrain-teacher wrote, of the same --width and at most the "
+        help="start from what pretrain-teacher wrote, of the same --width and at most the "
         "--image-size: small pictures first, at a fraction of the time",
     )
     add_run_options(teacher, "teacher", steps=50_000, learning_rate=2e-3)
@@ -173,7 +173,7 @@ def _add_teacher(commands) -> None:
 def _add_distill(commands) -> None:
     distill = commands.add_parser(
         "distill",
-        help="published recipe, 2 of 3: distil the teacher into a BlazeStyleGAN",
+        help="published recipe, 2 of 3: distill the teacher into a BlazeStyleGAN",
         description="Trains a BlazeStyleGAN to draw what the teacher draws and writes it as a "
         "preset without an encoder. Run it again to resume after an interruption.",
     )
@@ -231,7 +231,7 @@ def _add_invert(commands) -> None:
         nargs="*",
         default=None,
         metavar="SIDE",
-        help="sides of spatial latents, which the published network has not (those of PRESET)",
+        help="sides of spatial latents, none in the published network (those of PRESET)",
     )
     add_perceptual_landmarker(invert)
     invert.set_defaults(run=_invert)
