@@ -1,1 +1,1 @@
-"""The benchmark on Android phones, driven through Google's `adb`."""
+"""Measures bundles on Android phones through Google's adb client."""

@@ -1,4 +1,7 @@
-"""Google's adb client, with a time limit on every call and errors that say what to do."""
+"""Google's adb client and the phones it reaches.
+
+Every call has a time limit, and errors say what to do about them.
+"""
 
 from __future__ import annotations
 
@@ -23,23 +26,24 @@ from android_harness.errors import (
 )
 
 PATH_VARIABLE = "ADB"
-PORT_VARIABLE = "ANDROID_ADB_SERVER_PORT"  # adb's own.
+PORT_VARIABLE = "ANDROID_ADB_SERVER_PORT"  # The variable that adb itself reads.
 DEFAULT_PORT = 5037
 
 _INSTALL = (
     "install Google's platform tools (Debian and Ubuntu: apt install adb; macOS: brew install"
-    " android-platform-tools), or say where it is with --adb PATH or $ADB"
+    " android-platform-tools), or give its path with --adb PATH or $ADB"
 )
-# Seconds. A phone answers in milliseconds; one that wakes up, or is just busy, may take longer.
+# Seconds. A phone usually answers in milliseconds, but may take longer when it wakes up or is busy.
 CALL_TIMEOUT = 30.0
 _START_TIMEOUT = 30.0
-# USB 2 in practice gives 20 MB/s and more; adb over a poor Wi-Fi much less.
+# In practice USB 2 gives at least 20 MB/s, but adb over slow Wi-Fi much less.
 _SLOWEST_BYTES_PER_SECOND = 200_000
 
-# Printed after every remote command. When a cable is pulled, adb ends with what has arrived and
-# with a status that a command may have, too: only this line says that the command came to its end.
-_END = "mmfs-exit:"
-_END_LINE = re.compile(re.escape(_END) + r"(\d+)\s*\Z")
+# Printed with the exit status after every remote command. When a cable is pulled, adb exits with
+# the output so far and with a status that commands have as well, so that only this line shows that
+# the command has ended.
+_EXIT_MARKER = "mmfs-exit:"
+_EXIT_LINE = re.compile(re.escape(_EXIT_MARKER) + r"(\d+)\s*\Z")
 
 _DEVICE_LINE = re.compile(
     r"^(?P<serial>\S+)\s+(?P<state>device|offline|unauthorized|authorizing|connecting|bootloader|"
@@ -48,8 +52,8 @@ _DEVICE_LINE = re.compile(
 _ADVICE = {
     "unauthorized": "unlock the phone and accept its question 'Allow USB debugging?'; if it does"
     " not ask, revoke USB debugging authorizations in its developer options and plug it in again",
-    "authorizing": "it is about to be authorized; try again in a few seconds",
-    "connecting": "it is about to be connected; try again in a few seconds",
+    "authorizing": "it is being authorized; try again in a few seconds",
+    "connecting": "it is being connected; try again in a few seconds",
     "offline": "plug the cable in again or switch USB debugging off and on; for a network device:"
     " adb disconnect, then adb connect",
     "no permissions": "this user may not open the USB device: install the udev rules (Debian and"
@@ -58,7 +62,7 @@ _ADVICE = {
     "bootloader": "it is in the bootloader; start Android",
     "recovery": "it is in recovery mode; start Android",
     "rescue": "it is in rescue mode; start Android",
-    "sideload": "it waits for an update; start Android",
+    "sideload": "it is waiting for an update; start Android",
 }
 _LOST = re.compile(
     r"device '.*' not found|device not found|device offline|no devices/emulators found"
@@ -77,9 +81,10 @@ class ListedDevice:
     """A line of `adb devices -l`.
 
     Attributes:
-      serial: what adb calls the device; HOST:PORT for one on the network.
-      state: 'device' if it can be used; 'offline', 'unauthorized', 'no permissions' and so on.
-      description: what else adb says of it.
+      serial: Serial number, or HOST:PORT for a device on the network.
+      state: 'device' if it can be used; otherwise 'offline', 'unauthorized', 'no permissions' and
+        so on.
+      description: The rest of the line.
     """
 
     serial: str
@@ -88,7 +93,7 @@ class ListedDevice:
 
     @property
     def advice(self) -> str:
-        """What to do so that it can be used; empty if it can."""
+        """What the user can do to make the device usable; empty if it is usable."""
         if self.state == "device":
             return ""
         return _ADVICE.get(self.state, "it is in a state in which it cannot be used")
@@ -96,12 +101,12 @@ class ListedDevice:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command on the phone gave.
+    """Result of a command on the phone, or of the client itself.
 
     Attributes:
-      status: its exit status; above 128 the shell's word for a signal.
-      stdout: decoded, line ends as here, what is not UTF-8 replaced.
-      stderr: likewise.
+      status: Exit status; above 128, 128 plus the number of the signal that ended the command.
+      stdout: Standard output, with line feeds only; bytes that are not UTF-8 are replaced.
+      stderr: Standard error, decoded in the same way.
     """
 
     status: int
@@ -110,12 +115,12 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """Both outputs."""
+        """Standard output and standard error."""
         return self.stdout + self.stderr
 
 
 class Adb:
-    """Google's adb client and the server it talks to. Several threads may use it at once."""
+    """Google's adb client and the server it talks to. It is safe to use from several threads."""
 
     def __init__(
         self,
@@ -123,16 +128,17 @@ class Adb:
         port: int | None = None,
         show: Callable[[str], None] | None = None,
     ) -> None:
-        """Finds the client; talks to nobody yet.
+        """Finds the client; the server is not contacted yet.
 
         Args:
-          path: the program; $ADB, the search path and $ANDROID_HOME/platform-tools if None.
-          port: of the adb server; $ANDROID_ADB_SERVER_PORT or 5037 if None.
-          show: for a dry run: takes each command line that would change something on a phone,
-            instead of running it.
+          path: The client; if None, $ADB, the search path and $ANDROID_HOME/platform-tools are
+            searched.
+          port: Port of the adb server; $ANDROID_ADB_SERVER_PORT or 5037 if None.
+          show: For a dry run: a function that is called with each command line that would change
+            something on a phone, in place of running it.
 
         Raises:
-          AdbError: there is no such program, or the port is no number.
+          AdbError: the client is not found, or the port is not a number.
         """
         self.path = _find(path)
         self.port = _port(port)
@@ -143,47 +149,47 @@ class Adb:
 
     @property
     def dry_run(self) -> bool:
-        """Whether commands that would change something are only shown."""
+        """Whether commands that would change something on a phone are only shown."""
         return self._show is not None
 
     @property
     def stopping(self) -> threading.Event:
-        """Set once `stop` was called; waiting on it is sleeping that can be cut short."""
+        """An event that is set by `stop`; waiting for it is a sleep that `stop` interrupts."""
         return self._stopping
 
     def stop(self) -> None:
-        """Ends the calls under way; from now on only calls that clean up are made."""
+        """Ends all running calls; later calls fail unless they clean up."""
         self._stopping.set()
         with self._lock:
             for process in self._running:
                 process.kill()
 
     def start(self) -> str:
-        """Starts the server unless one runs.
+        """Starts the server unless it is running.
 
         Returns:
           The client's version, such as '1.0.41'.
 
         Raises:
-          AdbError: a server of another version runs, which the client would kill, and with it
-            whatever others do through it; or none can be started.
+          AdbError: a server of another version is running, which the client would kill together
+            with the calls of other programs; or no server can be started.
         """
         printed = self.call(["version"], timeout=_START_TIMEOUT).stdout
         match = re.search(r"version (\d+\.\d+\.(\d+))", printed)
         if match is None:
-            raise AdbError(f"{self.path} is not Google's adb: it says {printed[:80]!r}")
+            raise AdbError(f"{self.path} is not Google's adb: it prints {printed[:80]!r}")
         server = _server_version(self.port)
         if server is not None and server != int(match[2]):
             raise AdbError(
                 f"the adb server on port {self.port} has version {server}, {self.path} has"
-                f" {match[2]} and would kill it: give the adb of that version with --adb, end the"
-                " server with its own 'adb kill-server', or take another --adb-port"
+                f" {match[2]} and would kill it: choose the adb of that version with --adb, end the"
+                " server with its own 'adb kill-server', or choose another --adb-port"
             )
         self.call(["start-server"], timeout=_START_TIMEOUT)
         return match[1]
 
     def devices(self) -> tuple[ListedDevice, ...]:
-        """Lists what is attached, usable or not.
+        """Lists the attached devices, usable or not.
 
         Raises:
           AdbError: adb fails.
@@ -194,103 +200,18 @@ class Adb:
             ListedDevice(m["serial"], m["state"], m["rest"].strip()) for m in found if m is not None
         )
 
-    def connect(self, serial: str) -> None:
-        """Asks for a network device anew, which adb forgets when the connection breaks."""
-        self.call(["connect", serial])
-
-    def features(self, serial: str) -> frozenset[str]:
-        """Returns what the phone's adbd can do, such as 'shell_v2'.
-
-        Raises:
-          DeviceLostError: the phone is gone.
-          AdbError: adb fails.
-        """
-        return frozenset(self.call(["features"], serial).stdout.split())
-
-    def shell(
-        self,
-        serial: str,
-        command: Sequence[str],
-        timeout: float = CALL_TIMEOUT,
-        changes: bool = False,
-        cleanup: bool = False,
-    ) -> Answer:
-        """Runs a command on the phone.
+    def device(self, serial: str) -> Device:
+        """Returns an object for a device, which need not be attached.
 
         Args:
-          serial: the phone.
-          command: the program and its arguments; quoted for the phone's shell here.
-          timeout: seconds.
-          changes: whether the phone is another one afterwards; shown only in a dry run.
-          cleanup: whether it runs even after `stop`.
-
-        Returns:
-          Its outputs and exit status, which may be anything.
-
-        Raises:
-          DeviceLostError: the connection ended before the command did.
-          DeviceRefusedError: the phone does not let us.
-          AdbError: adb fails, or the time is over.
-          InterruptedRunError: `stop` was called.
+          serial: Serial number as adb lists it.
         """
-        line = " ".join(shlex.quote(part) for part in command)
-        arguments = ["shell", f"{line}; echo {_END}$?"]
-        if changes and self._show is not None:
-            self._show(shlex.join(self._argv(["shell", line], serial)))
-            return Answer(0, "", "")
-        answer = self.call(arguments, serial, timeout, check=False, cleanup=cleanup)
-        match = _END_LINE.search(answer.stdout)
-        if match is None:
-            # The command's own messages may stand beside the client's.
-            own = [li for li in answer.stderr.splitlines() if li.startswith(("error:", "adb:"))]
-            self._raise_known(" ".join(own), serial)
-            raise DeviceLostError(f"{serial}: the connection broke while '{line[:120]}' ran")
-        return Answer(int(match[1]), answer.stdout[: match.start()], answer.stderr)
+        return Device(self, serial)
 
-    def push(self, serial: str, file: Path, remote: str) -> None:
-        """Copies a file to the phone.
-
-        Raises:
-          ToolError: the phone's disk is full.
-          DeviceLostError, DeviceRefusedError, AdbError, InterruptedRunError: as for `shell`.
-        """
-        size = file.stat().st_size
-        self._transfer(["push", str(file.absolute()), remote], serial, size)
-
-    def pull(self, serial: str, remote: str, file: Path, size: int) -> None:
-        """Copies a file of about `size` bytes from the phone.
-
-        Raises:
-          DeviceLostError, DeviceRefusedError, AdbError, InterruptedRunError: as for `shell`.
-        """
-        self._transfer(["pull", remote, str(file.absolute())], serial, size)
-
-    def install(self, serial: str, apk: Path) -> None:
-        """Installs an app, replacing an older one of the same signature.
-
-        Raises:
-          ToolError: the phone refuses it.
-          DeviceLostError, DeviceRefusedError, AdbError, InterruptedRunError: as for `shell`.
-        """
-        arguments = ["install", "-r", "-g", "-t", str(apk.absolute())]
-        answer = self._transfer(arguments, serial, apk.stat().st_size)
-        failure = re.search(r"Failure \[(.*?)\]|INSTALL_\w+", answer.text)
-        if failure is not None:
-            raise ToolError(f"{serial}: the phone refuses {apk}: {failure[0]}")
-
-    def uninstall(self, serial: str, package: str) -> None:
-        """Removes an app; one that is not there is no error."""
-        arguments = ["uninstall", package]
-        if self._show is not None:
-            self._show(shlex.join(self._argv(arguments, serial)))
-            return
-        self.call(arguments, serial, check=False, cleanup=True)
-
-    def _transfer(self, arguments: list[str], serial: str, size: int) -> Answer:
-        if self._show is not None:
-            self._show(shlex.join(self._argv(arguments, serial)))
-            return Answer(0, "", "")
-        return self.call(arguments, serial, CALL_TIMEOUT + size / _SLOWEST_BYTES_PER_SECOND)
+    def show(self, arguments: Sequence[str], serial: str) -> None:
+        """Passes the command line of a call to the function that shows it in a dry run."""
+        assert self._show is not None
+        self._show(shlex.join(self._argv(arguments, serial)))
 
     def call(
         self,
@@ -303,20 +224,20 @@ class Adb:
         """Runs the client.
 
         Args:
-          arguments: its command and what follows it.
-          serial: of the phone that it is about, if it is about one.
-          timeout: seconds.
-          check: whether a failure raises.
-          cleanup: whether it runs even after `stop`.
+          arguments: The client's command and its arguments.
+          serial: Serial number of the phone that the command is for; None if it is for no phone.
+          timeout: Time limit in seconds.
+          check: Whether an exit status other than 0 raises an exception.
+          cleanup: Whether the client runs even after `stop`.
 
         Returns:
           The client's own outputs and status.
 
         Raises:
           DeviceLostError: the phone is gone.
-          DeviceRefusedError: it does not let us.
-          ToolError: its disk is full.
-          AdbError: adb fails otherwise, or the time is over.
+          DeviceRefusedError: the phone does not allow access.
+          ToolError: the phone's storage is full.
+          AdbError: adb fails otherwise, or the time limit was exceeded.
           InterruptedRunError: `stop` was called.
         """
         self._check_interrupt(cleanup)
@@ -327,7 +248,8 @@ class Adb:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                # Ctrl-C is ours to handle: it must not end the calls that clean up.
+                # In a session of its own the client does not get Ctrl-C, which must not end the
+                # calls that clean up.
                 start_new_session=True,
             )
         except OSError as error:
@@ -337,18 +259,19 @@ class Adb:
                 if not cleanup:
                     self._running.add(process)
                 if self._stopping.is_set() and not cleanup:
-                    # `stop` came between the check above and now.
+                    # `stop` was called after the check above.
                     process.kill()
             try:
                 out, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired as error:
                 raise AdbTimeoutError(
-                    f"{serial or 'adb'}: no answer in {timeout:.0f} s to '{_shown(arguments)}'"
+                    f"{serial or 'adb'}: no answer in {timeout:.0f} s to"
+                    f" '{_command_text(arguments)}'"
                 ) from error
             finally:
                 with self._lock:
                     self._running.discard(process)
-                # On any exception: leaving the `with` waits for the process.
+                # After an exception the process must end, because leaving the `with` waits for it.
                 if process.poll() is None:
                     process.kill()
         self._check_interrupt(cleanup)
@@ -369,13 +292,19 @@ class Adb:
         if answer.status == 0:
             return
         said = " ".join(answer.stderr.split() or answer.stdout.split())
-        self._raise_known(said, serial)
+        self.raise_known_error(said, serial)
         raise AdbError(
-            f"{serial or 'adb'}: '{_shown(arguments)}' failed:"
+            f"{serial or 'adb'}: '{_command_text(arguments)}' failed:"
             f" {said[:300] or f'exit status {answer.status}'}"
         )
 
-    def _raise_known(self, said: str, serial: str | None) -> None:
+    def raise_known_error(self, said: str, serial: str | None) -> None:
+        """Raises the exception for a message of the client; returns if the message is unknown.
+
+        Args:
+          said: The message.
+          serial: Serial number of the phone that the call was for, if it was for one.
+        """
         said = said[:300]
         if _DISK_FULL.search(said):
             raise ToolError(f"{serial}: no space is left on the phone: {said}")
@@ -389,8 +318,140 @@ class Adb:
             raise DeviceLostError(f"{serial} is gone: {said}")
 
 
-def _shown(arguments: Sequence[str]) -> str:
-    return " ".join(arguments).removesuffix(f"; echo {_END}$?")[:120]
+class Device:
+    """A phone that adb reaches. It is safe to use from several threads.
+
+    All methods raise:
+      DeviceLostError: the phone is gone, or the connection ended before the command did.
+      DeviceRefusedError: the phone does not allow access.
+      AdbError: adb fails, or the time limit was exceeded.
+      InterruptedRunError: `Adb.stop` was called, and the method does not clean up.
+
+    Attributes:
+      serial: Serial number as adb lists it; HOST:PORT for a device on the network.
+    """
+
+    def __init__(self, adb: Adb, serial: str) -> None:
+        """Names a device; it is not contacted yet. `Adb.device` is the usual way to get one."""
+        self._adb = adb
+        self.serial = serial
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether commands that would change something on the phone are only shown."""
+        return self._adb.dry_run
+
+    @property
+    def stopping(self) -> threading.Event:
+        """An event that is set by `Adb.stop`."""
+        return self._adb.stopping
+
+    def reconnect(self) -> None:
+        """Connects a network device again, which adb forgets when the connection breaks.
+
+        Does nothing for a device on USB.
+        """
+        if ":" in self.serial:
+            self._adb.call(["connect", self.serial])
+
+    def features(self) -> frozenset[str]:
+        """Returns the features of the phone's adbd, such as 'shell_v2'."""
+        return frozenset(self._adb.call(["features"], self.serial).stdout.split())
+
+    def shell(
+        self,
+        command: Sequence[str],
+        timeout: float = CALL_TIMEOUT,
+        changes: bool = False,
+        cleanup: bool = False,
+    ) -> Answer:
+        """Runs a command on the phone.
+
+        Args:
+          command: The program and its arguments, without quoting for the phone's shell.
+          timeout: Time limit in seconds.
+          changes: Whether the command changes something on the phone. In a dry run it is shown and
+            not run.
+          cleanup: Whether the command runs even after `Adb.stop`.
+
+        Returns:
+          The outputs and the exit status of the command. A status other than 0 is not an error.
+        """
+        line = " ".join(shlex.quote(part) for part in command)
+        if changes and self.dry_run:
+            self._adb.show(["shell", line], self.serial)
+            return Answer(0, "", "")
+        arguments = ["shell", f"{line}; echo {_EXIT_MARKER}$?"]
+        answer = self._adb.call(arguments, self.serial, timeout, check=False, cleanup=cleanup)
+        match = _EXIT_LINE.search(answer.stdout)
+        if match is None:
+            # Messages of the command and of the client are mixed; only the client's count here.
+            lines = answer.stderr.splitlines()
+            self._adb.raise_known_error(
+                " ".join(text for text in lines if text.startswith(("error:", "adb:"))), self.serial
+            )
+            raise DeviceLostError(f"{self.serial}: the connection broke while '{line[:120]}' ran")
+        return Answer(int(match[1]), answer.stdout[: match.start()], answer.stderr)
+
+    def push(self, file: Path, remote: str) -> None:
+        """Copies a file to the phone.
+
+        Args:
+          file: The file on this computer.
+          remote: Its path on the phone.
+
+        Raises:
+          ToolError: the phone's storage is full.
+        """
+        self._transfer(["push", str(file.absolute()), remote], file.stat().st_size)
+
+    def pull(self, remote: str, file: Path, size: int) -> None:
+        """Copies a file from the phone.
+
+        Args:
+          remote: The file on the phone.
+          file: Its path on this computer.
+          size: About how many bytes it has, which sets the time limit.
+        """
+        self._transfer(["pull", remote, str(file.absolute())], size)
+
+    def install(self, apk: Path) -> None:
+        """Installs an app, and replaces an older one with the same signature.
+
+        Args:
+          apk: The Android package.
+
+        Raises:
+          ToolError: the phone refuses the package.
+        """
+        arguments = ["install", "-r", "-g", "-t", str(apk.absolute())]
+        answer = self._transfer(arguments, apk.stat().st_size)
+        failure = re.search(r"Failure \[(.*?)\]|INSTALL_\w+", answer.text)
+        if failure is not None:
+            raise ToolError(f"{self.serial}: the phone refuses {apk}: {failure[0]}")
+
+    def uninstall(self, package: str) -> None:
+        """Removes an app, also after `Adb.stop`. It is no error if it is not installed.
+
+        Args:
+          package: Name of the app's package.
+        """
+        arguments = ["uninstall", package]
+        if self.dry_run:
+            self._adb.show(arguments, self.serial)
+        else:
+            self._adb.call(arguments, self.serial, check=False, cleanup=True)
+
+    def _transfer(self, arguments: list[str], size: int) -> Answer:
+        if self.dry_run:
+            self._adb.show(arguments, self.serial)
+            return Answer(0, "", "")
+        timeout = CALL_TIMEOUT + size / _SLOWEST_BYTES_PER_SECOND
+        return self._adb.call(arguments, self.serial, timeout)
+
+
+def _command_text(arguments: Sequence[str]) -> str:
+    return " ".join(arguments).removesuffix(f"; echo {_EXIT_MARKER}$?")[:120]
 
 
 def _decoded(output: bytes) -> str:
@@ -403,7 +464,7 @@ def _find(path: str | os.PathLike[str] | None) -> str:
         found = shutil.which(given)
         if found is None:
             where = "--adb" if path is not None else f"${PATH_VARIABLE}"
-            raise AdbError(f"{where}: {given} is no program; {_INSTALL}")
+            raise AdbError(f"{where}: {given} is not a program; {_INSTALL}")
         return found
     homes = [os.environ.get(name) for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT")]
     places = ["adb", *(str(Path(home) / "platform-tools" / "adb") for home in homes if home)]
@@ -418,15 +479,18 @@ def _port(port: int | None) -> int:
         return port
     given = os.environ.get(PORT_VARIABLE, str(DEFAULT_PORT))
     if not given.isdigit() or not 0 < int(given) < 65536:
-        raise AdbError(f"${PORT_VARIABLE} is {given!r}; a port is a number from 1 to 65535")
+        raise AdbError(
+            f"${PORT_VARIABLE} is {given!r}; it must be a port, a number from 1 to 65535"
+        )
     return int(given)
 
 
 def _server_version(port: int) -> int | None:
-    """Asks a running server for its version, which the client does by killing it.
+    """Asks a running server for its version; returns None if no server is running.
 
-    The request and the answer are adb's smart-socket protocol: four hexadecimal digits of length,
-    then the text; OKAY before the answer.
+    The client cannot be used for this, because it kills a server of another version. Request and
+    answer follow adb's smart-socket protocol: OKAY before the answer, then the length as four
+    hexadecimal digits, then the text.
     """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
@@ -442,6 +506,6 @@ def _server_version(port: int) -> int | None:
         return int(received[8:12], 16)
     except ValueError as error:
         raise AdbError(
-            f"what listens on port {port} is no adb server: it answers {received!r}; take another"
-            " --adb-port"
+            f"the program that listens on port {port} is not an adb server: it answers"
+            f" {received!r}; choose another --adb-port"
         ) from error

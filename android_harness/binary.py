@@ -1,4 +1,4 @@
-"""Where `benchmark_model` comes from: a file of the user's, or TensorFlow's published one."""
+"""Finds `benchmark_model`: a file of the user's, or the build that TensorFlow publishes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from task_bundle.download import fetch
 from task_bundle.errors import DownloadError
 from task_bundle.files import atomic_write
 
-# As LiteRT's and TensorFlow Lite's page on measuring performance gives them. What lies there is
-# replaced every night and has no published hash.
+# The address on LiteRT's and TensorFlow Lite's pages on performance measurement. The files are
+# replaced every night and have no published hash.
 PUBLISHED_URL = (
     "https://storage.googleapis.com/tensorflow-nightly-public/prod/tensorflow/release/lite/tools/"
     "nightly/latest/"
@@ -27,10 +27,10 @@ _PUBLISHED = {
 }
 PUBLISHED_ABIS = frozenset(_PUBLISHED)
 _MAX_BYTES = 128 * 2**20
-# Several phones want it at once; one download is enough.
+# The threads of several phones may need the download at the same time; one of them makes it.
 _DOWNLOADING = threading.Lock()
 
-# ELF's e_machine, and whether it has 64 bits.
+# ABI by ELF's e_machine and class (1: 32 bits, 2: 64 bits).
 _MACHINES = {
     (183, 2): "arm64-v8a",
     (40, 1): "armeabi-v7a",
@@ -41,12 +41,12 @@ _MACHINES = {
 
 @dataclass(frozen=True)
 class ToolBinary:
-    """A benchmark_model for one instruction set.
+    """A benchmark_model program for one ABI.
 
     Attributes:
-      path: the program.
-      abi: the instruction set, in Android's words.
-      sha256: of the program.
+      path: The program.
+      abi: Android's name of the ABI, such as 'arm64-v8a'.
+      sha256: SHA-256 of the program, in hexadecimal.
     """
 
     path: Path
@@ -55,17 +55,17 @@ class ToolBinary:
 
 
 def open_binary(path: Path) -> ToolBinary:
-    """Looks at a program that a user gives.
+    """Reads a program that the user provides.
 
     Args:
-      path: the program.
+      path: The program.
 
     Returns:
-      The binary.
+      The program with its ABI and hash.
 
     Raises:
-      AndroidError: it is no program for Android phones.
-      OSError: it cannot be read.
+      AndroidError: the file is not a program for Android phones.
+      OSError: the file cannot be read.
     """
     content = path.read_bytes()
     return ToolBinary(path, _abi(content, str(path)), hashlib.sha256(content).hexdigest())
@@ -76,22 +76,22 @@ def download_binary(
 ) -> ToolBinary:
     """Downloads TensorFlow's published program once; later calls find it in the cache.
 
-    There is no published hash to check it with. So the first download's hash is recorded, and a
-    later download that gives something else is refused unless its hash is stated: results stay
-    comparable, and an exchange does not go unnoticed.
+    No hash is published to verify the program. Therefore the hash of the first download is
+    recorded, and a later download with another hash is refused unless the caller states it. Results
+    stay comparable, and a replaced file does not go unnoticed.
 
     Args:
       abi: 'arm64-v8a' or 'armeabi-v7a'; no other is published.
-      sha256: what it must be, in hexadecimal; what was recorded if None.
-      url: the folder that has it.
-      timeout: seconds to wait for an answer, and for each part of it.
+      sha256: Required SHA-256 in hexadecimal; the recorded one if None.
+      url: Address of the folder with the program.
+      timeout: Seconds to wait for an answer, and for each part of it.
 
     Returns:
-      The binary, in the cache.
+      The program in the cache.
 
     Raises:
-      AndroidError: none is published for the ABI, the download failed, or it is not what it must
-        be.
+      AndroidError: no program is published for the ABI, the download failed, or the program has
+        another hash or ABI than required.
       OSError: the cache cannot be written.
     """
     with _DOWNLOADING:
@@ -114,7 +114,7 @@ def _download(abi: str, sha256: str | None, url: str, timeout: float) -> ToolBin
             return found
         if sha256 is None:
             raise AndroidError(
-                f"{path} is not what was downloaded: delete it, or state its --sha256"
+                f"{path} has changed since it was downloaded: delete it, or state its --sha256"
             )
     address = url + _PUBLISHED[abi]
     try:
@@ -123,16 +123,16 @@ def _download(abi: str, sha256: str | None, url: str, timeout: float) -> ToolBin
         raise AndroidError(str(error)) from error
     digest = hashlib.sha256(content).hexdigest()
     if wanted is not None and digest != wanted:
-        asked = "--sha256 asks for" if sha256 else f"{record} recorded"
+        required_by = "--sha256 requires" if sha256 else f"{record} has recorded"
         raise AndroidError(
-            f"{address} gives a file with sha256 {digest}, and {asked} {wanted}; nothing was kept."
-            f" If you trust the new one, pass --sha256 {digest}"
+            f"{address} returned a file with sha256 {digest}, but {required_by} {wanted}; the file"
+            f" was not kept. If you trust the new one, pass --sha256 {digest}"
         )
     if _abi(content, address) != abi:
-        raise AndroidError(f"{address} gives a program for {_abi(content, address)}, not {abi}")
+        raise AndroidError(f"{address} returned a program for {_abi(content, address)}, not {abi}")
     folder.mkdir(parents=True, exist_ok=True)
     entry = {"url": address, "sha256": digest, "bytes": len(content)}
-    # The record first: a program without one would be refused from then on.
+    # The record is written first, because a program without one would be refused from then on.
     atomic_write(record, json.dumps(entry, indent=1).encode() + b"\n", overwrite=True)
     atomic_write(path, content, overwrite=True)
     return ToolBinary(path, abi, digest)
@@ -144,13 +144,13 @@ def _recorded(record: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise AndroidError(f"{record} is damaged: delete it and what lies beside it") from error
+        raise AndroidError(f"{record} is damaged: delete its folder") from error
     return str(value)
 
 
 def _abi(content: bytes, name: str) -> str:
     if len(content) < 20 or content[:4] != b"\x7fELF":
-        raise AndroidError(f"{name} is no program for Android: it is not an ELF file")
+        raise AndroidError(f"{name} is not a program for Android: it is not an ELF file")
     (machine,) = struct.unpack_from("<H", content, 18)
     abi = _MACHINES.get((machine, content[4]))
     if abi is None:

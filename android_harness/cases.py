@@ -1,4 +1,4 @@
-"""The ways in which a model is run on a phone."""
+"""Cases: the ways in which a model is run on a phone."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from android_harness.phone import Phone
 from android_harness.protocol import CASE_NAMES
 from benchmarks.report import Settings
 
-# The Neural Networks API came with Android 8.1 and is deprecated since 15, but still there.
+# Android has had the Neural Networks API since 8.1. It is deprecated since 15, but still works.
 _NNAPI_SDK = 27
 _MANY_THREADS = 4
 
 
 @dataclass(frozen=True)
 class Case:
-    """One way.
+    """A way to run a model.
 
     Attributes:
-      name: one of `CASE_NAMES`.
-      settings: what a report says of it.
-      flags: of benchmark_model.
-      mask: cores to bind it to, as `taskset` takes them; None for all.
+      name: Name of the case; one of `CASE_NAMES` for those of benchmark_model.
+      settings: Settings for the report.
+      flags: Flags of benchmark_model.
+      mask: Mask of the cores to use, as `taskset` takes it; None for all.
     """
 
     name: str
@@ -33,15 +33,15 @@ class Case:
 
 
 def cases_of(phone: Phone, names: Sequence[str] = CASE_NAMES) -> tuple[Case, ...]:
-    """Lists the cases that a phone has.
+    """Lists the cases that a phone supports.
 
     Args:
-      phone: the phone.
-      names: which of them are wanted.
+      phone: The phone's properties.
+      names: Names of the cases that are wanted.
 
     Returns:
-      The cases, in the order of `CASE_NAMES`. There are no big cores where all are alike, and no
-      NNAPI before Android 8.1.
+      The cases, in the order of `CASE_NAMES`: without those of big cores if all cores are equal,
+      and without NNAPI before Android 8.1.
     """
     cases = [_cpu(f"cpu-{threads}", threads) for threads in (1, _MANY_THREADS)]
     big = big_cores(phone.frequencies)
@@ -71,7 +71,7 @@ def cases_of(phone: Phone, names: Sequence[str] = CASE_NAMES) -> tuple[Case, ...
     ]
     if phone.sdk >= _NNAPI_SDK:
         cases.append(Case("nnapi", Settings(delegate="nnapi"), ("--use_nnapi=true",)))
-    # With only two big cores, big-1 and big-4 still differ; with one they are the same.
+    # On a phone with one big core, big-1 and big-4 have equal settings; only the first stays.
     distinct = {case.settings: case for case in reversed(cases)}
     return tuple(c for c in cases if c.name in names and distinct[c.settings] is c)
 

@@ -7,25 +7,38 @@ import datetime
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from android_harness.protocol import CASE_NAMES, Protocol
+from task_bundle.command_line import (
+    add_overwrite,
+    check_output_files,
+    port,
+    positive_int,
+    printable,
+    seconds,
+)
+from task_bundle.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from android_harness.harness import Request
+    from task_bundle.command_line import SubCommands
 
 
-def add_android_benchmark(commands: Any) -> None:
-    """Adds the sub-command.
+def add_android_benchmark(commands: SubCommands) -> None:
+    """Adds `android-benchmark` to the sub-commands of a program.
 
     Args:
-      commands: of the program's parser.
+      commands: Return value of `ArgumentParser.add_subparsers`.
     """
     protocol = Protocol()
     command = commands.add_parser(
         "android-benchmark",
         help="measure bundles on Android phones, through adb",
-        description="Measures bundles on phones plugged in or on the network: each model with"
-        " TensorFlow Lite's benchmark_model, and all of a bundle with an app that you build"
-        " (android_harness/app). What it pushes is removed afterwards. A run that was broken off"
-        " goes on where it ended when the same command is run again.",
+        description="Measures bundles on phones that are plugged in or on the network: each model"
+        " with TensorFlow Lite's benchmark_model, and whole bundles with an app that you build"
+        " (android_harness/app). Pushed files are removed afterwards. An interrupted run is resumed"
+        " when the same command is run again.",
     )
     command.add_argument(
         "bundles", nargs="+", type=Path, metavar="BUNDLE", help=".task bundle, or .tflite model"
@@ -38,28 +51,34 @@ def add_android_benchmark(commands: Any) -> None:
         metavar="X.json",
         help="the result (android-benchmark.json)",
     )
-    command.add_argument("--overwrite", action="store_true", help="replace X.json if it exists")
+    add_overwrite(command, "replace X.json if it exists")
     command.add_argument(
-        "--restart", action="store_true", help="forget what a broken run has measured"
+        "--restart", action="store_true", help="discard the results of an interrupted run"
     )
     command.add_argument(
         "--dry-run",
         action="store_true",
-        help="ask phones what they are, print the adb commands that would follow",
+        help="read the properties of the phones, and print the adb commands that would follow",
     )
 
     phones = command.add_argument_group("phones")
     which = phones.add_mutually_exclusive_group()
     which.add_argument(
-        "--serial", action="append", default=[], metavar="S", help="this phone; may be repeated"
+        "--serial",
+        action="append",
+        default=[],
+        metavar="S",
+        help="measure this phone; may be repeated",
     )
-    which.add_argument("--all", action="store_true", help="all phones that can be used, at once")
-    phones.add_argument("--adb", type=Path, metavar="PATH", help="the adb client ($ADB, then PATH)")
+    which.add_argument("--all", action="store_true", help="measure all usable phones at once")
+    phones.add_argument(
+        "--adb", type=Path, metavar="PATH", help="the adb client ($ADB, then $PATH)"
+    )
     phones.add_argument(
         "--adb-port",
-        type=_port,
+        type=port,
         metavar="N",
-        help="of the adb server ($ANDROID_ADB_SERVER_PORT, then 5037)",
+        help="port of the adb server ($ANDROID_ADB_SERVER_PORT, then 5037)",
     )
 
     tool = command.add_argument_group("what runs on the phone")
@@ -74,16 +93,17 @@ def add_android_benchmark(commands: Any) -> None:
     tool.add_argument(
         "--download",
         action="store_true",
-        help="fetch TensorFlow's nightly benchmark_model where none is given; it has no published"
-        " hash: the first download's is recorded, and another one refused later",
+        help="download TensorFlow's nightly benchmark_model where none is given; no hash of it is"
+        " published, so that of the first download is recorded, and other files are refused later",
     )
-    tool.add_argument("--sha256", type=_sha256, metavar="HEX", help="what the download must have")
-    tool.add_argument("--download-url", metavar="URL", help="a mirror's folder")
+    tool.add_argument("--sha256", type=_sha256, metavar="HEX", help="required hash of the download")
+    tool.add_argument("--download-url", metavar="URL", help="folder of a mirror")
     tool.add_argument(
         "--apk",
         type=Path,
         metavar="PATH",
-        help="the app you built, or the folder in which Gradle did: measures end to end as well",
+        help="the app that you built, or the folder in which Gradle built it; measures bundles end"
+        " to end",
     )
     tool.add_argument(
         "--cases",
@@ -91,33 +111,43 @@ def add_android_benchmark(commands: Any) -> None:
         choices=CASE_NAMES,
         default=list(CASE_NAMES),
         metavar="CASE",
-        help=f"of {', '.join(CASE_NAMES)}; none to run the app only (all)",
+        help=f"cases to measure, of {', '.join(CASE_NAMES)}; none to run the app only (all)",
     )
     tool.add_argument(
-        "--photo", type=Path, metavar="PHOTO", help="what models see (matplotlib's portrait)"
+        "--photo",
+        type=Path,
+        metavar="PHOTO",
+        help="input of the models (default: the portrait that matplotlib ships)",
     )
 
     how = command.add_argument_group("how")
-    how.add_argument("--rounds", type=_positive, default=protocol.rounds, help="of each case (3)")
-    how.add_argument("--runs", type=_positive, default=protocol.runs, help="least calls (50)")
     how.add_argument(
-        "--min-seconds", type=_seconds, default=protocol.min_seconds, help="of a round (1)"
+        "--rounds", type=positive_int, default=protocol.rounds, help="rounds of each case (3)"
+    )
+    how.add_argument(
+        "--runs", type=positive_int, default=protocol.runs, help="minimum calls of a round (50)"
+    )
+    how.add_argument(
+        "--min-seconds",
+        type=seconds,
+        default=protocol.min_seconds,
+        help="minimum time of a round (1)",
     )
     how.add_argument(
         "--warm-up-seconds",
-        type=_seconds,
+        type=seconds,
         default=protocol.warm_up_seconds,
         metavar="S",
-        help="of calls that do not count, before each round (0.5)",
+        help="time of calls before each round that do not count (0.5)",
     )
-    how.add_argument("--no-profile", action="store_true", help="leave out times by operator")
+    how.add_argument("--no-profile", action="store_true", help="leave out the times of operators")
     how.add_argument("--no-memory", action="store_true", help="leave out the peak of memory")
     how.add_argument(
         "--max-battery-celsius",
         type=float,
         default=protocol.max_celsius,
         metavar="C",
-        help="a round begins when the battery is no warmer (38)",
+        help="highest temperature of the battery at which a round begins (38)",
     )
     how.add_argument(
         "--max-thermal-status",
@@ -125,31 +155,31 @@ def add_android_benchmark(commands: Any) -> None:
         choices=range(7),
         default=protocol.max_thermal_status,
         metavar="N",
-        help="a round begins at Android's thermal status N or lower, 0 none to 6 shutdown (0)",
+        help="highest Android thermal status at which a round begins, 0 none to 6 shutdown (0)",
     )
     how.add_argument(
         "--cool-down",
-        type=_seconds,
+        type=seconds,
         default=protocol.cool_seconds,
         metavar="S",
-        help="how long to wait for that (900)",
+        help="how long to wait for the phone to cool down (900)",
     )
     how.add_argument(
         "--poll",
-        type=_seconds,
+        type=seconds,
         default=protocol.poll_seconds,
         metavar="S",
-        help="between looks at the thermometer, and at whether a lost phone is back (5)",
+        help="time between checks of the temperature, and of whether a lost phone is back (5)",
     )
     how.add_argument(
         "--wait",
-        type=_seconds,
+        type=seconds,
         default=protocol.return_seconds,
         metavar="S",
         help="how long to wait for a phone whose cable was pulled or that restarts (180)",
     )
     how.add_argument(
-        "--min-battery", type=int, default=20, metavar="PERCENT", help="least charge (20)"
+        "--min-battery", type=int, default=20, metavar="PERCENT", help="minimum charge (20)"
     )
     command.set_defaults(run=_run)
 
@@ -160,7 +190,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("pydantic", "google"):
             raise
-        raise ImportError(
+        raise MissingDependencyError(
             f"{error.name} is not installed; pip install 'mm-face-stylizer[android]'"
         ) from error
     from android_harness.adb import Adb
@@ -168,18 +198,16 @@ def _run(arguments: argparse.Namespace) -> int:
     from benchmarks.tables import terminal
 
     output: Path = arguments.output
-    broken = output.with_name(f".{output.name}.state")
-    # What a broken run wrote of the phones that it finished, the resumed run completes.
-    if output.exists() and not arguments.overwrite and not broken.exists():
-        raise FileExistsError(f"{output} already exists")
-    if not output.absolute().parent.is_dir():
-        raise FileNotFoundError(f"cannot write {output}: no folder {output.parent}")
+    state_path = output.with_name(f".{output.name}.state")
+    # An interrupted run has written the results of the phones that it completed; the resumed run
+    # replaces that file.
+    check_output_files(output, overwrite=arguments.overwrite or state_path.exists())
     request = _request(arguments)
     adb = Adb(arguments.adb, arguments.adb_port, _print if arguments.dry_run else None)
     version = adb.start()
     serials, unusable = harness.choose_devices(adb.devices(), arguments.serial, arguments.all)
     state = StateFile.open(
-        broken,
+        state_path,
         request.fingerprint(),
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
         arguments.restart,
@@ -199,7 +227,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _request(arguments: argparse.Namespace) -> Any:
+def _request(arguments: argparse.Namespace) -> Request:
     from android_harness import harness
     from android_harness.binary import PUBLISHED_URL, open_binary
     from android_harness.errors import AndroidError
@@ -209,18 +237,20 @@ def _request(arguments: argparse.Namespace) -> Any:
     from task_bundle.sample_photo import sample_photo
 
     if not arguments.download and (arguments.sha256 or arguments.download_url):
-        raise AndroidError("--sha256 and --download-url are about --download, which is missing")
+        raise AndroidError("--sha256 and --download-url need --download, which is missing")
     tools = [open_binary(path) for path in arguments.benchmark_model]
     if not tools and not arguments.download and arguments.cases:
         raise AndroidError(
             "no benchmark_model: give one with --benchmark-model PATH (built with bazel for the"
-            " phone), or fetch TensorFlow's nightly one with --download"
+            " phone), or download TensorFlow's nightly one with --download"
         )
     subjects = tuple(LoadedSubject.load(path) for path in arguments.bundles)
     names = [subject.description.name for subject in subjects]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise AndroidError(f"two files are called {twice[0]}; rename one, tables tell them by name")
+        raise AndroidError(
+            f"two files are called {twice[0]}; rename one, because tables show names"
+        )
     output: Path = arguments.output
     return harness.Request(
         subjects=subjects,
@@ -250,7 +280,7 @@ def _request(arguments: argparse.Namespace) -> Any:
 
 
 def _options(arguments: argparse.Namespace, adb_version: str) -> dict[str, Any]:
-    """What was asked for; no paths and no serial numbers, which say nothing about a result."""
+    """Returns the report's options: all that results depend on, without paths and serials."""
     names = (
         "rounds",
         "runs",
@@ -272,31 +302,8 @@ def _print(text: str) -> None:
 
 
 def _log(text: str) -> None:
-    from task_bundle.command_line import printable
-
     with _PRINTING:
         sys.stderr.write(f"{printable(text)}\n")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 on")
-    return value
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 < value < 65536:
-        raise argparse.ArgumentTypeError(f"{value} is no port, a number from 1 to 65535")
-    return value
 
 
 def _sha256(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Which of a phone's cores are the fast ones."""
+"""Lists and masks of CPU cores, and which cores of a phone are the big ones."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
-    """Reads a list of the kernel, such as '0-3,6'.
+    """Parses a CPU list of the Linux kernel, such as '0-3,6'.
 
     Args:
-      text: as in /sys/devices/system/cpu/present.
+      text: Content of a file such as /sys/devices/system/cpu/present.
 
     Returns:
-      The numbers.
+      Numbers of the cores.
 
     Raises:
-      ValueError: it is none.
+      ValueError: the text is not a CPU list.
     """
     numbers: list[int] = []
     for part in text.strip().split(","):
@@ -25,28 +25,28 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
 
 
 def big_cores(frequencies: Mapping[int, int]) -> tuple[int, ...]:
-    """Finds the big cores: all but those of the slowest cluster.
+    """Finds the big cores, which are all but those of the slowest cluster.
 
-    Of a chip with little, middle and prime cores these are the middle and the prime ones, the mask
-    f0 of TensorFlow's own advice for Pixel phones.
+    On a chip with little, middle and prime cores these are the middle and the prime ones, as in
+    the mask f0 that TensorFlow's guide uses for Pixel phones.
 
     Args:
-      frequencies: cpuinfo_max_freq by core, in kHz.
+      frequencies: cpuinfo_max_freq of each core in kHz.
 
     Returns:
-      The cores, in order; empty where all are alike.
+      Numbers of the big cores in ascending order; empty if all cores are equal.
     """
     slowest = min(frequencies.values(), default=0)
     return tuple(sorted(core for core, value in frequencies.items() if value > slowest))
 
 
 def cpu_mask(cores: Sequence[int]) -> str:
-    """Returns the affinity mask of cores as `taskset` takes it: hexadecimal without 0x."""
+    """Returns the affinity mask of cores for `taskset`, in hexadecimal without 0x."""
     return f"{sum(1 << core for core in cores):x}"
 
 
 def cpu_list(cores: Sequence[int]) -> str:
-    """Writes sorted numbers of cores as people do: '4-7', '0,2-3'."""
+    """Returns the CPU list of sorted numbers of cores, such as '4-7' or '0,2-3'."""
     runs: list[list[int]] = []
     for core in cores:
         if runs and core == runs[-1][-1] + 1:

@@ -1,29 +1,29 @@
-"""Exceptions of this package. Each message is one line that says what to do."""
+"""Exceptions of this package. Each message is one line, and says what to do where that helps."""
 
 
 class AndroidError(RuntimeError):
-    """Base class: phones, adb or what runs on a phone do not do what they should."""
+    """Base class of the errors of phones, of adb and of the programs that run on a phone."""
 
 
 class AdbError(AndroidError):
-    """The adb client is missing, too slow, or refuses to work."""
+    """The adb client is missing or fails."""
 
 
 class AdbTimeoutError(AdbError):
-    """A call took longer than it may."""
+    """A call exceeded its time limit."""
 
 
 class DeviceLostError(AndroidError):
-    """A phone that was there is gone: cable pulled, reboot, adb server ended."""
+    """A phone is gone: its cable was pulled, it restarts, or the adb server ended."""
 
 
 class DeviceRefusedError(AndroidError):
-    """A phone cannot be used as it is: not authorized, too old, too little space and so on."""
+    """A phone cannot be used as it is: not authorized, too old, out of storage, and so on."""
 
 
 class ToolError(AndroidError):
-    """What ran on the phone failed, or gave an answer that makes no sense."""
+    """A program on the phone failed, or its output cannot be read."""
 
 
 class InterruptedRunError(AndroidError):
-    """The user stopped the run; calls that were under way end with this."""
+    """The user stopped the run; calls that were running raise this."""

@@ -1,4 +1,4 @@
-"""A benchmark on several phones at once, and the report of it."""
+"""Measures several phones at once and makes the report."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from android_harness.adb import Adb, ListedDevice
+from android_harness.adb import Adb, Device, ListedDevice
 from android_harness.binary import PUBLISHED_ABIS, ToolBinary, download_binary
 from android_harness.cases import Case, cases_of
 from android_harness.errors import AndroidError, DeviceRefusedError, InterruptedRunError
 from android_harness.instrumentation import App, png, thumbnail
 from android_harness.payload import Payload, payloads_of
 from android_harness.phone import Needs, check_phone, read_conditions, read_phone
-from android_harness.phone_run import Freight, Job, PhoneRun
+from android_harness.phone_run import Job, PhoneRun, PushedFiles
 from android_harness.protocol import CASE_NAMES, Protocol
 from android_harness.state import CaseRecord, PhoneRecord, StateFile
-from benchmarks.report import Device, Report, Row, Settings
+from benchmarks import report
 from benchmarks.subject import LoadedSubject
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.tflite.validation import check_loads
 
 _APP_CASES = (
-    Case("app-cpu", Settings(delegate="xnnpack"), ()),
-    Case("app-gpu", Settings(delegate="gpu"), ()),
+    Case("app-cpu", report.Settings(delegate="xnnpack"), ()),
+    Case("app-gpu", report.Settings(delegate="gpu"), ()),
 )
-# What a new download may have; the published program has a few megabytes.
+# Space for a benchmark_model that is still to be downloaded; the published one has a few MB.
 _TOOL_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to measure.
+    """What to measure, and how.
 
     Attributes:
-      subjects: bundles or models.
+      subjects: Bundles or models.
       photo: [height, width, 3] uint8 RGB; must show a face if there is an app.
-      tools: benchmark_model by ABI, as the user gives it.
-      download: whether to download it for other ABIs.
-      sha256: what the download must be.
-      download_url: the folder that has it.
-      apk: the app; None without it.
-      cases: which of `CASE_NAMES`.
-      protocol: how to measure.
-      min_battery: least charge in percent.
-      raw: folder for the tool's own outputs, or None.
+      tools: The user's benchmark_model programs, by ABI.
+      download: Whether to download benchmark_model for other ABIs.
+      sha256: Required SHA-256 of the download; None to require the recorded one.
+      download_url: Address of the folder with the downloads.
+      apk: The app; None to measure without it.
+      cases: Names of the cases to measure, any of `CASE_NAMES`.
+      protocol: How to measure.
+      min_battery: Minimum charge of the battery in percent.
+      raw: Folder for the tool's own outputs; None to discard them.
     """
 
     subjects: tuple[LoadedSubject, ...]
@@ -74,7 +74,7 @@ class Request:
     raw: Path | None = None
 
     def fingerprint(self) -> str:
-        """Names everything that makes results comparable, apart from the tool (see `Device`)."""
+        """Returns a hash of all that results depend on, except the tool, which `Device` records."""
         protocol = self.protocol
         parts: dict[str, Any] = {
             "subjects": [s.description.sha256 for s in self.subjects],
@@ -93,35 +93,35 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """Result of a run.
 
     Attributes:
-      report: the results of all phones that were measured to the end; None if there are none.
-      problems: of the others, a line for each phone.
-      complete: whether nothing is left to resume.
+      report: Results of the phones that were measured completely; None if there are none.
+      problems: Messages for the other phones, a line for each.
+      complete: Whether nothing is left to resume.
     """
 
-    report: Report | None
+    report: report.Report | None
     problems: tuple[str, ...]
     complete: bool
 
 
 def choose_devices(
-    listed: Sequence[ListedDevice], serials: Sequence[str], everything: bool
+    listed: Sequence[ListedDevice], serials: Sequence[str], use_all: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Chooses the phones to measure.
 
     Args:
-      listed: what adb lists.
-      serials: which of them; none to take the only one.
-      everything: whether to take all that can be used.
+      listed: The devices that adb lists.
+      serials: Serial numbers of the phones to use; if empty, the only phone is used.
+      use_all: Whether to use all phones that are usable.
 
     Returns:
-      Serials, and a sentence for each phone that cannot be used where all were asked for.
+      Serial numbers, and if all phones are to be used, a sentence for each that is unusable.
 
     Raises:
-      AndroidError: there is no such phone or none at all, one that is asked for cannot be used, or
-        there are several to choose from.
+      AndroidError: a phone is not listed or unusable, there is no usable phone at all, or there
+        are several and none was chosen.
     """
     by_serial = {device.serial: device for device in listed}
     if serials:
@@ -143,11 +143,11 @@ def choose_devices(
             or "adb lists no device: plug a phone in and switch on USB debugging in its developer"
             " options, or 'adb connect' it"
         )
-    if everything:
+    if use_all:
         return usable, unusable
     if len(usable) > 1:
         raise AndroidError(
-            f"adb lists several phones ({', '.join(usable)}): choose with --serial, or take --all"
+            f"adb lists several phones ({', '.join(usable)}): choose with --serial, or use --all"
         )
     return usable, ()
 
@@ -163,20 +163,20 @@ def run(
     """Measures phones at the same time, each in a thread of its own.
 
     Args:
-      adb: the client.
-      serials: the phones.
-      request: what to measure.
-      state: what is known already; results are added as they come.
-      options: what the report says was asked for.
-      log: takes lines for the user, from any thread.
+      adb: The adb client.
+      serials: Serial numbers of the phones.
+      request: What to measure.
+      state: Results so far, to which new ones are added at once.
+      options: The report's `options`.
+      log: Is called with lines for the user, from any thread.
 
     Returns:
-      What became of it. A phone that fails does not disturb the others.
+      The result. A phone that fails does not affect the others.
 
     Raises:
-      KeyboardInterrupt: the user stopped it; phones are cleaned up before it goes on.
+      KeyboardInterrupt: the user stopped the run; the phones have been cleaned up.
       AndroidError: a bundle cannot be measured.
-      BundleError: likewise.
+      BundleError: a bundle is not safe to load, or cannot be run.
       OSError: the state or a raw output cannot be written.
     """
     begin = time.monotonic()
@@ -184,7 +184,7 @@ def run(
     problems: list[str] = []
     with ThreadPoolExecutor(len(serials), thread_name_prefix="phone") as pool:
         futures = {
-            pool.submit(_measure, adb, serial, request, payloads, app, state, log): serial
+            pool.submit(_measure, adb.device(serial), request, payloads, app, state, log): serial
             for serial in serials
         }
         try:
@@ -196,7 +196,7 @@ def run(
                 except AndroidError as error:
                     problems.append(str(error))
         except BaseException:
-            # Ends the calls under way; the threads then clean their phones up.
+            # This ends all running calls, after which the threads clean their phones up.
             adb.stop()
             raise
     if adb.dry_run:
@@ -210,8 +210,8 @@ def run(
         for key, record in phones.items()
         if all(request.protocol.is_done(case) for case in record.cases.values())
     }
-    report = _report(done, request, began, seconds, options) if done else None
-    return Outcome(report, tuple(problems), complete=len(done) == len(phones) > 0)
+    made = _make_report(done, request, began, seconds, options) if done else None
+    return Outcome(made, tuple(problems), complete=len(done) == len(phones) > 0)
 
 
 def _unusable(device: ListedDevice) -> str:
@@ -222,7 +222,7 @@ def _prepare(request: Request) -> tuple[tuple[Payload, ...], App | None]:
     payloads: list[Payload] = []
     if request.cases:
         for subject in request.subjects:
-            # The models run here, too, to know what must come out.
+            # The models also run on this computer, for the expected results.
             check_loads(subject.models, subject.description.file)
             payloads += payloads_of(subject, request.photo)
     if request.apk is None:
@@ -231,36 +231,37 @@ def _prepare(request: Request) -> tuple[tuple[Payload, ...], App | None]:
     for subject in request.subjects:
         name = subject.description.name
         if subject.bundle is None:
-            raise AndroidError(f"{subject.description.file} is no bundle, which the app needs")
+            raise AndroidError(f"{subject.description.file} is not a bundle, and the app needs one")
         options = FaceStylizerOptions(backend="portable")
         with FaceStylizer(subject.bundle, options) as stylizer:
             face = stylizer.stylize(request.photo)
         if face is None:
-            raise AndroidError(f"{name} finds no face in the photo, and the app needs one")
+            raise AndroidError(f"{name} finds no face in the photo, but the app needs one")
         expected[name] = thumbnail(face.image)
     return tuple(payloads), App(request.apk, png(request.photo), expected)
 
 
 def _measure(
-    adb: Adb,
-    serial: str,
+    device: Device,
     request: Request,
     payloads: tuple[Payload, ...],
     app: App | None,
     state: StateFile,
     log: Callable[[str], None],
 ) -> None:
-    def say(text: str) -> None:
-        log(f"{serial}: {text}")
+    """Measures one phone."""
 
-    with _only_run(serial):
-        phone = read_phone(adb, serial)
-        conditions = read_conditions(adb, serial)
+    def say(text: str) -> None:
+        log(f"{device.serial}: {text}")
+
+    with _exclusive_use(device.serial):
+        phone = read_phone(device)
+        conditions = read_conditions(device)
         abis = frozenset(request.tools) | (PUBLISHED_ABIS if request.download else frozenset())
         bundles = {s.description.name: s.bundle.to_bytes() for s in request.subjects if s.bundle}
-        freight = Freight(None, payloads, app, bundles if app else {})
-        spare = _TOOL_BYTES if payloads else 0
-        needs = Needs(abis if payloads else None, freight.size() + spare, request.min_battery)
+        files = PushedFiles(None, payloads, app, bundles if app else {})
+        tool_bytes = _TOOL_BYTES if payloads else 0
+        needs = Needs(abis if payloads else None, files.size() + tool_bytes, request.min_battery)
         for remark in check_phone(phone, conditions, needs):
             say(f"note: {remark}")
         versions = {}
@@ -268,14 +269,14 @@ def _measure(
             abi = next(abi for abi in phone.abis if abi in abis)
             tool = request.tools.get(abi)
             if tool is None:
-                if adb.dry_run:
+                if device.dry_run:
                     raise AndroidError("a dry run downloads nothing: give --benchmark-model PATH")
                 tool = download_binary(abi, request.sha256, request.download_url)
-            freight = dataclasses.replace(freight, tool=tool.path)
+            files = dataclasses.replace(files, tool=tool.path)
             versions = {"benchmark_model sha256": tool.sha256}
         if app is not None:
             versions["app sha256"] = hashlib.sha256(app.apk.read_bytes()).hexdigest()
-        device = Device(
+        described = report.Device(
             name=phone.name,
             kind="phone",
             processor=phone.processor,
@@ -285,49 +286,49 @@ def _measure(
             governor=phone.governor,
             memory_bytes=phone.memory_bytes,
             versions=versions,
-            serial_sha256=hashlib.sha256(serial.encode()).hexdigest(),
+            serial_sha256=hashlib.sha256(device.serial.encode()).hexdigest(),
             before=conditions,
         )
         jobs = _jobs(cases_of(phone, request.cases), payloads, app)
-        _enter(state, device, jobs, say)
-        phone_run = PhoneRun(adb, phone, freight, request.protocol, state, request.raw, say)
-        phone_run.run(jobs)
-        if not adb.dry_run:
-            _leave(state, device, read_conditions(adb, serial))
+        _record_start(state, described, jobs, say)
+        PhoneRun(device, files, request.protocol, state, request.raw, say).run(jobs)
+        if not device.dry_run:
+            _record_end(state, described, read_conditions(device))
 
 
-def _enter(
-    state: StateFile, device: Device, jobs: Sequence[Job], say: Callable[[str], None]
+def _record_start(
+    state: StateFile, device: report.Device, jobs: Sequence[Job], say: Callable[[str], None]
 ) -> None:
-    """Writes down what is to be measured; what is known of it already stays."""
+    """Adds the jobs of a phone to the state; jobs that are there already keep their results."""
     with state.change() as current:
         record = current.phones.setdefault(str(device.serial_sha256), PhoneRecord(device))
         if record.device.versions != device.versions:
             raise AndroidError(
                 f"{state.path} has results of this phone with another benchmark_model or app:"
-                " --restart begins anew"
+                " --restart discards them"
             )
         known = sum(bool(c.rounds or c.error) for c in record.cases.values())
         record.cases = {job.key: record.cases.get(job.key, job.record()) for job in jobs}
     if known:
-        say(f"goes on; {known} of {len(jobs)} cases have been begun before")
+        say(f"resumes; {known} of {len(jobs)} cases were started before")
 
 
-def _leave(state: StateFile, device: Device, after: Any) -> None:
+def _record_end(state: StateFile, device: report.Device, after: report.Conditions) -> None:
+    """Adds the conditions of a phone after its last row to the state."""
     with state.change() as current:
         record = current.phones[str(device.serial_sha256)]
         record.device = dataclasses.replace(record.device, after=after)
 
 
 @contextmanager
-def _only_run(serial: str) -> Iterator[None]:
-    """Keeps a second run on this computer off a phone; what it finds there is then a leftover."""
+def _exclusive_use(serial: str) -> Iterator[None]:
+    """Locks a phone against other runs of this computer, so that files on it are leftovers."""
     name = re.sub(r"\W", "_", serial) + hashlib.sha256(serial.encode()).hexdigest()[:8]
     path = Path(tempfile.gettempdir()) / f"mm-face-stylizer-{name}.lock"
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A run that ended between the two calls has taken the file away.
+            # Another run may have removed the file between the two calls, when it ended.
             if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 raise FileNotFoundError(path)
         except OSError as error:
@@ -349,13 +350,13 @@ def _jobs(cases: Sequence[Case], payloads: Sequence[Payload], app: App | None) -
     return tuple(jobs)
 
 
-def _report(
+def _make_report(
     phones: Mapping[str, PhoneRecord],
     request: Request,
     began: str,
     seconds: float,
     options: dict[str, Any],
-) -> Report:
+) -> report.Report:
     names = [record.device.name for record in phones.values()]
     devices, rows = [], []
     for key, record in phones.items():
@@ -363,8 +364,8 @@ def _report(
         if names.count(name) > 1:
             name = f"{name} ({key[:4]})"
         devices.append(dataclasses.replace(record.device, name=name))
-        rows += [_row(name, case) for case in record.cases.values()]
-    return Report(
+        rows += [_make_row(name, case) for case in record.cases.values()]
+    return report.Report(
         began=began,
         seconds=round(seconds, 1),
         options=options,
@@ -374,8 +375,8 @@ def _report(
     )
 
 
-def _row(device: str, record: CaseRecord) -> Row:
-    return Row(
+def _make_row(device: str, record: CaseRecord) -> report.Row:
+    return report.Row(
         device=device,
         subject=record.subject,
         stage=record.stage,

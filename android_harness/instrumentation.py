@@ -1,6 +1,6 @@
-"""The instrumentation app: Google's FaceStylizer for Android, end to end.
+"""The instrumentation app, which runs Google's FaceStylizer for Android end to end.
 
-Its source is in `app/`; README.md there has the format of what it prints.
+Its source is in `app/`, where README.md describes what it prints.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from android_harness.errors import AndroidError, ToolError
 from benchmarks.report import Parity
 
 RESULT_VERSION = 1
-# Pictures are compared as block means: a phone's picture differs a little pixel by pixel, because
-# detector and landmarks may shift the crop by a pixel.
+# Pictures are compared by the means of 32 x 32 blocks, because on a phone the face detector and the
+# landmark model may shift the crop by a pixel, which changes every pixel a little.
 THUMBNAIL_SIDE = 32
-_GREY_LEVELS = 8.0
+# Greatest mean difference of block means that passes, in gray levels of 255.
+_MAX_DIFFERENCE = 8.0
 
 _RESULT = re.compile(r"^INSTRUMENTATION_RESULT: (?P<key>\w+)=(?P<value>.*)$", re.MULTILINE)
 _CODE = re.compile(r"^INSTRUMENTATION_CODE: (?P<code>-?\d+)\s*$", re.MULTILINE)
@@ -35,14 +36,14 @@ _OK = -1  # android.app.Activity.RESULT_OK
 
 @dataclass(frozen=True)
 class AppResult:
-    """What a run of the app gave.
+    """Result of a run of the app.
 
     Attributes:
-      creation_ms: of the FaceStylizer.
-      first_call_ms: its first call.
-      samples_ms: the counted calls.
+      creation_ms: Time to create the FaceStylizer, in milliseconds; so are the following times.
+      first_call_ms: Time of the first call.
+      samples_ms: Times of the counted calls.
       thumbnail: [32, 32, 3] uint8 RGB, block means of the stylized picture.
-      library: version of MediaPipe Tasks in the app.
+      library: Version of MediaPipe Tasks in the app.
     """
 
     creation_ms: float
@@ -54,12 +55,12 @@ class AppResult:
 
 @dataclass(frozen=True)
 class App:
-    """The app that a user built.
+    """The app that the user built.
 
     Attributes:
-      apk: the package.
-      photo: what it stylizes, as a PNG file's content.
-      expected: thumbnails of what must come out, by subject.
+      apk: The Android package.
+      photo: The photo to stylize, as the content of a PNG file.
+      expected: Thumbnails of the expected pictures, by subject.
     """
 
     PACKAGE: ClassVar[str] = "org.mmfacestylizer.benchmark"
@@ -69,16 +70,16 @@ class App:
     expected: Mapping[str, npt.NDArray[np.uint8]]
 
     def command(self, bundle: str, photo: str, delegate: str, runs: int) -> tuple[str, ...]:
-        """Returns the command that runs it on the phone.
+        """Returns the command that runs the app on the phone.
 
         Args:
-          bundle: the `.task` on the phone.
-          photo: the picture on the phone.
+          bundle: Path of the `.task` bundle on the phone.
+          photo: Path of the photo on the phone.
           delegate: 'cpu' or 'gpu'.
-          runs: counted calls.
+          runs: Number of counted calls.
 
         Returns:
-          Program and arguments.
+          The program and its arguments.
         """
         extras = {"bundle": bundle, "photo": photo, "delegate": delegate, "runs": str(runs)}
         options = [word for name, value in extras.items() for word in ("-e", name, value)]
@@ -86,7 +87,7 @@ class App:
         return ("am", "instrument", "-w", "-r", *options, runner)
 
     def compare(self, subject: str, result: AppResult) -> Parity:
-        """Compares the picture of a run with what must come out."""
+        """Compares the picture of a run with the expected one of a subject."""
         difference = np.abs(
             result.thumbnail.astype(np.float64) - self.expected[subject].astype(np.float64)
         )
@@ -96,8 +97,8 @@ class App:
             unit="grey levels",
             mean=mean,
             maximum=float(difference.max()),
-            limit=_GREY_LEVELS,
-            passed=mean <= _GREY_LEVELS,
+            limit=_MAX_DIFFERENCE,
+            passed=mean <= _MAX_DIFFERENCE,
         )
 
 
@@ -105,13 +106,13 @@ def find_apk(path: Path) -> Path:
     """Finds the app that the user built.
 
     Args:
-      path: the `.apk`, or a folder in which Gradle built one: `android_harness/app`.
+      path: The `.apk`, or the folder in which Gradle built it, such as `android_harness/app`.
 
     Returns:
-      The package, the newest if there are several.
+      The Android package; the newest one if there are several.
 
     Raises:
-      AndroidError: there is none, or it is not an Android package.
+      AndroidError: there is no package, or the file is not an Android package.
     """
     if path.is_dir():
         built = sorted(path.glob("**/outputs/apk/**/*.apk"), key=lambda f: f.stat().st_mtime)
@@ -135,18 +136,18 @@ def thumbnail(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Returns block means of a square picture, as the app computes them.
 
     Args:
-      picture: [side, side, 3] uint8 RGB, the side a multiple of 32.
+      picture: [side, side, 3] uint8 RGB, where the side is a multiple of 32.
 
     Returns:
-      [32, 32, 3] uint8; means are rounded down.
+      [32, 32, 3] uint8, the means rounded down.
 
     Raises:
-      AndroidError: the side is another.
+      AndroidError: the picture has another shape.
     """
     side = picture.shape[0]
     if picture.shape != (side, side, 3) or side % THUMBNAIL_SIDE:
         raise AndroidError(
-            f"the stylizer gives pictures of {picture.shape[1]} x {side} pixels; the app compares"
+            f"the stylizer returns pictures of {picture.shape[1]} x {side} pixels; the app needs"
             f" square ones whose side is a multiple of {THUMBNAIL_SIDE}"
         )
     block = side // THUMBNAIL_SIDE
@@ -155,7 +156,7 @@ def thumbnail(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def png(photo: npt.NDArray[np.uint8]) -> bytes:
-    """Returns a picture as a PNG file's content."""
+    """Returns a picture, [height, width, 3] uint8 RGB, as the content of a PNG file."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -164,17 +165,17 @@ def png(photo: npt.NDArray[np.uint8]) -> bytes:
 
 
 def parse_instrumentation(text: str, status: int) -> AppResult:
-    """Reads what `am instrument -w -r` printed.
+    """Parses the output of `am instrument -w -r`.
 
     Args:
-      text: its outputs.
-      status: its exit status, 0 even where the app crashed.
+      text: Standard output and standard error.
+      status: Exit status, which is 0 even if the app crashed.
 
     Returns:
       The result.
 
     Raises:
-      ToolError: the app failed or crashed, or its result line is not of the documented form.
+      ToolError: the app failed or crashed, or its result line does not have the documented form.
     """
     results = {m["key"]: m["value"].strip() for m in _RESULT.finditer(text)}
     code = _CODE.search(text)
@@ -185,20 +186,20 @@ def parse_instrumentation(text: str, status: int) -> AppResult:
     try:
         return _result(json.loads(results["result"]))
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise ToolError(f"the app's result line makes no sense: {error!r}"[:300]) from error
+        raise ToolError(f"the app's result line cannot be read: {error!r}"[:300]) from error
 
 
 def _result(values: Any) -> AppResult:
     if values["version"] != RESULT_VERSION:
         raise ToolError(
-            f"the app gives results of version {values['version']!r}, this program reads version"
-            f" {RESULT_VERSION}: build the app anew"
+            f"the app writes results of version {values['version']!r}, this program reads version"
+            f" {RESULT_VERSION}: build the app again"
         )
     content = base64.b64decode(values["thumbnail"], validate=True)
     picture = np.frombuffer(content, np.uint8).reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
     samples = tuple(float(ms) for ms in values["samples_ms"])
     if not samples or min(samples) < 0:
-        raise ValueError("samples_ms has no times, or negative ones")
+        raise ValueError("samples_ms is empty or has negative times")
     return AppResult(
         creation_ms=float(values["creation_ms"]),
         first_call_ms=float(values["first_call_ms"]),

@@ -1,4 +1,4 @@
-"""What goes to a phone for each model, and what must come back."""
+"""Payloads: for each model the input that goes to a phone, and the output that must come back."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from task_bundle.errors import BundleError
 from task_bundle.tflite.metadata import normalization
 
 
-# Compared by identity: arrays have no equality of their own.
+# Compared by identity, because `==` of arrays is not a single truth value.
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """A model of a subject.
+    """A model of a subject, with an input and the expected outputs.
 
     Attributes:
-      subject: the subject's name.
-      stage: what the model does.
-      model: a TFLite flatbuffer.
-      input_shape: of its input.
-      input_values: the bytes of its input tensor.
-      expected: its outputs for them, computed here by TFLite's own kernels.
+      subject: Name of the subject.
+      stage: Stage of the model: 'detector', 'landmarks' or 'stylizer'.
+      model: TFLite flatbuffer.
+      input_shape: Shape of the input tensor, [1, height, width, 3].
+      input_values: Bytes of the input tensor.
+      expected: Output tensors, computed on this computer by TFLite's own kernels.
     """
 
     subject: str
@@ -38,14 +38,14 @@ class Payload:
     expected: tuple[npt.NDArray[np.generic], ...]
 
     def compare(self, output: bytes) -> Parity:
-        """Compares what a phone computed with what is expected.
+        """Compares the outputs of a phone with the expected ones.
 
         Args:
-          output: the bytes of the output tensors, one after the other, as the tool saves them.
+          output: Bytes of all output tensors, concatenated as the tool saves them.
 
         Returns:
-          The comparison of the tensor that differs most. Bytes that are too many or too few are
-          as wrong as can be.
+          The comparison of the tensor that differs most. If the number of bytes is wrong, it is
+          the greatest possible difference.
         """
         parts, offset = [], 0
         if len(output) != sum(array.nbytes for array in self.expected):
@@ -56,23 +56,25 @@ class Payload:
             if found.size:
                 found = found.reshape(wanted.shape)
             if self.stage == "stylizer":
-                found, wanted = _picture(found), _picture(wanted)
+                found, wanted = _gray_levels(found), _gray_levels(wanted)
             parts.append(difference(found, wanted, PLAIN_KERNELS, self.stage))
         return max(parts, key=lambda part: part.mean)
 
 
 def payloads_of(subject: LoadedSubject, photo: npt.NDArray[np.uint8]) -> tuple[Payload, ...]:
-    """Prepares the models of a subject; each runs here once, so they must be safe to load.
+    """Prepares the models of a subject.
+
+    Each model runs once on this computer, so the models must be safe to load.
 
     Args:
-      subject: a bundle or a model.
-      photo: [height, width, 3] uint8 RGB; each model gets its middle, as big as it takes it.
+      subject: A bundle or a model.
+      photo: [height, width, 3] uint8 RGB; its center, resized, is the input of each model.
 
     Returns:
       A payload for each model.
 
     Raises:
-      BundleError: LiteRT cannot run a model, or it does not take one picture.
+      BundleError: LiteRT cannot run a model, or its input is not a single picture.
     """
     return tuple(
         _payload(subject.description.name, stage, model, photo)
@@ -87,10 +89,10 @@ def _payload(subject: str, stage: str, model: bytes, photo: npt.NDArray[np.uint8
         shape = tuple(int(size) for size in inputs[0]["shape"])
         if len(inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
             raise BundleError(
-                f"the {stage} of {subject} takes {[list(i['shape']) for i in inputs]}; one picture"
-                " [1, height, width, 3] can be measured"
+                f"the {stage} of {subject} takes {[list(i['shape']) for i in inputs]}; only models"
+                " that take one picture [1, height, width, 3] can be measured"
             )
-        values = _normalized(_middle(photo, shape[2], shape[1]), model, inputs[0]["dtype"])
+        values = _normalized(_center(photo, shape[2], shape[1]), model, inputs[0]["dtype"])
         interpreter.set_tensor(inputs[0]["index"], values[None])
         interpreter.invoke()
         outputs = [interpreter.get_tensor(o["index"]) for o in interpreter.get_output_details()]
@@ -102,7 +104,7 @@ def _payload(subject: str, stage: str, model: bytes, photo: npt.NDArray[np.uint8
     return Payload(subject, stage, model, shape, values.tobytes(), tuple(outputs))
 
 
-def _middle(photo: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+def _center(photo: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     fitted = ImageOps.fit(Image.fromarray(photo), (width, height), Image.Resampling.BILINEAR)
@@ -119,6 +121,6 @@ def _normalized(
     return np.asarray(values, dtype)
 
 
-def _picture(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Grey levels of a stylizer's output, as they are; what is no number stays none."""
+def _gray_levels(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Scales a stylizer's output to [0, 255] without clipping, so that NaN is not hidden."""
     return values * 255.0

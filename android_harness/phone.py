@@ -1,16 +1,17 @@
-"""What a phone is, the state it is in, and whether it can be measured."""
+"""Properties and conditions of a phone, and whether it can be measured."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from android_harness.adb import Adb, Answer
+from android_harness.adb import Device
 from android_harness.cpu import parse_cpu_list
 from android_harness.errors import DeviceRefusedError
 from benchmarks.report import Conditions
 
-# Android 7.0, the first whose adbd reports exit statuses; MediaPipe Tasks want it, too.
+# Android 7.0, the first version whose adbd reports exit statuses, and the oldest that MediaPipe
+# Tasks support.
 MINIMUM_SDK = 24
 REMOTE_PARENT = "/data/local/tmp"
 
@@ -23,20 +24,20 @@ _BATTERY_FULL, _BATTERY_CHARGING = 5, 2  # BatteryManager.BATTERY_STATUS_*.
 
 @dataclass(frozen=True)
 class Phone:
-    """What does not change while a phone is measured.
+    """Properties of a phone, which do not change while it is measured.
 
     Attributes:
-      serial: what adb calls it.
-      name: maker and model.
-      release: Android's version, such as '14'.
-      sdk: its API level.
-      abis: instruction sets, the best first.
-      processor: SoC, or what comes nearest to its name.
-      frequencies: greatest frequency by core, in kHz; only cores that tell it.
-      cores: how many there are.
-      governor: frequency governor of the first core, if it tells.
-      memory_bytes: RAM, if the phone tells.
-      free_bytes: free space where the models go, if the phone tells.
+      serial: Serial number as adb lists it.
+      name: Manufacturer and model.
+      release: Android version, such as '14'.
+      sdk: Android API level.
+      abis: Supported ABIs (instruction sets), the preferred one first.
+      processor: Name of the SoC, or of the board or hardware if that is unknown.
+      frequencies: Maximum frequency of each core in kHz; only cores that report it.
+      cores: Number of cores.
+      governor: Frequency governor of the first core; None if it is not reported.
+      memory_bytes: RAM; None if it is not reported.
+      free_bytes: Free space in `REMOTE_PARENT`; None if it is not reported.
     """
 
     serial: str
@@ -54,12 +55,12 @@ class Phone:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run wants of a phone.
+    """Requirements of a run.
 
     Attributes:
-      abis: instruction sets for which there is a benchmark_model; None if none is needed.
-      free_bytes: space for everything that is pushed.
-      battery_percent: least charge of a battery that is not being charged.
+      abis: ABIs for which a benchmark_model is available; None if the run does not need one.
+      free_bytes: Space for all files that are pushed.
+      battery_percent: Minimum charge of a battery that is not charging.
     """
 
     abis: frozenset[str] | None
@@ -67,25 +68,25 @@ class Needs:
     battery_percent: int
 
 
-def read_phone(adb: Adb, serial: str) -> Phone:
-    """Asks a phone what it is.
+def read_phone(device: Device) -> Phone:
+    """Reads the properties of a phone.
 
     Args:
-      adb: the client.
-      serial: the phone.
+      device: The phone.
 
     Returns:
-      The phone.
+      Its properties.
 
     Raises:
-      DeviceRefusedError: its Android is too old to be driven, or it does not answer as an Android.
-      DeviceLostError, AdbError, InterruptedRunError: as for `Adb.shell`.
+      DeviceRefusedError: its Android version is too old, or it is not an Android phone.
+      DeviceLostError, AdbError, InterruptedRunError: as for `Device`.
     """
-    if "shell_v2" not in adb.features(serial):
+    serial = device.serial
+    if "shell_v2" not in device.features():
         raise DeviceRefusedError(
             f"{serial}: its adbd does not report exit statuses; Android 7.0 and later do"
         )
-    properties = {m["name"]: m["value"] for m in _PROPERTY.finditer(_text(adb, serial, "getprop"))}
+    properties = {m["name"]: m["value"] for m in _PROPERTY.finditer(_text(device, "getprop"))}
 
     def first(*names: str) -> str:
         return next((properties[n] for n in names if properties.get(n)), "")
@@ -95,17 +96,17 @@ def read_phone(adb: Adb, serial: str) -> Phone:
     if not sdk.isdigit() or not abis:
         raise DeviceRefusedError(f"{serial} does not answer 'getprop' as an Android phone does")
     maker, model = first("ro.product.manufacturer"), first("ro.product.model")
-    cores = _cores(adb, serial)
+    cores = _cores(device)
     frequencies = {}
     for core in cores:
-        value = _text(adb, serial, "cat", _cpufreq(core, "cpuinfo_max_freq")).strip()
+        value = _text(device, "cat", _cpufreq(core, "cpuinfo_max_freq")).strip()
         if value.isdigit():
             frequencies[core] = int(value)
-    governor = _text(adb, serial, "cat", _cpufreq(0, "scaling_governor")).strip()
-    memory = re.search(r"^MemTotal:\s+(\d+) kB", _text(adb, serial, "cat", "/proc/meminfo"), re.M)
+    governor = _text(device, "cat", _cpufreq(0, "scaling_governor")).strip()
+    memory = re.search(r"^MemTotal:\s+(\d+) kB", _text(device, "cat", "/proc/meminfo"), re.M)
     return Phone(
         serial=serial,
-        # Some makers begin the model's name with their own.
+        # Some manufacturers start the name of the model with their own.
         name=(model if model.lower().startswith(maker.lower()) else f"{maker} {model}") or serial,
         release=first("ro.build.version.release") or "unknown",
         sdk=int(sdk),
@@ -115,27 +116,27 @@ def read_phone(adb: Adb, serial: str) -> Phone:
         cores=max(len(cores), 1),
         governor=governor or None,
         memory_bytes=1024 * int(memory[1]) if memory else None,
-        free_bytes=_free_bytes(_text(adb, serial, "df", "-k", REMOTE_PARENT)),
+        free_bytes=_free_bytes(_text(device, "df", "-k", REMOTE_PARENT)),
     )
 
 
-def read_conditions(adb: Adb, serial: str) -> Conditions:
-    """Asks a phone for its state; what it does not tell is None.
+def read_conditions(device: Device) -> Conditions:
+    """Reads the state of a phone.
 
     Args:
-      adb: the client.
-      serial: the phone.
+      device: The phone.
 
     Returns:
-      Its state; `celsius` is the battery's.
+      Its state, with None for what the phone does not report; `celsius` is the battery's
+      temperature.
 
     Raises:
-      DeviceLostError, AdbError, InterruptedRunError: as for `Adb.shell`.
+      DeviceLostError, AdbError, InterruptedRunError: as for `Device`.
     """
-    battery = _battery(_text(adb, serial, "dumpsys", "battery"))
-    thermal = _THERMAL_STATUS.search(_text(adb, serial, "dumpsys", "thermalservice"))
-    power = _text(adb, serial, "dumpsys", "power")
-    load = _text(adb, serial, "cat", "/proc/loadavg").split()
+    battery = _battery(_text(device, "dumpsys", "battery"))
+    thermal = _THERMAL_STATUS.search(_text(device, "dumpsys", "thermalservice"))
+    power = _text(device, "dumpsys", "power")
+    load = _text(device, "cat", "/proc/loadavg").split()
     temperature, level = battery.get("temperature"), battery.get("level")
     scale = battery.get("scale") or 100
     status = battery.get("status")
@@ -149,62 +150,67 @@ def read_conditions(adb: Adb, serial: str) -> Conditions:
     )
 
 
-def read_boot_id(adb: Adb, serial: str) -> str:
-    """Returns a name that changes when the phone is restarted, empty if it does not tell."""
-    return _text(adb, serial, "cat", "/proc/sys/kernel/random/boot_id").strip()
+def read_boot_id(device: Device) -> str:
+    """Returns an identifier that changes when the phone restarts; empty if it has none."""
+    return _text(device, "cat", "/proc/sys/kernel/random/boot_id").strip()
 
 
 def check_phone(phone: Phone, conditions: Conditions, needs: Needs) -> tuple[str, ...]:
     """Checks that a phone can be measured.
 
     Args:
-      phone: the phone.
-      conditions: its state.
-      needs: what the run wants of it.
+      phone: The phone's properties.
+      conditions: Its state.
+      needs: Requirements of the run.
 
     Returns:
-      What may make its times worse than they could be, a sentence each.
+      Remarks on what may slow the phone down or hide that it slows down.
 
     Raises:
-      DeviceRefusedError: it cannot; the message gives all reasons.
+      DeviceRefusedError: the phone cannot be measured; the message lists all reasons.
     """
     problems = []
     if phone.sdk < MINIMUM_SDK:
         problems.append(
-            f"Android {phone.release} (API {phone.sdk}) is too old, 7.0 (API {MINIMUM_SDK}) is the"
-            " least"
+            f"Android {phone.release} (API {phone.sdk}) is too old; 7.0 (API {MINIMUM_SDK}) or"
+            " later is needed"
         )
     if needs.abis is not None and not needs.abis & set(phone.abis):
         problems.append(
-            f"benchmark_model is there for {', '.join(sorted(needs.abis))}, and the phone takes"
-            f" {', '.join(phone.abis)}; give one of its own with --benchmark-model"
+            f"benchmark_model is available for {', '.join(sorted(needs.abis))}, but the phone runs"
+            f" {', '.join(phone.abis)}; give one for the phone with --benchmark-model"
         )
     if phone.free_bytes is not None and phone.free_bytes < needs.free_bytes:
         problems.append(
-            f"{phone.free_bytes / 1e6:.0f} MB are free in {REMOTE_PARENT}, and"
-            f" {needs.free_bytes / 1e6:.0f} MB are needed: delete something on the phone"
+            f"{phone.free_bytes / 1e6:.0f} MB are free in {REMOTE_PARENT}, but"
+            f" {needs.free_bytes / 1e6:.0f} MB are needed: delete files on the phone"
         )
     level = conditions.battery_percent
     if level is not None and level < needs.battery_percent and not conditions.charging:
         problems.append(
-            f"the battery has {level} %, and phones slow down when it gets empty: charge it above"
+            f"the battery has {level} %, and phones slow down when it gets empty: charge it to"
             f" {needs.battery_percent} % (--min-battery)"
         )
     if problems:
         raise DeviceRefusedError(f"{phone.serial} ({phone.name}): {'; '.join(problems)}")
     remarks = []
     if conditions.screen_on is False:
-        remarks.append("the screen is off, when some phones keep their cores slow: wake it up")
+        remarks.append(
+            "the screen is off, and some phones then slow their cores down: switch it on"
+        )
     if conditions.charging:
-        remarks.append("it is being charged, which warms it")
+        remarks.append("the battery is charging, which warms the phone")
     if conditions.thermal_status is None:
-        remarks.append("it tells no thermal status (Android 10 and later do): throttling is unseen")
+        remarks.append(
+            "the phone reports no thermal status (Android 10 and later do), so throttling goes"
+            " unnoticed"
+        )
     return tuple(remarks)
 
 
-def _text(adb: Adb, serial: str, *command: str) -> str:
-    """Output of a command that only reads, empty if it fails."""
-    answer: Answer = adb.shell(serial, command)
+def _text(device: Device, *command: str) -> str:
+    """Returns the output of a command that changes nothing; empty if the command fails."""
+    answer = device.shell(command)
     return answer.stdout if answer.status == 0 else ""
 
 
@@ -212,19 +218,19 @@ def _cpufreq(core: int, file: str) -> str:
     return f"/sys/devices/system/cpu/cpu{core}/cpufreq/{file}"
 
 
-def _cores(adb: Adb, serial: str) -> tuple[int, ...]:
+def _cores(device: Device) -> tuple[int, ...]:
     try:
-        return parse_cpu_list(_text(adb, serial, "cat", "/sys/devices/system/cpu/present"))
+        return parse_cpu_list(_text(device, "cat", "/sys/devices/system/cpu/present"))
     except ValueError:
         return ()
 
 
 def _free_bytes(df: str) -> int | None:
-    """Reads toybox's df: the column called Available, in KiB, of the last line."""
+    """Reads the output of toybox's df: the column Available, in KiB, of the last line."""
     lines = [line.split() for line in df.splitlines() if line.strip()]
     if len(lines) < 2 or "Available" not in lines[0]:
         return None
-    # 'Mounted on' is two words of the heading and one column.
+    # The heading 'Mounted on' is the last one, so that its two words do not shift the column.
     column = lines[0].index("Available")
     values = lines[-1]
     if column >= len(values) or not values[column].isdigit():
@@ -233,9 +239,9 @@ def _free_bytes(df: str) -> int | None:
 
 
 def _battery(dump: str) -> dict[str, int]:
-    """Reads the lines 'name: number' of `dumpsys battery`; temperature is in tenths of °C."""
+    """Reads the lines 'name: number' of `dumpsys battery`; the temperature is in 0.1 °C."""
     pairs = re.findall(r"^\s*(\w+): (-?\d+)\s*$", dump, re.MULTILINE)
-    # Makers append sections that use the same names again: Android's own comes first.
+    # Manufacturers append sections that repeat the names; Android's own section is the first.
     return {name: int(value) for name, value in reversed(pairs)}
 
 

@@ -1,4 +1,4 @@
-"""All measurements of one phone, from pushing files to cleaning up."""
+"""Measures one phone, from pushing files to cleaning up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from android_harness.adb import CALL_TIMEOUT, Adb, Answer
+from android_harness.adb import CALL_TIMEOUT, Answer, Device
 from android_harness.cases import Case
 from android_harness.errors import (
     AdbError,
@@ -25,18 +25,20 @@ from android_harness.errors import (
 )
 from android_harness.instrumentation import App, parse_instrumentation
 from android_harness.payload import Payload
-from android_harness.phone import REMOTE_PARENT, Phone, read_boot_id, read_conditions
+from android_harness.phone import REMOTE_PARENT, read_boot_id, read_conditions
 from android_harness.protocol import TOOL, Protocol
 from android_harness.state import CaseRecord, StateFile
 from android_harness.tool import ToolResult, parse_output
 from benchmarks.report import Conditions, Memory, Parity, Round
 
-# The marker of what is ours on a phone; what carries it is removed at the next contact.
+# Folders on the phone with this prefix are ours: a run removes those that an earlier run left.
 FOLDER_PREFIX = "mm-face-stylizer-"
-_INSTALLED = "app-installed"
-# From THERMAL_STATUS_LIGHT on Android slows something down.
+# A file in such a folder, which says that the app was installed and has to be removed as well.
+_INSTALLED_MARKER = "app-installed"
+# At THERMAL_STATUS_LIGHT and above Android throttles.
 _THROTTLING = 1
-_LOSSES_PER_CASE = 3
+# Disconnects of the phone in one measurement after which the run gives up.
+_MAX_DISCONNECTS = 3
 _CLEANUP_TIMEOUT = 15.0
 _MEBIBYTE = 2**20
 _EXTRA_RUNS = 20
@@ -44,13 +46,13 @@ _EXTRA_RUNS = 20
 
 @dataclass(frozen=True)
 class Job:
-    """One case of one model, or of one bundle in the app.
+    """One case of a model, or of a bundle in the app.
 
     Attributes:
-      subject: the subject's name.
-      stage: what is timed.
-      case: how.
-      payload: the model; None for the app, which runs all of a bundle.
+      subject: Name of the subject.
+      stage: The stage that is timed.
+      case: How it is run.
+      payload: The model; None for the app, which runs a whole bundle.
     """
 
     subject: str
@@ -60,24 +62,24 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Its name in the state."""
+        """Name of the job in the state file."""
         return f"{self.subject}/{self.stage}/{self.case.name}"
 
     def record(self) -> CaseRecord:
-        """What is known of it before anything was measured."""
+        """Returns the record of the job before anything is measured."""
         runtime = "tasks-vision" if self.payload is None else TOOL
         return CaseRecord(self.subject, self.stage, runtime, self.case.settings)
 
 
 @dataclass(frozen=True)
-class Freight:
-    """What is pushed.
+class PushedFiles:
+    """The files that are pushed to a phone.
 
     Attributes:
       tool: benchmark_model for this phone; None if only the app runs.
-      payloads: models with their inputs.
-      app: the app; None without it.
-      bundles: archives for the app, by subject.
+      payloads: Models with their inputs.
+      app: The app; None if it does not run.
+      bundles: `.task` bundles for the app, by subject.
     """
 
     tool: Path | None
@@ -86,11 +88,11 @@ class Freight:
     bundles: Mapping[str, bytes]
 
     def size(self) -> int:
-        """Bytes that a phone needs for it, with what the tool writes."""
+        """Returns the bytes that they take on a phone, with the files that the tool writes."""
         models = sum(len(p.model) + len(p.input_values) for p in self.payloads)
         outputs = max((sum(a.nbytes for a in p.expected) for p in self.payloads), default=0)
         tool = self.tool.stat().st_size if self.tool else 0
-        # An app takes twice its package: the file, and what is unpacked.
+        # The package itself, and twice its size for the installed app.
         app = 3 * self.app.apk.stat().st_size if self.app else 0
         return models + outputs + tool + app + sum(map(len, self.bundles.values())) + _MEBIBYTE
 
@@ -100,29 +102,25 @@ class PhoneRun:
 
     def __init__(
         self,
-        adb: Adb,
-        phone: Phone,
-        freight: Freight,
+        device: Device,
+        files: PushedFiles,
         protocol: Protocol,
         state: StateFile,
         raw: Path | None,
         log: Callable[[str], None],
     ) -> None:
-        """Prepares; the phone is not touched yet.
+        """Prepares the run; the phone is not contacted yet.
 
         Args:
-          adb: the client.
-          phone: the phone.
-          freight: what goes there.
-          protocol: how to measure.
-          state: where results go, round by round.
-          raw: folder for the tool's own outputs; None to throw them away.
-          log: takes lines for the user.
+          device: The phone.
+          files: The files to push.
+          protocol: How to measure.
+          state: Where results are stored after each round.
+          raw: Folder for the tool's own outputs; None to discard them.
+          log: Is called with lines for the user.
         """
-        self._adb = adb
-        self._phone = phone
-        self._serial = phone.serial
-        self._freight = freight
+        self._device = device
+        self._files = files
         self._protocol = protocol
         self._state = state
         self._raw = raw
@@ -130,48 +128,50 @@ class PhoneRun:
         self._folder = f"{REMOTE_PARENT}/{FOLDER_PREFIX}{secrets.token_hex(6)}"
         self._ready = False
         self._boot_id = ""
-        self._serial_key = hashlib.sha256(phone.serial.encode()).hexdigest()
+        self._serial_key = hashlib.sha256(device.serial.encode()).hexdigest()
 
     def run(self, jobs: tuple[Job, ...]) -> None:
         """Measures all jobs that the state does not have yet, then cleans up.
 
         Args:
-          jobs: what to measure. Rounds go round: each job once, then each job again.
+          jobs: What to measure. The first round of every job comes before the second of any.
 
         Raises:
           DeviceLostError: the phone is gone and does not come back.
-          DeviceRefusedError: it does not get cool, or does not let us any more.
-          AdbError, InterruptedRunError: as for `Adb.shell`.
+          DeviceRefusedError: the phone does not cool down, or no longer allows access.
+          AdbError, InterruptedRunError: as for `Device`.
         """
         try:
             for number in range(self._protocol.rounds):
                 for job in jobs:
-                    if self._lacks_round(job, number):
-                        self._despite_losses(job, functools.partial(self._round, job, number))
+                    if self._is_round_missing(job, number):
+                        self._retry_after_disconnect(
+                            job, functools.partial(self._round, job, number)
+                        )
             for job in jobs:
                 for extra in self._protocol.missing_extras(self._record(job)):
-                    self._despite_losses(job, functools.partial(self._extra, job, extra))
+                    self._retry_after_disconnect(job, functools.partial(self._extra, job, extra))
         finally:
             self._clean_up()
 
-    # What is left to do.
+    # Records in the state.
 
     def _record(self, job: Job) -> CaseRecord:
         with self._state.read() as state:
             return replace(state.phones[self._serial_key].cases[job.key])
 
-    def _keep(self, job: Job, record: CaseRecord) -> None:
+    def _save_record(self, job: Job, record: CaseRecord) -> None:
         with self._state.change() as state:
             state.phones[self._serial_key].cases[job.key] = record
 
-    def _lacks_round(self, job: Job, number: int) -> bool:
+    def _is_round_missing(self, job: Job, number: int) -> bool:
         return number in self._protocol.missing_rounds(self._record(job))
 
     # One measurement.
 
-    def _despite_losses(self, job: Job, work: Callable[[], None]) -> None:
-        """Does some work again after the phone was gone for a while."""
-        for attempt in range(_LOSSES_PER_CASE):
+    def _retry_after_disconnect(self, job: Job, work: Callable[[], None]) -> None:
+        """Does some work, and does it again if the phone disconnects and comes back."""
+        for attempt in range(_MAX_DISCONNECTS):
             try:
                 if not self._ready:
                     self._prepare()
@@ -179,9 +179,9 @@ class PhoneRun:
                 return
             except DeviceLostError as error:
                 self._ready = False
-                if attempt == _LOSSES_PER_CASE - 1:
+                if attempt == _MAX_DISCONNECTS - 1:
                     raise DeviceLostError(
-                        f"{error}; it happened {_LOSSES_PER_CASE} times in {job.key}"
+                        f"{error}; this happened {_MAX_DISCONNECTS} times in {job.key}"
                     ) from error
                 self._wait_for_return(error)
 
@@ -194,13 +194,13 @@ class PhoneRun:
             else:
                 record, summary = self._tool_round(job, job.payload, record, before, number)
         except ToolError as error:
-            # A phone that restarts kills what runs on it first.
-            if read_boot_id(self._adb, self._serial) != self._boot_id:
-                raise DeviceLostError(f"{self._serial} has restarted") from error
+            # A phone that restarts kills its processes first, which looks like a failing tool.
+            if read_boot_id(self._device) != self._boot_id:
+                raise DeviceLostError(f"{self._device.serial} has restarted") from error
             record, summary = replace(record, rounds=(), error=str(error)), ""
-        if self._adb.dry_run:
+        if self._device.dry_run:
             return
-        self._keep(job, record)
+        self._save_record(job, record)
         if record.error is not None:
             summary = f"failed: {record.error}"
         elif record.rounds[-1].throttled:
@@ -226,31 +226,31 @@ class PhoneRun:
             aggregate=result.calls, creation_ms=result.init_ms, first_call_ms=result.first_ms
         )
         middle = result.calls.mean if result.calls.p50 is None else result.calls.p50
-        return self._add_round(record, one, before, parity), f"{middle:.2f} ms"
+        return self._with_round(record, one, before, parity), f"{middle:.2f} ms"
 
-    def _add_round(
+    def _with_round(
         self, record: CaseRecord, one: Round, before: Conditions, parity: Parity | None
     ) -> CaseRecord:
-        """Completes a round with the phone's state, and adds it.
+        """Returns a record with another round, to which the phone's conditions are added.
 
         Args:
-          record: what is known of the case.
-          one: the round's times.
-          before: the phone before it.
-          parity: whether its result is the right one, if that is known.
+          record: Record of the case so far.
+          one: Times of the round.
+          before: Conditions of the phone before the round.
+          parity: Comparison of the round's result; None if there was none.
 
         Returns:
-          What is known now; of a wrong result there are no times.
+          The new record. If the result was wrong, it has an error and no rounds.
         """
-        after = read_conditions(self._adb, self._serial)
+        after = read_conditions(self._device)
         throttled = (after.thermal_status or 0) >= _THROTTLING
         one = replace(one, before=before, after=after, throttled=throttled)
         comparisons = () if parity is None else (parity,)
         record = replace(record, rounds=(*record.rounds, one), parity=comparisons)
         if parity is not None and not parity.passed:
             error = (
-                f"wrong result: it differs from {parity.against} by {parity.mean:.4g}"
-                f" {parity.unit} on average, {parity.limit:g} may be"
+                f"wrong result: its mean difference from {parity.against} is {parity.mean:.4g}"
+                f" {parity.unit}; at most {parity.limit:g} is allowed"
             )
             return replace(record, rounds=(), error=error)
         return record
@@ -264,10 +264,10 @@ class PhoneRun:
         try:
             result, _ = self._run_tool(job, job.payload, [*flags, f"--{flag}=true"], extra)
         except ToolError as error:
-            # The times stand; only this is missing.
+            # The times of the case remain valid without the extra.
             self._log(f"{job.key}: no {extra}: {error}")
             result = None
-        if self._adb.dry_run:
+        if self._device.dry_run:
             return
         if result is not None and extra == "profile":
             record = replace(record, profile=result.profile)
@@ -275,25 +275,27 @@ class PhoneRun:
             steady = round(result.memory.resident * _MEBIBYTE)
             growth = round(result.memory.growth * _MEBIBYTE)
             peak = round(result.memory.peak * _MEBIBYTE)
-            # The tool rounds what is resident down to whole megabytes, and counts growth from the
-            # greatest size at its start.
+            # The tool rounds resident memory down to whole megabytes, but not the growth, so that
+            # their difference can be negative.
             baseline = max(0, steady - growth)
             record = replace(
                 record,
                 memory=Memory(baseline, steady, max(peak, steady), result.calls.count),
             )
-        self._keep(job, replace(record, extras_done=(*record.extras_done, extra)))
+        self._save_record(job, replace(record, extras_done=(*record.extras_done, extra)))
 
     def _run_tool(
         self, job: Job, payload: Payload, flags: list[str], label: str
     ) -> tuple[ToolResult | None, bytes | None]:
-        """Runs benchmark_model; returns what it says, and its output tensors where it saves them.
+        """Runs benchmark_model.
 
-        In a dry run there is neither.
+        Returns:
+          The result, and the bytes of the output tensors if the tool saved them; None and None in
+          a dry run.
         """
-        index = self._freight.payloads.index(payload)
+        index = self._files.payloads.index(payload)
         written = {name: f"{self._folder}/{name}" for name in ("result.pb", "output.bin")}
-        self._adb.shell(self._serial, ["rm", "-f", *written.values()], changes=True)
+        self._device.shell(["rm", "-f", *written.values()], changes=True)
         shape = ",".join(map(str, payload.input_shape))
         command = [
             *(["taskset", job.case.mask] if job.case.mask else []),
@@ -308,10 +310,10 @@ class PhoneRun:
             *flags,
             *job.case.flags,
         ]
-        answer = self._run_limited(command, self._protocol.run_timeout)
-        if self._adb.dry_run:
+        answer = self._run_on_phone(command, self._protocol.run_timeout)
+        if self._device.dry_run:
             return None, None
-        files = self._pull_written(written) if answer.status == 0 else {}
+        files = self._pull_files(written) if answer.status == 0 else {}
         self._save_raw(job, label, answer, files)
         delegate = job.case.settings.delegate
         result = parse_output(
@@ -322,16 +324,16 @@ class PhoneRun:
         )
         return result, files.get("output.bin")
 
-    def _run_limited(self, command: list[str], timeout: float) -> Answer:
+    def _run_on_phone(self, command: list[str], timeout: float) -> Answer:
         try:
-            return self._adb.shell(self._serial, command, timeout, changes=True)
+            return self._device.shell(command, timeout, changes=True)
         except AdbTimeoutError as error:
-            # Either the tool hangs, or the phone: this call finds out.
-            self._kill_processes(self._folder)
-            raise ToolError(f"it did not end in {timeout:.0f} s") from error
+            # If the phone hangs and not the tool, this call fails as well.
+            kill_processes(self._device, self._folder)
+            raise ToolError(f"it did not end within {timeout:.0f} s") from error
 
-    def _pull_written(self, written: Mapping[str, str]) -> dict[str, bytes]:
-        """Fetches the files that the tool wrote; older ones do not know all of the flags."""
+    def _pull_files(self, written: Mapping[str, str]) -> dict[str, bytes]:
+        """Pulls the files that the tool wrote; older tools lack some of the flags for them."""
         sums = self._sha256(list(written.values()))
         files = {}
         with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
@@ -339,10 +341,10 @@ class PhoneRun:
                 if remote not in sums:
                     continue
                 local = Path(folder) / name
-                self._adb.pull(self._serial, remote, local, 2**24)
+                self._device.pull(remote, local, 2**24)
                 files[name] = local.read_bytes()
                 if hashlib.sha256(files[name]).hexdigest() != sums[remote]:
-                    raise ToolError(f"{name} came back from the phone damaged")
+                    raise ToolError(f"{name} was damaged on the way from the phone")
         return files
 
     def _save_raw(self, job: Job, label: str, answer: Answer, files: Mapping[str, bytes]) -> None:
@@ -358,17 +360,17 @@ class PhoneRun:
     def _app_round(
         self, job: Job, record: CaseRecord, before: Conditions
     ) -> tuple[CaseRecord, str]:
-        app = self._freight.app
+        app = self._files.app
         assert app is not None
-        index = list(self._freight.bundles).index(job.subject)
+        index = list(self._files.bundles).index(job.subject)
         command = app.command(
             f"{self._folder}/{index}.task",
             f"{self._folder}/photo.png",
             "gpu" if job.case.settings.delegate == "gpu" else "cpu",
             self._protocol.app_runs,
         )
-        answer = self._run_limited(list(command), self._protocol.run_timeout)
-        if self._adb.dry_run:
+        answer = self._run_on_phone(list(command), self._protocol.run_timeout)
+        if self._device.dry_run:
             return record, ""
         self._save_raw(job, f"round-{len(record.rounds) + 1}", answer, {})
         result = parse_instrumentation(answer.text, answer.status)
@@ -379,184 +381,183 @@ class PhoneRun:
         )
         parity = app.compare(job.subject, result)
         middle = statistics.median(result.samples_ms)
-        return self._add_round(record, one, before, parity), f"{middle:.2f} ms"
+        return self._with_round(record, one, before, parity), f"{middle:.2f} ms"
 
-    # Heat.
+    # Cooling.
 
     def _cool_down(self) -> Conditions:
-        """Waits until the phone is cool enough; returns the state that it is in then."""
+        """Waits until the phone is cool enough, and returns its conditions then."""
         limit = time.monotonic() + self._protocol.cool_seconds
-        told = False
+        has_logged = False
         while True:
-            now = read_conditions(self._adb, self._serial)
+            now = read_conditions(self._device)
             reasons = []
             if (now.thermal_status or 0) > self._protocol.max_thermal_status:
                 reasons.append(f"thermal status {now.thermal_status}")
             if now.celsius is not None and now.celsius > self._protocol.max_celsius:
                 reasons.append(f"battery at {now.celsius:.1f} °C")
-            if not reasons or self._adb.dry_run:
+            if not reasons or self._device.dry_run:
                 return now
             hot = ", ".join(reasons)
             if time.monotonic() > limit:
                 raise DeviceRefusedError(
-                    f"{self._serial} does not cool down in {self._protocol.cool_seconds:.0f} s"
-                    f" ({hot}): put it where it is cooler, out of its case, or allow more with"
-                    " --max-battery-celsius, --max-thermal-status or --cool-down"
+                    f"{self._device.serial} does not cool down in"
+                    f" {self._protocol.cool_seconds:.0f} s ({hot}): put it in a cooler place, take"
+                    " it out of its case, or set higher limits with --max-battery-celsius,"
+                    " --max-thermal-status or --cool-down"
                 )
-            if not told:
-                self._log(f"waiting for it to cool down ({hot})")
-                told = True
+            if not has_logged:
+                self._log(f"waiting for the phone to cool down ({hot})")
+                has_logged = True
             self._pause()
 
     def _pause(self) -> None:
-        if self._adb.stopping.wait(self._protocol.poll_seconds):
+        if self._device.stopping.wait(self._protocol.poll_seconds):
             raise InterruptedRunError("interrupted")
 
-    # Being there.
+    # Setting up.
 
     def _prepare(self) -> None:
-        """Removes what an earlier run left behind, and pushes everything."""
-        remove_leftovers(self._adb, self._serial)
-        self._boot_id = read_boot_id(self._adb, self._serial)
-        self._do(["mkdir", "-p", self._folder])
+        """Removes what an earlier run left behind, and pushes all files."""
+        remove_leftovers(self._device)
+        self._boot_id = read_boot_id(self._device)
+        self._run_checked(["mkdir", "-p", self._folder])
         sums: dict[str, str] = {}
-        freight = self._freight
+        files = self._files
         with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
-            for name, content in self._files():
+            for name, content in self._named_contents():
                 local = Path(folder) / name
                 local.write_bytes(content)
                 self._push(local, f"{self._folder}/{name}", sums)
                 local.unlink()
-        if freight.tool is not None:
-            self._push(freight.tool, f"{self._folder}/{TOOL}", sums)
-        # The app, another user of the phone, reads its files here.
-        self._do(["chmod", "755", self._folder, *(f for f in sums if f.endswith(TOOL))])
+        if files.tool is not None:
+            self._push(files.tool, f"{self._folder}/{TOOL}", sums)
+        # The app runs as another user of the phone and must be able to read its files here.
+        self._run_checked(["chmod", "755", self._folder, *(f for f in sums if f.endswith(TOOL))])
         others = [f for f in sums if not f.endswith(TOOL)]
         if others:
-            self._do(["chmod", "644", *others])
-        if not self._adb.dry_run and self._sha256(list(sums)) != sums:
-            raise DeviceLostError(f"{self._serial}: files arrived damaged")
-        if freight.app is not None:
-            self._do(["touch", f"{self._folder}/{_INSTALLED}"])
-            self._adb.install(self._serial, freight.app.apk)
+            self._run_checked(["chmod", "644", *others])
+        if not self._device.dry_run and self._sha256(list(sums)) != sums:
+            raise DeviceLostError(f"{self._device.serial}: files were damaged on the way there")
+        if files.app is not None:
+            self._run_checked(["touch", f"{self._folder}/{_INSTALLED_MARKER}"])
+            self._device.install(files.app.apk)
         self._ready = True
 
-    def _files(self) -> list[tuple[str, bytes]]:
+    def _named_contents(self) -> list[tuple[str, bytes]]:
         files: list[tuple[str, bytes]] = []
-        for index, payload in enumerate(self._freight.payloads):
+        for index, payload in enumerate(self._files.payloads):
             files += [
                 (f"{index}.tflite", payload.model),
                 (f"{index}.bin", payload.input_values),
             ]
-        if self._freight.app is not None:
+        if self._files.app is not None:
             files += [
                 (f"{index}.task", content)
-                for index, content in enumerate(self._freight.bundles.values())
+                for index, content in enumerate(self._files.bundles.values())
             ]
-            files.append(("photo.png", self._freight.app.photo))
+            files.append(("photo.png", self._files.app.photo))
         return files
 
     def _push(self, local: Path, remote: str, sums: dict[str, str]) -> None:
-        self._adb.push(self._serial, local, remote)
+        self._device.push(local, remote)
         sums[remote] = hashlib.sha256(local.read_bytes()).hexdigest()
 
-    def _do(self, command: list[str]) -> None:
-        """Runs a command that has to succeed."""
-        answer = self._adb.shell(self._serial, command, changes=True)
+    def _run_checked(self, command: list[str]) -> None:
+        """Runs a command that changes something and has to succeed."""
+        answer = self._device.shell(command, changes=True)
         if answer.status != 0:
             said = " ".join(answer.text.split())[:200]
-            raise AdbError(f"{self._serial}: '{' '.join(command[:2])}' failed: {said}")
+            raise AdbError(f"{self._device.serial}: '{' '.join(command[:2])}' failed: {said}")
 
     def _sha256(self, remote: list[str]) -> dict[str, str]:
-        """Returns the sums of those of the files that are there."""
-        lines = self._adb.shell(self._serial, ["sha256sum", *remote], 60.0).stdout.splitlines()
+        """Returns the SHA-256 of each of the files that exists."""
+        lines = self._device.shell(["sha256sum", *remote], 60.0).stdout.splitlines()
         pairs = (line.split(maxsplit=1) for line in lines)
         return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
     def _wait_for_return(self, lost: DeviceLostError) -> None:
-        self._log(f"{lost}; waiting {self._protocol.return_seconds:.0f} s for it")
+        self._log(f"{lost}; waiting up to {self._protocol.return_seconds:.0f} s for it to return")
         limit = time.monotonic() + self._protocol.return_seconds
         while time.monotonic() < limit:
             self._pause()
             try:
-                if ":" in self._serial:
-                    self._adb.connect(self._serial)
-                booted = self._adb.shell(self._serial, ["getprop", "sys.boot_completed"])
+                self._device.reconnect()
+                booted = self._device.shell(["getprop", "sys.boot_completed"])
                 if booted.stdout.strip() != "1":
                     continue
-                boot_id = read_boot_id(self._adb, self._serial)
+                boot_id = read_boot_id(self._device)
             except InterruptedRunError:
                 raise
             except AndroidError:
                 continue
             restarted = self._boot_id and boot_id and boot_id != self._boot_id
-            self._log("it is back" + (", restarted" if restarted else ""))
+            self._log("the phone is back" + (", restarted" if restarted else ""))
             return
         raise DeviceLostError(
             f"{lost}; it did not come back in {self._protocol.return_seconds:.0f} s."
-            " Run the same command again to go on; what lies on the phone is removed then"
+            " Run the same command again to continue; it removes what is left on the phone"
         )
 
-    # Leaving.
-
-    def _kill_processes(self, folder: str) -> None:
-        kill_processes(self._adb, self._serial, folder)
+    # Cleaning up.
 
     def _clean_up(self) -> None:
         try:
-            remove_folder(self._adb, self._serial, self._folder, self._freight.app)
+            remove_folder(
+                self._device, self._folder, App.PACKAGE if self._files.app is not None else None
+            )
         except AndroidError as error:
             self._log(
-                f"not cleaned up ({error}); the next run removes {self._folder} from the phone"
+                f"cleaning up failed ({error}); the next run removes {self._folder} from the phone"
             )
 
 
-def remove_leftovers(adb: Adb, serial: str) -> tuple[str, ...]:
-    """Removes what runs that were cut off left on a phone.
+def remove_leftovers(device: Device) -> tuple[str, ...]:
+    """Removes what interrupted runs left on a phone.
 
     Args:
-      adb: the client.
-      serial: the phone, which no other run may be using.
+      device: The phone, which no other run may be using.
 
     Returns:
-      The folders removed.
+      The folders that were removed.
 
     Raises:
-      DeviceLostError, AdbError, InterruptedRunError: as for `Adb.shell`.
+      DeviceLostError, AdbError, InterruptedRunError: as for `Device`.
     """
-    listed = adb.shell(serial, ["ls", REMOTE_PARENT])
+    listed = device.shell(["ls", REMOTE_PARENT])
     names = [n for n in listed.stdout.split() if n.startswith(FOLDER_PREFIX)]
     folders = tuple(f"{REMOTE_PARENT}/{name}" for name in names)
     for folder in folders:
-        has_app = adb.shell(serial, ["ls", f"{folder}/{_INSTALLED}"]).status == 0
-        remove_folder(adb, serial, folder, App if has_app else None)
+        has_app = device.shell(["ls", f"{folder}/{_INSTALLED_MARKER}"]).status == 0
+        remove_folder(device, folder, App.PACKAGE if has_app else None)
     return folders
 
 
-def remove_folder(adb: Adb, serial: str, folder: str, app: App | type[App] | None) -> None:
-    """Ends what runs out of a folder of ours and removes it, and the app with it.
+def remove_folder(device: Device, folder: str, package: str | None) -> None:
+    """Ends the processes of one of our folders and removes it, also after `Adb.stop`.
 
     Args:
-      adb: the client; this works after `Adb.stop`, too.
-      serial: the phone.
-      folder: the folder; one that is not there is no error.
-      app: whether the app was installed.
+      device: The phone.
+      folder: The folder; it is no error if it does not exist.
+      package: An app to uninstall as well; None if there is none.
 
     Raises:
-      DeviceLostError, DeviceRefusedError, AdbError: the phone is gone, or does not do it.
+      DeviceLostError, DeviceRefusedError, AdbError: as for `Device`, or the folder cannot be
+        removed.
     """
-    kill_processes(adb, serial, folder)
-    if app is not None:
-        adb.uninstall(serial, app.PACKAGE)
+    kill_processes(device, folder)
+    if package is not None:
+        device.uninstall(package)
     command = ["rm", "-rf", folder]
-    answer = adb.shell(serial, command, _CLEANUP_TIMEOUT, changes=True, cleanup=True)
+    answer = device.shell(command, _CLEANUP_TIMEOUT, changes=True, cleanup=True)
     if answer.status != 0:
-        raise AdbError(f"{serial}: cannot remove {folder}: {' '.join(answer.text.split())[:200]}")
+        reason = " ".join(answer.text.split())[:200]
+        raise AdbError(f"{device.serial}: cannot remove {folder}: {reason}")
 
 
-def kill_processes(adb: Adb, serial: str, folder: str) -> None:
-    """Ends the processes of a folder of ours; where there are none, or no pkill, nothing."""
-    # A pattern that does not match itself: pkill's own shell has it in its command line.
+def kill_processes(device: Device, folder: str) -> None:
+    """Ends the processes that run from one of our folders, where the phone has pkill."""
+    # The shell that runs pkill has the pattern in its command line, which must not match it.
     name = folder.rpartition("/")[2]
     pattern = f"[{name[0]}]{name[1:]}/"
-    adb.shell(serial, ["pkill", "-f", pattern], CALL_TIMEOUT, changes=True, cleanup=True)
+    device.shell(["pkill", "-f", pattern], CALL_TIMEOUT, changes=True, cleanup=True)

@@ -1,4 +1,4 @@
-"""How everything is measured; imports nothing heavy, for the sake of the command's --help."""
+"""How phones are measured. Imports nothing heavy, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from android_harness.state import CaseRecord
 
 TOOL = "benchmark_model"
-# The ways in which a model is run; `android_harness.cases` says how.
+# Names of the cases, the ways in which a model is run; `android_harness.cases` defines them.
 CASE_NAMES = (
     "cpu-1",
     "cpu-4",
@@ -25,22 +25,22 @@ CASE_NAMES = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """How everything is measured, on all phones alike.
+    """How each phone is measured.
 
     Attributes:
-      rounds: of each case; a report takes medians over them.
-      runs: least counted calls of a round.
-      min_seconds: least time that the counted calls of a round take.
-      max_seconds: after which a round ends even with fewer calls.
-      warm_up_seconds: of calls that do not count, before each round.
-      profile: whether a further run gives times by operator.
-      memory: whether a further run gives the peak of memory.
-      max_thermal_status: a round begins at this thermal status or a lower one.
-      max_celsius: of the battery, when a round begins.
-      cool_seconds: how long to wait for that.
-      poll_seconds: between looks at the thermometer, and at whether a lost phone is back.
-      return_seconds: how long to wait for a phone that is gone.
-      app_runs: counted calls of a round of the app.
+      rounds: Rounds of each case; reports show medians over them.
+      runs: Minimum number of counted calls in a round.
+      min_seconds: Minimum time of the counted calls in a round.
+      max_seconds: Time after which a round ends even with fewer calls.
+      warm_up_seconds: Time of the calls before each round that are not counted.
+      profile: Whether a separate run measures the times of operators.
+      memory: Whether a separate run measures the peak of memory.
+      max_thermal_status: Highest Android thermal status at which a round begins.
+      max_celsius: Highest temperature of the battery at which a round begins.
+      cool_seconds: How long to wait for the phone to cool down.
+      poll_seconds: Time between checks of the temperature, and of whether a lost phone is back.
+      return_seconds: How long to wait for a phone that is gone.
+      app_runs: Counted calls in a round of the app.
     """
 
     rounds: int = 3
@@ -59,20 +59,20 @@ class Protocol:
 
     @property
     def run_timeout(self) -> float:
-        """Seconds after which a run of the tool hangs: GPU kernels may take minutes to compile."""
+        """Time limit of a run of the tool in seconds; compiling GPU kernels may take minutes."""
         return 2 * self.max_seconds + self.warm_up_seconds + 180.0
 
     def missing_rounds(self, record: CaseRecord) -> range:
-        """Returns the numbers of the rounds that a case lacks; none once it failed."""
+        """Returns the numbers of the rounds still to measure; empty if the case failed."""
         return range(len(record.rounds), self.rounds if record.error is None else 0)
 
     def missing_extras(self, record: CaseRecord) -> list[str]:
-        """Returns the runs besides the rounds that a case lacks."""
+        """Returns the separate runs still to do: 'memory', 'profile'."""
         if record.runtime != TOOL or record.error is not None:
             return []
         wanted = [("memory", self.memory), ("profile", self.profile)]
         return [name for name, on in wanted if on and name not in record.extras_done]
 
     def is_done(self, record: CaseRecord) -> bool:
-        """Whether a case lacks nothing."""
+        """Returns whether nothing is left to measure of a case."""
         return not self.missing_rounds(record) and not self.missing_extras(record)

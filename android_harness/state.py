@@ -1,4 +1,4 @@
-"""What is measured so far, kept in a file so that a broken run goes on where it ended."""
+"""Results so far, kept in a file so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _CONFIG = ConfigDict(strict=True, extra="forbid")
 
 @dataclass(config=_CONFIG)
 class CaseRecord:
-    """What is known of one case: as a report's row, but not all of it yet.
+    """Results of one case so far; the fields are those of a report's row, but for `extras_done`.
 
     Attributes:
-      subject: as a row has it; likewise the following.
-      stage: likewise.
-      runtime: likewise.
-      settings: likewise.
-      rounds: those done.
-      parity: likewise.
-      memory: likewise.
-      coverage: likewise.
-      profile: likewise.
-      extras_done: the runs besides the rounds that are done: 'memory', 'profile'.
-      error: why there will be no times.
+      subject: Name of the subject.
+      stage: The stage that is timed.
+      runtime: What runs it.
+      settings: How it is run.
+      rounds: Rounds that are done.
+      parity: Comparison of the result.
+      memory: Memory of a separate run.
+      coverage: Operators that the delegate runs.
+      profile: Times by operator.
+      extras_done: Separate runs that are done: 'memory', 'profile'.
+      error: Why the case failed; None if it did not.
     """
 
     subject: str
@@ -52,11 +52,11 @@ class CaseRecord:
 
 @dataclass(config=_CONFIG)
 class PhoneRecord:
-    """What is known of one phone.
+    """Results of one phone so far.
 
     Attributes:
-      device: what a report says of it.
-      cases: by subject, stage and case's name, joined with '/'.
+      device: Description of the phone for the report.
+      cases: Cases by 'subject/stage/case'.
     """
 
     device: Device
@@ -65,13 +65,13 @@ class PhoneRecord:
 
 @dataclass(config=_CONFIG)
 class State:
-    """A run.
+    """Results of a run so far.
 
     Attributes:
-      fingerprint: of everything that makes results comparable: bundles, tool, options.
-      began: when, as reports have it.
-      seconds: how long earlier parts of it took.
-      phones: by SHA-256 of the serial number.
+      fingerprint: Hash of all that results depend on: bundles, photo, app and options.
+      began: When the run began, in the format of reports.
+      seconds: Time that the run has taken so far.
+      phones: Results by SHA-256 of the phone's serial number.
     """
 
     fingerprint: str
@@ -81,15 +81,15 @@ class State:
 
 
 class StateFile:
-    """A state that several threads change, written whole after each change."""
+    """A state that several threads change, and the file to which each change is written."""
 
     def __init__(self, path: Path, state: State, keep: bool = True) -> None:
-        """Takes a state.
+        """Uses a state.
 
         Args:
-          path: the file.
-          state: what is in it, or will be.
-          keep: whether changes are written; a dry run leaves the file alone.
+          path: The file.
+          state: The state.
+          keep: Whether changes are written to the file, which a dry run does not want.
         """
         self.path = path
         self._keep = keep
@@ -100,44 +100,44 @@ class StateFile:
     def open(
         cls, path: Path, fingerprint: str, began: str, restart: bool, keep: bool = True
     ) -> Self:
-        """Reads the file of an earlier run, or begins anew where there is none.
+        """Reads the state of an interrupted run, or makes a new one if there is none.
 
         Args:
-          path: the file.
-          fingerprint: of this run.
-          began: when this run began.
-          restart: whether to begin anew in any case.
-          keep: whether changes are written.
+          path: The file.
+          fingerprint: Fingerprint of this run.
+          began: When this run began.
+          restart: Whether to ignore an existing file.
+          keep: Whether changes are written to the file.
 
         Returns:
           The state.
 
         Raises:
-          AndroidError: the file is of a run with other bundles or options, or damaged.
-          OSError: it cannot be read.
+          AndroidError: the file is from a run with other bundles or options, or is damaged.
+          OSError: the file cannot be read.
         """
         if restart or not path.exists():
             return cls(path, State(fingerprint, began), keep)
-        again = "; --restart begins anew, another --output leaves it alone"
+        again = "; --restart replaces it, another --output leaves it alone"
         try:
             state = _ADAPTER.validate_json(path.read_bytes())
         except ValidationError as error:
-            raise AndroidError(f"{path} is not the state of a broken run{again}") from error
+            raise AndroidError(f"{path} is not the state of an interrupted run{again}") from error
         if state.fingerprint != fingerprint:
             raise AndroidError(
-                f"{path} is the state of a broken run with other bundles or options{again}"
+                f"{path} is the state of an interrupted run with other bundles or options{again}"
             )
         return cls(path, state, keep)
 
     @contextmanager
     def change(self) -> Iterator[State]:
-        """Lends the state to one thread, and writes it afterwards.
+        """Locks the state for a change by one thread, and writes it to the file afterwards.
 
         Yields:
           The state.
 
         Raises:
-          OSError: it cannot be written.
+          OSError: the file cannot be written.
         """
         with self._lock:
             yield self._state
@@ -146,12 +146,12 @@ class StateFile:
 
     @contextmanager
     def read(self) -> Iterator[State]:
-        """Lends the state to one thread that only looks at it."""
+        """Locks the state for reading by one thread."""
         with self._lock:
             yield self._state
 
     def remove(self) -> None:
-        """Deletes the file: the run is complete."""
+        """Deletes the file, after the run is complete."""
         if self._keep:
             self.path.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""TensorFlow Lite's `benchmark_model`: its flags, and what it prints.
+"""Parses the output of TensorFlow Lite's `benchmark_model`.
 
-Formats and flags are those of its source, tflite/tools/benchmark and tflite/profiling of LiteRT
-(tensorflow/lite/... before 2024). Numbers it prints are microseconds unless they say otherwise.
+The formats are those of its source, tflite/tools/benchmark and tflite/profiling of LiteRT
+(tensorflow/lite/... before 2024). Times are in microseconds unless the output says otherwise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from android_harness.errors import DeviceRefusedError, ToolError
 from benchmarks.report import Aggregate, Coverage, OperatorTime
 
-# As the tool names its delegates, and as TFLite does in "Replacing N out of M node(s)".
+# Names of the delegates in the tool, and in TFLite's message "Replacing N out of M node(s)".
 _DELEGATES = {
     "xnnpack": ("XNNPACK", "TfLiteXNNPackDelegate"),
     "gpu": ("GPU", "TfLiteGpuDelegateV2"),
@@ -22,7 +22,8 @@ _DELEGATES = {
 }
 
 _NUMBER = r"[-+]?\d[\d.]*(?:e[-+]?\d+)?"
-# tsl::Stat and StatWithPercentiles; the second and later values are missing if all are the same.
+# Output of tsl::Stat and StatWithPercentiles, which leave out most values if all calls took the
+# same time.
 _STATISTICS = re.compile(
     rf"count=(?P<count>\d+)(?: first={_NUMBER})? curr=(?P<curr>{_NUMBER})(?:\(all same\))?"
     rf"(?: min=(?P<min>{_NUMBER}) max=(?P<max>{_NUMBER}) avg=(?P<avg>{_NUMBER})"
@@ -50,12 +51,13 @@ _REPLACING = re.compile(
     r"Replacing (?P<taken>\d+) out of (?P<all>\d+) node\(s\) with delegate \((?P<name>\w+)\) node,"
     r" yielding (?P<parts>\d+) partitions"
 )
-_COMPLAINT = re.compile(r"^(?:ERROR|FATAL|WARN(?:ING)?): (?P<text>.+)$", re.MULTILINE)
+_ERROR_LINE = re.compile(r"^(?:ERROR|FATAL|WARN(?:ING)?): (?P<text>.+)$", re.MULTILINE)
 _PROFILE_BEGIN = "Operator-wise Profiling Info for Regular Benchmark Runs:"
 _RUN_ORDER = re.compile(r"^=+ Run Order =+$")
-_DISAGREEMENT = 1e-3
+# Greatest relative difference of two values of the same mean, which are rounded differently.
+_TOLERANCE = 1e-3
 
-# Of tflite.tools.benchmark.LatencyMetrics, with their numbers.
+# Fields of the message tflite.tools.benchmark.LatencyMetrics, and their numbers.
 _LATENCY_FIELDS = {
     "avg_ms": 1,
     "min_ms": 2,
@@ -72,12 +74,12 @@ _SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV",
 
 @dataclass(frozen=True)
 class ToolMemory:
-    """Megabytes (2^20 bytes) that the tool reports of itself.
+    """Memory of the tool's process in MiB.
 
     Attributes:
-      growth: from its start to its end.
-      resident: at its end.
-      peak: the most.
+      growth: Increase from the start of the process to its end.
+      resident: Resident memory at the end.
+      peak: Greatest resident memory.
     """
 
     growth: float
@@ -87,15 +89,15 @@ class ToolMemory:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What one run of the tool says.
+    """Result of one run of the tool.
 
     Attributes:
-      init_ms: from the model file to an allocated interpreter.
-      first_ms: the first call.
-      calls: statistics of the counted calls.
-      coverage: of the delegate, if it says so.
-      memory: if it was asked for.
-      profile: operators, slowest first, if it was asked for.
+      init_ms: Time from the model file to an allocated interpreter, in milliseconds.
+      first_ms: Time of the first call in milliseconds.
+      calls: Statistics of the counted calls.
+      coverage: Operators that the delegate runs; None if it does not report them.
+      memory: Memory of the process; None if it was not measured.
+      profile: Times of the operators, slowest first; empty if they were not measured.
     """
 
     init_ms: float
@@ -109,44 +111,50 @@ class ToolResult:
 def parse_output(
     text: str, status: int, delegate: str | None = None, result: bytes | None = None
 ) -> ToolResult:
-    """Reads what a run of the tool gave.
+    """Parses the output of a run of the tool.
 
     Args:
-      text: both its outputs.
-      status: its exit status.
-      delegate: 'xnnpack', 'gpu' or 'nnapi' if it was told to use one.
-      result: the file that `--result_file_path` names, if the tool wrote it; its numbers have more
-        digits than the printed ones.
+      text: Standard output and standard error.
+      status: Exit status.
+      delegate: The delegate that the tool was told to use: 'xnnpack', 'gpu' or 'nnapi'; None
+        without one.
+      result: Content of the file of `--result_file_path`, if the tool wrote it; its numbers have
+        more digits than the printed ones.
 
     Returns:
       The result.
 
     Raises:
-      DeviceRefusedError: the phone cannot execute it, which no other case will change.
-      ToolError: the tool failed or was killed, printed something else, did not use the delegate,
-        or the file contradicts what it printed.
+      DeviceRefusedError: the phone cannot execute the tool, in whatever case.
+      ToolError: the tool failed or was killed, its output cannot be parsed or contradicts the file,
+        or it did not use the delegate.
     """
     if status in _NOT_EXECUTED:
         raise DeviceRefusedError(
             f"the phone cannot run this benchmark_model: it {_NOT_EXECUTED[status]}"
-            f"{_complaints(text) or _tail(text)}"
+            f"{_error_lines(text) or _last_output(text)}"
         )
     if status != 0:
-        raise ToolError(f"benchmark_model {_end(status)}{_complaints(text) or _tail(text)}")
+        raise ToolError(
+            f"benchmark_model {_describe_end(status)}{_error_lines(text) or _last_output(text)}"
+        )
     timings = _TIMINGS.search(text)
     if timings is None:
         raise ToolError(
-            f"benchmark_model printed no 'Inference timings'{_complaints(text) or _tail(text)}"
+            "benchmark_model printed no 'Inference timings'"
+            f"{_error_lines(text) or _last_output(text)}"
         )
     counted = list(_STATISTICS.finditer(text, 0, timings.start()))
-    # Warm-up calls have a line of their own, the first.
+    # The first line of statistics is that of the warm-up calls.
     if len(counted) < 2:
-        raise ToolError(f"benchmark_model printed no statistics of its counted calls{_tail(text)}")
+        raise ToolError(
+            f"benchmark_model printed no statistics of its counted calls{_last_output(text)}"
+        )
     if delegate is not None:
         _check_applied(text, delegate)
     calls = _aggregate(counted[-1])
     init_ms, first_ms = float(timings["init"]) / 1e3, float(timings["first"]) / 1e3
-    if abs(calls.mean - float(timings["avg"]) / 1e3) > _DISAGREEMENT * calls.mean + 1e-3:
+    if abs(calls.mean - float(timings["avg"]) / 1e3) > _TOLERANCE * calls.mean + 1e-3:
         raise ToolError("benchmark_model contradicts itself: it prints two different means")
     if result:
         init_ms, first_ms, calls = _from_file(result, calls)
@@ -161,18 +169,18 @@ def parse_output(
 
 
 def parse_profile(text: str) -> tuple[OperatorTime, ...]:
-    """Reads the tables 'Run Order' that follow the counted calls.
+    """Parses the tables 'Run Order' that follow the counted calls.
 
-    Columns are found by their headings: older tools have one more.
+    Columns are found by their headings, because older tools have one more.
 
     Args:
-      text: what the tool printed with `--enable_op_profiling=true`.
+      text: Output of the tool with `--enable_op_profiling=true`.
 
     Returns:
       The operators, slowest first; empty if there is no such table.
 
     Raises:
-      ToolError: a line of a table is no operator.
+      ToolError: a line of a table cannot be parsed.
     """
     _, found, tables = text.partition(_PROFILE_BEGIN)
     operators: list[OperatorTime] = []
@@ -199,7 +207,7 @@ def _operator(headings: list[str], row: str) -> OperatorTime:
             calls=int(values["[times called]"]),
         )
     except (KeyError, ValueError) as error:
-        raise ToolError(f"benchmark_model's profile has a line that is none: {row[:120]!r}") from (
+        raise ToolError(f"benchmark_model's profile has an unreadable line: {row[:120]!r}") from (
             error
         )
 
@@ -220,18 +228,19 @@ def _aggregate(match: re.Match[str]) -> Aggregate:
             p50=None if match["median"] is None else milliseconds("median", same),
         )
     except ValueError as error:
-        raise ToolError(f"benchmark_model's statistics make no sense: {match[0]}") from error
+        raise ToolError(f"benchmark_model's statistics cannot be read: {match[0]}") from error
 
 
 def _check_applied(text: str, delegate: str) -> None:
-    """The tool goes on without a delegate that it cannot have, on the CPU: times of another case.
+    """Checks that the delegate was used.
 
-    It says 'unsupported on this platform' then, or 'Though X delegate is explicitly applied, the
-    model graph will not be executed by the delegate'.
+    Where a delegate is unavailable, the tool continues on the CPU, and its times are those of
+    another case. It then prints 'unsupported on this platform', or 'Though X delegate is explicitly
+    applied, the model graph will not be executed by the delegate'.
     """
     name = _DELEGATES[delegate][0]
     if not any(match["name"] == name for match in _APPLIED.finditer(text)):
-        raise ToolError(f"the {name} delegate was not used{_complaints(text)}")
+        raise ToolError(f"the {name} delegate was not used{_error_lines(text)}")
 
 
 def _coverage(text: str, delegate: str | None) -> Coverage | None:
@@ -263,13 +272,13 @@ def _from_file(content: bytes, printed: Aggregate) -> tuple[float, float, Aggreg
         raise ToolError("benchmark_model's result file has no counted calls")
     if (
         misc.num_runs != printed.count
-        or abs(latency.avg_ms - printed.mean) > _DISAGREEMENT * printed.mean + 1e-3
+        or abs(latency.avg_ms - printed.mean) > _TOLERANCE * printed.mean + 1e-3
     ):
         raise ToolError(
             f"benchmark_model's result file ({misc.num_runs} calls, mean {latency.avg_ms:.3f} ms)"
             f" contradicts what it printed ({printed.count} calls, mean {printed.mean:.3f} ms)"
         )
-    # Of float32 more digits than these are noise.
+    # The file has float32 values, of which further digits are noise.
     number = {name: round(getattr(latency, name), 5) for name in _LATENCY_FIELDS}
     calls = Aggregate(
         count=misc.num_runs,
@@ -284,10 +293,10 @@ def _from_file(content: bytes, printed: Aggregate) -> tuple[float, float, Aggreg
 
 @functools.cache
 def _result_class() -> Any:
-    """The message tflite.tools.benchmark.BenchmarkResult, as far as it is read here.
+    """Returns the class of tflite.tools.benchmark.BenchmarkResult, with the fields used here.
 
-    Field numbers are those of tflite/tools/benchmark/proto/benchmark_result.proto; built at run
-    time, because generated code would tie the project to one version of protobuf.
+    Field numbers are those of tflite/tools/benchmark/proto/benchmark_result.proto. The class is
+    made at run time, because generated code would tie the project to one version of protobuf.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -318,18 +327,18 @@ def _result_class() -> Any:
     return message_factory.GetMessageClass(descriptor)
 
 
-def _end(status: int) -> str:
+def _describe_end(status: int) -> str:
     if status > 128:
         number = status - 128
         return f"was killed by signal {number} ({_SIGNALS.get(number, 'unknown')})"
     return f"failed with status {status}"
 
 
-def _complaints(text: str) -> str:
-    found = list(dict.fromkeys(" ".join(m["text"].split()) for m in _COMPLAINT.finditer(text)))
+def _error_lines(text: str) -> str:
+    found = list(dict.fromkeys(" ".join(m["text"].split()) for m in _ERROR_LINE.finditer(text)))
     return f": {'; '.join(found[:4])}"[:400] if found else ""
 
 
-def _tail(text: str) -> str:
+def _last_output(text: str) -> str:
     words = " ".join(text.split())
     return f"; its output ends with {words[-120:]!r}" if words else "; it printed nothing"

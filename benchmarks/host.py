@@ -1,4 +1,4 @@
-"""This computer, as a report describes it."""
+"""Describes this computer for a report."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def describe_host(
     """Describes this computer.
 
     Args:
-      name: what tables call it; its processor and number of cores if None.
-      before: its state before the first row.
-      after: its state after the last row.
+      name: Name for tables; the processor and its number of cores if None.
+      before: State of the computer before the first row.
+      after: State of the computer after the last row.
 
     Returns:
-      The description; what the system does not tell is left out.
+      The description, without what the system does not report.
     """
     info = _cpu_info()
     processor = info.get("model name") or platform.processor() or platform.machine() or "unknown"
@@ -54,7 +54,7 @@ def describe_host(
 
 
 def conditions() -> Conditions:
-    """Returns the state of this computer now."""
+    """Returns the present state of this computer."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return Conditions(load=load, celsius=_temperature())
 
@@ -67,7 +67,7 @@ def allowed_cores() -> list[int]:
 
 
 def _cpu_info() -> dict[str, str]:
-    """The first core's entries of /proc/cpuinfo; empty elsewhere than on Linux."""
+    """Returns the entries of the first core in /proc/cpuinfo; empty on other systems than Linux."""
     lines = (_read(_CPU_INFO) or "").split("\n\n")[0].splitlines()
     pairs = (line.partition(":") for line in lines)
     return {key.strip(): value.strip() for key, _, value in pairs}
@@ -81,7 +81,7 @@ def _memory() -> int | None:
 
 
 def _temperature() -> float | None:
-    """The hottest zone; virtual machines have none."""
+    """Returns the temperature of the hottest zone in °C; virtual machines have no zones."""
     values = [_read(path) or "" for path in sorted(_THERMAL.glob("thermal_zone*/temp"))]
     return max((int(v) / 1000 for v in values if v.lstrip("-").isdigit()), default=None)
 

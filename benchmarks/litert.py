@@ -1,4 +1,4 @@
-"""LiteRT's interpreter: making it, and how much of a model its delegate takes."""
+"""LiteRT interpreters, the share of a model that XNNPACK runs, and the drift control."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ def make_interpreter(model: bytes, threads: int = 1, xnnpack: bool = True) -> An
     """Loads a model.
 
     Args:
-      model: a TFLite flatbuffer.
-      threads: how many threads may work on it.
-      xnnpack: whether the XNNPACK delegate may take what it can; TFLite's own kernels do the rest.
+      model: TFLite flatbuffer.
+      threads: Number of threads to use.
+      xnnpack: Whether the XNNPACK delegate runs the operators that it supports. TFLite's own
+        kernels run the others.
 
     Returns:
       An `ai_edge_litert.interpreter.Interpreter` with its tensors allocated.
@@ -37,16 +38,16 @@ def make_interpreter(model: bytes, threads: int = 1, xnnpack: bool = True) -> An
 
 
 def coverage(model: bytes) -> Coverage:
-    """Counts the operators that the XNNPACK delegate takes.
+    """Counts the operators that the XNNPACK delegate runs.
 
-    LiteRT keeps the operators that a delegate replaced in its list and appends one for each part
-    that the delegate took, whose operators are found by walking back from its outputs.
+    LiteRT keeps the replaced operators in its list and appends a DELEGATE operator for each
+    partition. The operators of a partition are found by walking back from its outputs.
 
     Args:
-      model: a TFLite flatbuffer.
+      model: TFLite flatbuffer.
 
     Returns:
-      The counts.
+      The counts of operators and partitions.
 
     Raises:
       ValueError: LiteRT cannot read the model.
@@ -72,24 +73,25 @@ def coverage(model: bytes) -> Coverage:
 
 @functools.cache
 def control_model() -> bytes:
-    """Makes the drift control: a small convolutional network, the same bytes everywhere.
+    """Returns the drift control, a small convolutional network with the same bytes everywhere.
 
-    Its time tells what the machine does, whatever bundle is measured: a quarter of a billion
-    multiply-accumulates in convolutions, a few milliseconds of work of the stylizer's kind.
+    Its time shows how fast the machine is at the moment, whatever bundle is measured. It has a
+    quarter of a billion multiply-accumulates in convolutions like the stylizer's, which take a few
+    milliseconds.
     """
     return convolutions(side=48, channels=64, layers=3)
 
 
 def convolutions(side: int, channels: int, layers: int) -> bytes:
-    """Makes a model of 3x3 convolutions, without drawing random numbers.
+    """Makes a model of 3x3 convolutions, with weights that are the same on every machine.
 
     Args:
-      side: of its input and output, in pixels.
-      channels: of its input, its output and all between.
-      layers: how many convolutions, one after the other.
+      side: Side of all feature maps in pixels.
+      channels: Channels of all feature maps.
+      layers: Number of convolutions, one after the other.
 
     Returns:
-      A TFLite flatbuffer, float32 [1, side, side, channels] to the same.
+      TFLite flatbuffer with float32 input and output of the shape [1, side, side, channels].
     """
     tfl = schema.model_schema()
     model = tfl.ModelT()
@@ -116,7 +118,8 @@ def convolutions(side: int, channels: int, layers: int) -> bytes:
         return len(graph.tensors) - 1
 
     count = 9 * channels * channels
-    # Every value of [-1, 1) and no order, without a generator whose numbers a version may change.
+    # Multiples of the golden ratio modulo 1 spread evenly over [-1, 1). A random generator could
+    # return other numbers in another version of NumPy.
     noise = 2.0 * np.modf(np.arange(count) * 0.6180339887498949)[0] - 1.0
     kernel = (noise / np.sqrt(9 * channels)).reshape(channels, 3, 3, channels)
     image = tensor("image", [1, side, side, channels])
@@ -143,7 +146,7 @@ def convolutions(side: int, channels: int, layers: int) -> bytes:
 
 
 def make_control() -> Any:
-    """Loads the drift control: XNNPACK, one thread, an input of its own."""
+    """Returns an interpreter of the drift control with its input set: XNNPACK, one thread."""
     interpreter = make_interpreter(control_model())
     detail = interpreter.get_input_details()[0]
     count = int(np.prod(detail["shape"]))

@@ -1,4 +1,4 @@
-"""Whether a result is the right one: no latency counts without it."""
+"""Compares results with references. The latency of a wrong result does not count."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PLAIN_KERNELS = "TFLite's own kernels"
 FLOAT32 = "float32"
 STORED = "stored picture"
 
-# Greatest mean difference, of float weights and of quantized ones. Other kernels sum in another
-# order; quantized ones round in other places too, at every layer: of them, no more can be asked
-# than that the picture is the same to the eye. A wrong picture (black, noise, another face, red for
-# blue) is tens of levels away.
+# Greatest mean difference that passes, for float and for quantized weights. Kernels sum in
+# different orders, and quantized kernels also round in different places at every layer, so that
+# their pictures can only be required to look the same. A wrong picture (black, noise, another face,
+# red and blue swapped) differs by tens of gray levels.
 _LIMITS: dict[Unit, tuple[float, float]] = {"grey levels": (1.5, 6.0), "pixels": (0.5, 2.0)}
 _UNITS: dict[str, Unit] = {"detector": "pixels", "landmarks": "pixels", "face_finding": "pixels"}
 
@@ -30,18 +30,18 @@ def difference(
     stage: str,
     quantized: bool = False,
 ) -> Parity:
-    """Compares a result with what it should be.
+    """Compares a result with a reference.
 
     Args:
-      result: pictures as uint8, or numbers.
-      reference: the same kind of array.
-      against: what the reference is: `PLAIN_KERNELS`, `FLOAT32` or `STORED`.
-      stage: what was run; it says what the numbers mean.
-      quantized: whether the model computes with integers.
+      result: Pictures as uint8, or other results as floats.
+      reference: An array of the same kind.
+      against: What the reference is: `PLAIN_KERNELS`, `FLOAT32` or `STORED`.
+      stage: The stage that was run, which determines the unit of the difference.
+      quantized: Whether the model computes with integers.
 
     Returns:
-      The comparison. Results of another shape, or with values that are not finite, are as wrong as
-      a picture can be.
+      The comparison. A result of another shape, or with values that are not finite, differs by
+      255, the greatest difference of pictures.
     """
     unit = _UNITS.get(stage, "grey levels")
     limit = _LIMITS[unit][quantized]

@@ -1,4 +1,4 @@
-"""A report as pictures."""
+"""Plots of a report."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from benchmarks.report import Report, Row, Settings
 from benchmarks.summary import Summary, summarize
 from task_bundle.files import atomic_write
 
-# Okabe and Ito's, which colour-blind readers can tell apart.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-_STAGE_COLOURS = {
+# The palette of Okabe and Ito, which color-blind readers can tell apart.
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+_STAGE_COLORS = {
     "detector": "#56B4E9",
     "landmarks": "#009E73",
     "stylizer": "#E69F00",
@@ -29,16 +29,16 @@ _DPI = 110
 
 
 def save_plots(report: Report, stem: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
-    """Draws what a report has data for.
+    """Draws the plots for which a report has data.
 
     Args:
-      report: the report.
-      stem: where to write: '-stages.png', '-size.png', '-rounds.png', '-photo.png', '-faces.png',
-        '-batch.png' and '-resolution.png' are appended.
-      overwrite: whether existing files may be replaced.
+      report: The report.
+      stem: Path of the files, to which '-stages.png', '-size.png', '-rounds.png', '-photo.png',
+        '-faces.png', '-batch.png' and '-resolution.png' are appended.
+      overwrite: Whether existing files may be replaced.
 
     Returns:
-      The files written.
+      The files that were written.
 
     Raises:
       FileExistsError: a file exists and `overwrite` is false.
@@ -68,27 +68,27 @@ _Summaries = dict[tuple[str, str, str, str, Settings], Summary]
 
 
 def _figure(width: float, height: float) -> Any:
-    # Matplotlib takes most of a second to import, and tables do without.
+    # Matplotlib takes most of a second to import and is not needed for tables.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def _is_whole(row: Row) -> bool:
-    """Whether a row is an ordinary end-to-end one, not one of several faces."""
+    """Returns whether a row is an end-to-end one, and not one that varies the number of faces."""
     return row.stage == "end_to_end" and row.settings.faces is None
 
 
 def _threads(row: Row, cores: int) -> int:
-    """How many threads a row can have had."""
+    """Returns the number of threads that a row could use."""
     return row.settings.threads or (1 if row.settings.cores == ONE_CORE else cores)
 
 
 def _stages(report: Report, summaries: _Summaries) -> Any:
-    """End-to-end times as bars, the models' own times stacked in them."""
+    """Draws end-to-end times as bars in which the times of the single models are stacked."""
     cores = {device.name: device.cores for device in report.devices}
     photos = {row.settings.photo for row in report.rows if _is_whole(row)}
-    if len(photos) != 1:  # None, or a scaling run, which has plots of its own.
+    if len(photos) != 1:  # There is no end-to-end row, or it is a scaling run with other plots.
         return None
     bars = [row for row in report.rows if _is_whole(row) and row.key() in summaries]
     if not bars:
@@ -116,7 +116,7 @@ def _stages(report: Report, summaries: _Summaries) -> Any:
                     position,
                     alone.p50,
                     left=left,
-                    color=_STAGE_COLOURS[stage],
+                    color=_STAGE_COLORS[stage],
                     label=None if stage in seen else stage,
                 )
                 seen.add(stage)
@@ -126,7 +126,7 @@ def _stages(report: Report, summaries: _Summaries) -> Any:
             position,
             max(total.p50 - left, 0.0),
             left=left,
-            color=_STAGE_COLOURS[rest],
+            color=_STAGE_COLORS[rest],
             label=None if rest in seen else rest,
         )
         seen.add(rest)
@@ -137,11 +137,11 @@ def _stages(report: Report, summaries: _Summaries) -> Any:
     ]
     axes.set_yticks(range(len(bars)), names)
     axes.set_ylim(len(bars) - 0.4, -0.6)
-    # Room for the numbers beside the bars.
+    # This leaves room for the numbers beside the bars.
     highest = max(_end(summaries[bar.key()]) for bar in bars)
     axes.set_xlim(0.0, 1.1 * highest)
-    axes.set_xlabel("ms a photo, p50; whiskers: where the p50 of another run lies, 19 in 20")
-    axes.set_title(f"{_device_names(report)}: end to end, and its models run alone", fontsize=11)
+    axes.set_xlabel("ms per photo, p50; whiskers: 95 % prediction interval for another run")
+    axes.set_title(f"{_device_names(report)}: end to end, and the models run alone", fontsize=11)
     figure.legend(loc="outside lower center", ncols=4, fontsize="small", frameon=False)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
@@ -164,7 +164,7 @@ def _whisker(axes: Any, position: float, summary: Summary) -> None:
 
 
 def _whiskers(summary: Summary) -> tuple[float, float]:
-    """Down and up; NaN, which is not drawn, where so few rounds say nothing."""
+    """Returns the lengths down and up; NaN, which is not drawn, with too few rounds."""
     interval = summary.p50_interval
     if interval.high >= 3 * interval.low:
         return np.nan, np.nan
@@ -172,12 +172,12 @@ def _whiskers(summary: Summary) -> tuple[float, float]:
 
 
 def _end(summary: Summary) -> float:
-    """Where the whisker ends, or the value itself where there is none."""
+    """Returns the upper end of the whisker, or the value itself without one."""
     return float(np.nanmax([summary.p50, summary.p50 + _whiskers(summary)[1]]))
 
 
 def _size(report: Report, summaries: _Summaries) -> Any:
-    """End-to-end time against the size of the file."""
+    """Draws end-to-end time against the size of the file."""
     sizes = {subject.name: subject.size_bytes / 1e6 for subject in report.subjects}
     series: dict[str, list[tuple[float, Summary, str]]] = defaultdict(list)
     cores = {device.name: device.cores for device in report.devices}
@@ -201,39 +201,39 @@ def _size(report: Report, summaries: _Summaries) -> Any:
         axes.annotate(
             subject, place, xytext=(0, 7), textcoords="offset points", ha="center", fontsize="small"
         )
-    axes.set(xlabel="size of the file, MB", ylabel="ms a photo, p50")
+    axes.set(xlabel="file size, MB", ylabel="ms per photo, p50")
     axes.set_ylim(0.0, 1.15 * max(top for _, top in tops.values()))
     axes.margins(x=0.15)
-    axes.set_title(f"{_device_names(report)}: size against end-to-end latency", fontsize=11)
+    axes.set_title(f"{_device_names(report)}: file size and end-to-end latency", fontsize=11)
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
     return figure
 
 
 def _rounds(report: Report, summaries: _Summaries) -> Any:
-    """How the drift control and the end-to-end cases went from round to round."""
+    """Draws how the drift control and the end-to-end cases vary from round to round."""
     rows = [r for r in report.rows if r.key() in summaries and _is_whole(r)]
     rows = rows or [r for r in report.rows if r.key() in summaries and r.stage == "stylizer"]
     rows = [row for row in rows if len(row.rounds) > 2 and row.rounds[0].samples_ms]
     if not rows or len({row.settings.photo for row in rows}) > 1:
         return None
-    # Other files on the same machine go the same ways, and more lines than colours tell nothing.
+    # Other files vary in the same way, and more lines than colors could not be told apart.
     rows = [row for row in rows if row.subject == rows[0].subject]
     figure = _figure(8.5, 5)
     axes = figure.subplots()
-    for row, colour in zip(rows, _COLOURS[:-1], strict=False):
+    for row, color in zip(rows, _COLORS[:-1], strict=False):
         medians = np.array([np.median(one.samples_ms) for one in row.rounds])
         name = f"{row.subject}, {row.runtime}, {_short(row.settings)}"
-        _relative(axes, medians, name, colour, 1.0)
+        _relative(axes, medians, name, color, 1.0)
     if all(one.control_ms for row in rows for one in row.rounds):
         count = min(len(row.rounds) for row in rows)
         control = [
             np.median([ms for row in report.rows if row.rounds for ms in row.rounds[i].control_ms])
             for i in range(count)
         ]
-        _relative(axes, np.array(control), "drift control", _COLOURS[-1], 2.2)
-    axes.axhline(0.0, color="grey", linewidth=0.8, zorder=0)
-    axes.set(xlabel="round", ylabel="median, % off that of all rounds")
+        _relative(axes, np.array(control), "drift control", _COLORS[-1], 2.2)
+    axes.axhline(0.0, color="gray", linewidth=0.8, zorder=0)
+    axes.set(xlabel="round", ylabel="median, % from the median of all rounds")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title(f"{_device_names(report)}: from round to round", fontsize=11)
     figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
@@ -241,19 +241,19 @@ def _rounds(report: Report, summaries: _Summaries) -> Any:
     return figure
 
 
-def _relative(axes: Any, medians: Any, name: str, colour: str, width: float) -> None:
+def _relative(axes: Any, medians: Any, name: str, color: str, width: float) -> None:
     axes.plot(
         range(1, len(medians) + 1),
         100 * (medians / np.median(medians) - 1),
         label=name,
-        color=colour,
+        color=color,
         linewidth=width,
         marker="o",
         markersize=3,
     )
 
 
-# What grows: the axis' title, and where a row has the value.
+# The title of the axis of each scaling plot, and its value in a row.
 _AXES: dict[str, tuple[str, Callable[[Report, Row], float | None]]] = {
     "photo": (
         "longer side of the photo, px",
@@ -264,7 +264,7 @@ _AXES: dict[str, tuple[str, Callable[[Report, Row], float | None]]] = {
         ),
     ),
     "faces": ("faces", lambda report, row: row.settings.faces),
-    "batch": ("pictures a call", lambda report, row: row.settings.batch),
+    "batch": ("pictures per call", lambda report, row: row.settings.batch),
     "resolution": (
         "side of the stylizer's picture, px",
         lambda report, row: None if row.settings.batch is None else _side(report, row),
@@ -294,7 +294,7 @@ def _scaling(name: str) -> Callable[[Report, _Summaries], Any]:
             axes.set_xscale("log", base=2)
         axes.set_ylim(bottom=0.0)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set(xlabel=title, ylabel="ms a call, p50")
+        axes.set(xlabel=title, ylabel="ms per call, p50")
         axes.set_title(f"{_device_names(report)}: {_SCALING_TITLES[name]}", fontsize=11)
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
@@ -304,10 +304,10 @@ def _scaling(name: str) -> Callable[[Report, _Summaries], Any]:
 
 
 _SCALING_TITLES = {
-    "photo": "latency against the photo's size",
-    "faces": "latency against the number of faces",
-    "batch": "latency against the pictures of a call",
-    "resolution": "latency against the stylizer's resolution",
+    "photo": "latency and the size of the photo",
+    "faces": "latency and the number of faces",
+    "batch": "latency and the pictures per call",
+    "resolution": "latency and the resolution of the stylizer",
 }
 
 
@@ -325,8 +325,8 @@ def _line(
         [summary.p50 for summary in summaries],
         yerr=whiskers,
         label=name,
-        color=_COLOURS[number % len(_COLOURS)],
-        # Hollow, and each of another form: equal values do not hide each other.
+        color=_COLORS[number % len(_COLORS)],
+        # Hollow markers of different shapes do not hide each other where values are equal.
         marker=_MARKERS[number % len(_MARKERS)],
         markersize=7,
         markerfacecolor="none",
@@ -337,7 +337,7 @@ def _line(
 
 def _series_name(report: Report, row: Row, varied: str) -> str:
     words = [row.stage.replace("_", " "), row.runtime, _short(row.settings)]
-    # At another resolution, or for another batch, the stylizer is another file.
+    # Each resolution and batch size has a file of its own, whose name must not be part of a series.
     if varied == "batch":
         words.append(f"{_side(report, row):g} px")
     elif varied == "resolution":
@@ -348,7 +348,7 @@ def _series_name(report: Report, row: Row, varied: str) -> str:
 
 
 def _short(settings: Settings) -> str:
-    """A label without what varies along an axis, or is the same everywhere."""
+    """Returns a label without the settings that vary along an axis or are the same everywhere."""
     kept = Settings(
         threads=settings.threads,
         cores=settings.cores if settings.threads is None else None,

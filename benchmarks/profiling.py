@@ -1,9 +1,9 @@
-"""How long each operator of a model takes.
+"""Measures how long each operator of a model takes.
 
-None of LiteRT's Python wheels gives access to its profiler (as of ai-edge-litert 2.3: it is in the
-C library, without a stable interface), so that every operator is cut out and run alone, as XNNPACK
-runs it. Caches are warmer than in the whole model and nothing is fused across operators: the sum is
-close to the whole model's time and not equal to it.
+LiteRT's Python wheels give no access to its profiler (as of ai-edge-litert 2.3, where it is in the
+C library without a stable interface). Therefore each operator is cut out of the model and run alone
+with XNNPACK. Caches are then warmer than in the whole model, and nothing is fused across operators,
+so that the sum of the times is close to the time of the whole model but not equal to it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _WARM_UP = 3
 
 
 def profile(model: bytes) -> tuple[OperatorTime, ...]:
-    """Times the operators of a model's first subgraph, one thread, XNNPACK.
+    """Times the operators of a model's first subgraph with XNNPACK on one thread.
 
     Args:
-      model: a TFLite flatbuffer.
+      model: TFLite flatbuffer.
 
     Returns:
-      The operators, slowest first; their times are medians. Operators that only unpack constants
-      count as part of those that read them.
+      The operators, slowest first; their times are medians. Operators that only unpack constants,
+      such as DEQUANTIZE of float16 weights, are part of the operators that read them.
 
     Raises:
-      BundleError: not a TFLite model.
+      BundleError: the content is not a TFLite model.
       RuntimeError: LiteRT cannot run an operator alone.
-      ValueError: likewise.
+      ValueError: LiteRT cannot read the model of an operator.
     """
     times = []
     for kind, name, alone in _operators(model):
@@ -56,11 +56,11 @@ def profile(model: bytes) -> tuple[OperatorTime, ...]:
 
 
 def _operators(model: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """Yields kind, output's name and a model of its own for each operator."""
+    """Yields each operator's kind, the name of its output, and a model of this operator alone."""
     unpacked = schema.unpack_model(model)
     graph = unpacked.subgraphs[0]
     constant = {i for i, t in enumerate(graph.tensors) if _data(unpacked, t) is not None}
-    # Unpacks constants: done once, when a model is loaded, and never when it runs.
+    # By output tensor, the operators that unpack constants: they run once, when a model is loaded.
     unpackers: dict[int, Any] = {}
     for operator in graph.operators:
         if all(int(i) in constant or int(i) in unpackers for i in operator.inputs if i >= 0):
@@ -69,7 +69,7 @@ def _operators(model: bytes) -> Iterator[tuple[str, str, bytes]]:
     for operator in graph.operators:
         if int(operator.outputs[0]) in unpackers:
             continue
-        alone = _alone(unpacked, operator, constant, unpackers)
+        alone = _single_operator_model(unpacked, operator, constant, unpackers)
         output = graph.tensors[int(operator.outputs[0])]
         yield names[operator.opcodeIndex], schema.text(output.name), alone
 
@@ -80,15 +80,17 @@ def _data(unpacked: Any, tensor: Any) -> Any:
 
 def _names(unpacked: Any) -> list[str]:
     kinds = schema.model_schema().BuiltinOperator
-    # Old converters fill one field, new ones both.
+    # Old converters only fill the deprecated field, new ones both.
     return [
         schema.enum_name(kinds, max(code.builtinCode, code.deprecatedBuiltinCode))
         for code in unpacked.operatorCodes
     ]
 
 
-def _alone(unpacked: Any, operator: Any, constant: set[int], unpackers: dict[int, Any]) -> bytes:
-    """Makes a model of one operator and of what unpacks its constants."""
+def _single_operator_model(
+    unpacked: Any, operator: Any, constant: set[int], unpackers: dict[int, Any]
+) -> bytes:
+    """Makes a model of one operator and of the operators that unpack its constants."""
     tfl = schema.model_schema()
     graph = unpacked.subgraphs[0]
     made = tfl.ModelT()
@@ -102,18 +104,18 @@ def _alone(unpacked: Any, operator: Any, constant: set[int], unpackers: dict[int
     inputs = []
 
     def place(index: int) -> int:
-        """Moves a tensor, and whatever makes it a constant, into the new graph."""
+        """Copies a tensor, and the operators that unpack it, into the new graph."""
         if index in places:
             return places[index]
         if index in unpackers:
             add(unpackers[index])
             return places[index]
-        move(index)
+        copy(index)
         if index not in constant:
             inputs.append(places[index])
         return places[index]
 
-    def move(index: int) -> None:
+    def copy(index: int) -> None:
         old = graph.tensors[index]
         tensor = tfl.TensorT()
         tensor.name, tensor.shape, tensor.type = old.name, old.shape, old.type
@@ -129,7 +131,7 @@ def _alone(unpacked: Any, operator: Any, constant: set[int], unpackers: dict[int
     def add(old: Any) -> None:
         taken = [place(int(i)) for i in old.inputs]
         for index in old.outputs:
-            move(int(index))
+            copy(int(index))
         new = tfl.OperatorT()
         new.opcodeIndex = old.opcodeIndex
         new.builtinOptionsType, new.builtinOptions = old.builtinOptionsType, old.builtinOptions

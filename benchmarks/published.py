@@ -1,4 +1,4 @@
-"""Latencies that others published, for reference. None was measured here."""
+"""Latencies on phones that the authors of BlazeStyleGAN published, for reference."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class PublishedLatency:
     """A row of the published table.
 
     Attributes:
-      phone: what it was measured on.
-      synthesis_ms: BlazeStyleGAN-256, latent to picture.
-      encoder_ms: the encoder, photo to latent; a stylizer needs both.
+      phone: Phone on which it was measured.
+      synthesis_ms: Time of BlazeStyleGAN-256, latent to picture, in milliseconds.
+      encoder_ms: Time of the encoder, photo to latent, in milliseconds; a stylizer needs both.
     """
 
     phone: str

@@ -1,4 +1,4 @@
-"""Files to measure: bundles and single models, and what a report says of them."""
+"""Files to measure, bundles or single models, and their descriptions for a report."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ STAGES = {
 
 @dataclass(frozen=True)
 class LoadedSubject:
-    """A file in memory.
+    """A loaded file.
 
     Attributes:
-      description: what a report says of it.
-      content: the file.
-      bundle: its models; None if the file is a single model.
-      models: flatbuffers by stage: 'detector', 'landmarks' and 'stylizer' of a bundle; 'stylizer'
-        of a single model.
+      description: Description for the report.
+      content: Content of the file.
+      bundle: The bundle; None if the file is a single model.
+      models: TFLite flatbuffers by stage: 'detector', 'landmarks' and 'stylizer' for a bundle,
+        'stylizer' for a single model.
     """
 
     description: report.Subject
@@ -43,14 +43,14 @@ class LoadedSubject:
         """Reads a file.
 
         Args:
-          path: a `.task` bundle of a face stylizer, or a `.tflite` model.
-          name: what tables call it; the file's name without its ending if None.
+          path: A `.task` bundle of a face stylizer, or a `.tflite` model.
+          name: Name for tables; the file name without its suffix if None.
 
         Returns:
           The subject.
 
         Raises:
-          BundleError: the file is neither.
+          BundleError: the file is neither a bundle nor a model.
           OSError: the file cannot be read.
         """
         path = Path(path)
@@ -61,20 +61,20 @@ class LoadedSubject:
 
     @classmethod
     def of(cls, content: bytes, file: str, name: str) -> Self:
-        """Takes a file's content.
+        """Makes a subject from the content of a file.
 
         Args:
-          content: a bundle or a model.
-          file: what its file is called, without folders.
-          name: what tables call it.
+          content: A `.task` bundle, or a TFLite model.
+          file: File name without folders.
+          name: Name for tables.
 
         Returns:
           The subject.
 
         Raises:
-          BundleError: the content is neither.
+          BundleError: the content is neither a bundle nor a model.
         """
-        # TFLite's file identifier; archives begin otherwise.
+        # The file identifier of TFLite models, which archives do not have.
         if content[4:8] == b"TFL3":
             bundle, models = None, {"stylizer": content}
         else:
@@ -90,24 +90,24 @@ class LoadedSubject:
         return cls(description, content, bundle, models)
 
     def is_quantized(self, stage: str) -> bool:
-        """Whether the stage's model, the stylizer's if it has several, has integer weights."""
+        """Returns whether a stage has integer weights; a stage of several models, its stylizer."""
         name = stage if stage in self.models else "stylizer"
         weights = next(m.weights for m in self.description.models if m.stage == name)
         return "int" in weights
 
 
 def describe_model(stage: str, model: bytes) -> report.Model:
-    """Describes a flatbuffer for a report.
+    """Describes a model for a report.
 
     Args:
-      stage: what it does.
-      model: a TFLite flatbuffer.
+      stage: Stage of the model.
+      model: TFLite flatbuffer.
 
     Returns:
-      Its description.
+      The description.
 
     Raises:
-      BundleError: it is no TFLite model, or a damaged one.
+      BundleError: the content is not a TFLite model, or is damaged.
     """
     info = describe(model)
     return report.Model(
@@ -124,16 +124,16 @@ def describe_model(stage: str, model: bytes) -> report.Model:
 
 
 def weight_type(model: bytes) -> str:
-    """Returns the type that most of a model's constant bytes have, such as 'float16'.
+    """Returns the most frequent type of a model's constants by bytes, such as 'float16'.
 
     Args:
-      model: a TFLite flatbuffer.
+      model: TFLite flatbuffer.
 
     Returns:
-      The type's name in lower case; 'none' for a model without constants.
+      Name of the type in lower case; 'none' for a model without constants.
 
     Raises:
-      BundleError: it is no TFLite model, or a damaged one.
+      BundleError: the content is not a TFLite model, or is damaged.
     """
     unpacked = unpack_model(model)
     types = model_schema().TensorType

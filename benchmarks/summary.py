@@ -1,13 +1,13 @@
-"""Statistics of timed calls, with intervals that a second run keeps to.
+"""Statistics of timed calls, with prediction intervals for the p50 of another run.
 
-Calls made one after the other are alike, and a machine drifts: a hundred calls are far fewer than a
-hundred independent numbers. So the rounds of a row, which lie apart in time and in processes, are
-what is resampled (the cluster bootstrap: Davison and Hinkley, Bootstrap Methods and their
-Application, 3.8); a row of one round falls back to blocks of calls (Künsch's moving blocks). The
-bootstrap gives the standard error of the logarithm of p50; with few rounds its percentiles would be
-too narrow, and the t distribution, with the number of rounds less one degrees of freedom, widens
-the interval (Hesterberg, What Teachers Should Know about the Bootstrap, 2015). To that comes what
-differs between runs.
+Consecutive calls are correlated and the speed of a machine drifts, so that a hundred calls are
+worth far fewer independent samples. Therefore the bootstrap resamples the rounds of a row, which
+are separate in time and run in separate processes (cluster bootstrap: Davison and Hinkley,
+Bootstrap Methods and their Application, 3.8). A row with a single round resamples blocks of calls
+instead (Künsch's moving block bootstrap). The bootstrap gives the standard error of the logarithm
+of p50. With few rounds its percentile intervals would be too narrow, so that the t distribution
+with one degree of freedom less than there are rounds is used (Hesterberg, What Teachers Should Know
+about the Bootstrap, 2015). The variation between runs is added.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from benchmarks.report import Round
 
 _RESAMPLES = 1000
 _SEED = 20
-# A machine also changes from one run to the next, which no round of a single run shows: over 42
-# runs, the p50 of the drift control, a model that never changes, had this standard deviation of its
-# logarithm (a virtual machine with two cores).
+# The speed of a machine also changes from run to run, which the rounds of one run do not show. This
+# is the standard deviation of the logarithm of the drift control's p50 over 42 runs on a virtual
+# machine with two cores.
 _BETWEEN_RUNS = 0.01
-# A clock that did not move is no reason to take the logarithm of zero.
+# Lower limit of times: a coarse clock may measure 0, whose logarithm is infinite.
 _LEAST_MS = 1e-9
 
 _Floats = npt.NDArray[np.float64]
@@ -35,18 +35,18 @@ _Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of milliseconds, or of a ratio.
+    """An interval of times in milliseconds, or of ratios.
 
     Attributes:
-      low: its lower end.
-      high: its upper end.
+      low: Lower end.
+      high: Upper end.
     """
 
     low: float
     high: float
 
     def __contains__(self, value: float) -> bool:
-        """Whether a value lies in it, the ends included."""
+        """Returns whether a value lies in the interval, the ends included."""
         return self.low <= value <= self.high
 
 
@@ -54,20 +54,20 @@ class Interval:
 class Summary:
     """Statistics of the counted calls of a row, in milliseconds.
 
-    Where a tool gives aggregates instead of calls, p50 is the median of the rounds' medians (means
-    where there are none), and the greater percentiles are not known.
+    If a tool reports aggregates in place of calls, p50 is the median of the rounds' medians (or of
+    their means, without medians), and the higher percentiles are unknown.
 
     Attributes:
-      count: counted calls.
-      rounds: how many rounds they come from.
-      minimum: the fastest.
-      mean: of all.
-      standard_deviation: of all.
-      p50: median of all.
-      p50_interval: where the p50 of another run of the same kind lies in 19 of 20 cases.
+      count: Number of counted calls.
+      rounds: Number of rounds.
+      minimum: Time of the fastest call.
+      mean: Mean of all calls.
+      standard_deviation: Standard deviation of all calls.
+      p50: Median of all calls.
+      p50_interval: 95 % prediction interval for the p50 of another run of the same kind.
       p90: 90th percentile.
       p95: 95th percentile.
-      p99: 99th percentile; with fewer than 100 calls it is close to the slowest.
+      p99: 99th percentile; with fewer than 100 calls, close to the slowest call.
     """
 
     count: int
@@ -86,16 +86,16 @@ def summarize(rounds: Sequence[Round]) -> Summary:
     """Summarizes the counted calls of a row.
 
     Args:
-      rounds: at least one; all with samples, or all with aggregates.
+      rounds: At least one round; all with samples, or all with aggregates.
 
     Returns:
-      Their statistics.
+      The statistics.
 
     Raises:
       ValueError: there are no rounds.
     """
     estimate = estimate_p50(rounds)
-    # Another run errs as much as this one: the difference of two has twice the variance.
+    # The other run has the same error, so that the difference of the two has twice the variance.
     half = math.sqrt(2.0) * math.hypot(estimate.half_width(0.05), 1.96 * _BETWEEN_RUNS)
     p50 = math.exp(estimate.log)
     samples = np.concatenate([np.array(one.samples_ms) for one in rounds])
@@ -132,12 +132,12 @@ def summarize(rounds: Sequence[Round]) -> Summary:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The logarithm of a p50, and how far it can be trusted.
+    """The logarithm of a p50 and its standard error.
 
     Attributes:
-      log: natural logarithm of p50.
-      standard_error: of `log`; infinite if there are too few calls to tell.
-      freedom: degrees of freedom behind the standard error.
+      log: Natural logarithm of p50.
+      standard_error: Standard error of `log`; infinite with too few calls.
+      freedom: Degrees of freedom of the standard error.
     """
 
     log: float
@@ -145,16 +145,16 @@ class Estimate:
     freedom: float
 
     def half_width(self, alpha: float) -> float:
-        """Half of the interval of `log` that misses the truth with probability `alpha`."""
+        """Returns half the width of the confidence interval of `log` at the level 1 - `alpha`."""
         if not math.isfinite(self.standard_error):
             return math.inf
-        # SciPy takes half a second to import, and whoever only reads results needs none of it.
+        # SciPy takes half a second to import and is not needed to read results.
         from scipy.stats import t
 
         return float(t.ppf(1.0 - alpha / 2.0, self.freedom)) * self.standard_error
 
     def __sub__(self, other: Estimate) -> Estimate:
-        """Estimates the logarithm of the ratio of two independent p50 (Welch's freedom)."""
+        """Estimates the logarithm of the ratio of two independent p50 (Welch-Satterthwaite)."""
         a, b = self.standard_error**2, other.standard_error**2
         if not math.isfinite(a + b):
             return Estimate(self.log - other.log, math.inf, 1.0)
@@ -167,12 +167,13 @@ def estimate_p50(rounds: Sequence[Round], relative: bool = False) -> Estimate:
     """Estimates the p50 of a row's calls.
 
     Args:
-      rounds: at least one.
-      relative: in units of the drift control's median in the same round, which takes out what slows
-        the whole machine, instead of milliseconds. Every round needs control calls then.
+      rounds: At least one round.
+      relative: Whether to divide the times of each round by the median of its drift control, which
+        removes changes in the speed of the whole machine. Every round must then have control
+        calls.
 
     Returns:
-      The estimate; the same rounds always give the same one.
+      The estimate, which is deterministic.
 
     Raises:
       ValueError: there are no rounds, or one without control calls.
@@ -204,7 +205,7 @@ def _values(one: Round) -> _Floats:
 
 
 def _blocks(values: _Floats) -> list[_Floats]:
-    """Cuts calls into blocks that are longer than neighbouring calls resemble each other."""
+    """Cuts calls into blocks that are longer than the correlation of consecutive calls."""
     length = max(1, math.ceil(values.size ** (1 / 3)))
     return [values[i : i + length] for i in range(0, values.size - length + 1, length)]
 
@@ -214,7 +215,7 @@ def _spread(clusters: list[_Floats]) -> float:
     count = len(clusters)
     chosen = np.random.default_rng(_SEED).integers(count, size=(_RESAMPLES, count))
     times = np.stack([np.bincount(one, minlength=count) for one in chosen])
-    # All values sorted once; a resample says how often each is there.
+    # All values are sorted once; a resample only counts how often each of them occurs.
     owner = np.repeat(np.arange(count), [cluster.size for cluster in clusters])
     values = np.concatenate(clusters)
     order = np.argsort(values)

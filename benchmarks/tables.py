@@ -1,4 +1,4 @@
-"""A report as a table: on the terminal, in Markdown, as CSV."""
+"""Formats a report as tables: for the terminal, as Markdown or as CSV."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.published import PUBLISHED, SOURCE
 from benchmarks.report import Coverage, Device, Memory, Report, Row
 from benchmarks.summary import Summary, summarize
 
-# How much the drift control may vary from round to round before a table says so.
+# Relative variation of the drift control between rounds above which a table warns of it.
 QUIET = 0.05
 _PROFILE_LINES = 12
 
@@ -23,22 +23,22 @@ Layout = Callable[[list[str], Lines], str]
 
 
 def terminal(report: Report) -> str:
-    """Writes a report for a terminal.
+    """Returns a report as text for a terminal.
 
     Args:
-      report: the report.
+      report: The report.
 
     Returns:
-      Text with one table a device, and what must be known beside it.
+      Text with a table for each device, and the conditions of the measurement.
     """
     return _document(report, _aligned, lambda text: f"{text}\n{'=' * len(text)}")
 
 
 def markdown(report: Report) -> str:
-    """Writes a report as a Markdown document, the published phone latencies below it.
+    """Returns a report as a Markdown document that ends with the published phone latencies.
 
     Args:
-      report: the report.
+      report: The report.
 
     Returns:
       The document.
@@ -52,10 +52,10 @@ def markdown(report: Report) -> str:
 
 
 def csv_text(report: Report) -> str:
-    """Writes a report as CSV, a line for each row, all times in milliseconds.
+    """Returns a report as CSV with a line for each row and all times in milliseconds.
 
     Args:
-      report: the report.
+      report: The report.
 
     Returns:
       The text, with a header.
@@ -70,14 +70,14 @@ def csv_text(report: Report) -> str:
 
 
 def drift(rows: Sequence[Row]) -> tuple[float, float, float] | None:
-    """Says what the drift control took.
+    """Summarizes the times of the drift control.
 
     Args:
-      rows: rows of one device.
+      rows: Rows of one device.
 
     Returns:
-      The median of its medians by round, the least and the greatest of these, in milliseconds; None
-      if there is no drift control.
+      Median, minimum and maximum of the control's medians of each round, in milliseconds; None if
+      there is no drift control.
     """
     count = max((len(row.rounds) for row in rows), default=0)
     medians = []
@@ -109,7 +109,7 @@ def _document(report: Report, layout: Layout, heading: Callable[[str], str]) -> 
 
 
 def _about(report: Report, device: Device, rows: Sequence[Row]) -> str:
-    """What must be known to read the numbers, a sentence each."""
+    """Returns the conditions of the measurement, and how to read the table."""
     versions = ", ".join(f"{name} {version}" for name, version in device.versions.items())
     lines = [
         f"{report.began}, {report.seconds:.0f} s. {device.processor}, {device.cores} cores,"
@@ -122,9 +122,9 @@ def _about(report: Report, device: Device, rows: Sequence[Row]) -> str:
             "thermal status": state and state.thermal_status,
             "battery": state and state.battery_percent and f"{state.battery_percent} %",
         }
-        told = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
-        if told:
-            lines.append(f"{when}: {told}.")
+        parts = [f"{name} {value}" for name, value in known.items() if value is not None]
+        if parts:
+            lines.append(f"{when}: {', '.join(parts)}.")
     control = drift(rows)
     if control is not None:
         median, least, greatest = control
@@ -134,8 +134,8 @@ def _about(report: Report, device: Device, rows: Sequence[Row]) -> str:
             + (" The machine was not quiet: compare ratios, not milliseconds." if noisy else "")
         )
     lines.append(
-        "Times in ms; in brackets, where the p50 of another such run lies in 19 of 20 cases. Memory"
-        " is what the case adds to a process that has the runtime imported."
+        "Times are in ms; brackets hold the 95 % prediction interval for the p50 of another run."
+        " Memory is what the case adds to a process that has already imported the runtime."
     )
     return "\n".join(lines)
 
@@ -167,12 +167,12 @@ def _cells(row: Row) -> list[str]:
 
 def _interval(summary: Summary) -> str:
     low, high = summary.p50_interval.low, summary.p50_interval.high
-    # A few rounds say nothing, and that at length.
+    # With few rounds the interval is too wide to be of use.
     return f"[{ms(low)}, {ms(high)}]" if high < 3 * low else "too few rounds"
 
 
 def ms(value: float | None) -> str:
-    """Writes milliseconds with three digits that count."""
+    """Formats milliseconds with three significant digits."""
     if value is None:
         return ""
     if value >= 9.995:
@@ -181,7 +181,7 @@ def ms(value: float | None) -> str:
 
 
 def _result(row: Row) -> str:
-    """Whether the result was compared, and the greatest mean difference."""
+    """Describes the comparison of the result, with the greatest mean difference."""
     if not row.parity:
         return "failed" if row.error else "not compared"
     if row.error:
@@ -220,11 +220,11 @@ def _profile(row: Row, layout: Layout) -> str:
     lines.append(["sum", "", ms(total), ""])
     head = ["operator", "output", "ms", "share"]
     table = layout(head, lines).rstrip("\n")
-    return f"Slowest operators of {_title(row)}, each alone:\n\n{table}"
+    return f"Slowest operators of {_title(row)}, each run alone:\n\n{table}"
 
 
 def _end(name: str, length: int = 60) -> str:
-    """Names of tensors tell most at their end; fused operators have several names in one."""
+    """Shortens the name of a tensor to its end; that of a fused operator to its first name."""
     name = name.split(";")[0]
     return name if len(name) <= length else f"...{name[-length:]}"
 
@@ -252,7 +252,7 @@ def _operators(operators: dict[str, int]) -> str:
 
 
 def _aligned(head: list[str], rows: Lines) -> str:
-    """Columns with spaces between them; those that are empty throughout are left out."""
+    """Aligns columns with spaces, and leaves out columns that are empty."""
     shown = [i for i in range(len(head)) if any(row[i] for row in rows)]
     table = [[line[i] for i in shown] for line in (head, *rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(shown))]

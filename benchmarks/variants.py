@@ -1,4 +1,4 @@
-"""Stylizers to measure that are made on the spot; the only part here that needs TensorFlow."""
+"""Exports stylizers to measure. This module is the only one here that needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def export_variants(names: Sequence[str]) -> dict[str, LoadedSubject]:
     """Exports released presets.
 
     Args:
-      names: precisions of the weights, 'float32', 'float16', 'int8', of the preset of 256 px; or
-        '512', the preset of 512 px with float16 weights.
+      names: 'float32', 'float16' or 'int8' for the 256 px preset with weights of that type; '512'
+        for the 512 px preset with float16 weights.
 
     Returns:
       Bundles by name.
@@ -46,14 +46,14 @@ def export_variants(names: Sequence[str]) -> dict[str, LoadedSubject]:
 
 
 def export_resolution(side: int, batch: int = 1) -> LoadedSubject:
-    """Exports an untrained stylizer.
+    """Exports an untrained stylizer, which is as fast as a trained one.
 
     Args:
-      side: of its pictures, in pixels.
-      batch: how many pictures it takes in a call.
+      side: Side of its pictures in pixels.
+      batch: Number of pictures in one call.
 
     Returns:
-      A single model, with float16 weights.
+      A single model with float16 weights.
 
     Raises:
       ImportError: TensorFlow is not installed.

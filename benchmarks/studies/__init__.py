@@ -1,1 +1,1 @@
-"""Scripts that each answered one question about the design; run with python -m."""
+"""Scripts that each answer one question about the design; run them with `python -m`."""

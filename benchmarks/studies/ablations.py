@@ -1,11 +1,12 @@
-"""What each part of the preset's recipe buys: short runs from nothing, each without one of them.
+"""How much does each part of the preset's recipe contribute?
 
     python -m benchmarks.studies.ablations FOLDER --faces DIR [--face-list LIST.csv] [--bfloat16]
 
-All runs have the same seed, pictures, steps and size (128 px), and are judged as `mm-face-stylizer
-evaluate` judges presets, on the portraits held out. A run of the whole recipe takes days; these
-take minutes, so that ranks count and not levels. Writes ablations.json, and prints the table. Runs
-that were interrupted go on, and those that are done are not repeated.
+Trains the recipe from random weights, once as a whole and once without each of its parts, with the
+same seed, portraits, steps and size (128 px), and evaluates each run on the held-out portraits as
+`mm-face-stylizer evaluate` does. The recipe itself takes days and these runs minutes, so that the
+order of the variants is meaningful but not the values. Writes ablations.json and prints the table.
+Interrupted runs are resumed, and finished ones are not repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 
 from benchmarks.studies.reconstruction_table import (
     argument_parser,
-    judged,
+    evaluate_preset,
     publish,
     table_row,
 )
@@ -32,7 +33,7 @@ _SIDE = 128
 
 
 def _recipe(steps: int, conv_dtype: str) -> PretrainingOptions:
-    """The parts of the recipe in their order, small pictures first and fine detail last."""
+    """Returns a short form of the recipe: small pictures first, fine detail last."""
     rough = Stage(64, steps // 3)
     faces = Stage(
         _SIDE,
@@ -73,14 +74,14 @@ def _variants(steps: int, conv_dtype: str) -> dict[str, PretrainingOptions]:
 
 
 def main() -> None:
-    """Does what the command line says."""
+    """Trains and evaluates all variants, and writes and prints the table."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=600, help="of each run (600)")
+    parser.add_argument("--steps", type=int, default=600, help="training steps of each run (600)")
     arguments = parser.parse_args()
 
     folder, models = arguments.folder, find_face_models()
     portraits = Portraits(arguments.faces, folder / "cache", _SIDE)
-    judges = PortraitSet.load(arguments.faces, _SIDE, arguments.face_list)
+    held_out = PortraitSet.load(arguments.faces, _SIDE, arguments.face_list)
     mesh = FaceMeshFeatures(models.landmarks)
     results: dict[str, Evaluation] = {}
     for name, options in _variants(arguments.steps, arguments.conv_dtype).items():
@@ -94,9 +95,9 @@ def main() -> None:
             preset = save_preset(
                 place / "preset", run.networks, {"name": place.name}, overwrite=True
             )
-            results[name] = judged(preset, judges, models)
+            results[name] = evaluate_preset(preset, held_out, models)
             results[name].save(done)
-            # A checkpoint has hundreds of megabytes.
+            # The checkpoints take hundreds of megabytes.
             shutil.rmtree(place / "run" / "checkpoints")
     table = {name: table_row(evaluation) for name, evaluation in results.items()}
     publish(table, folder / "ablations.json", steps=arguments.steps, side=_SIDE)

@@ -1,10 +1,11 @@
-"""How long fine-tuning takes, whole and a step, beside a step of the published recipe.
+"""How long does fine-tuning take, and how much faster is a step than one of the published recipe?
 
-    python -m benchmarks.studies.few_shot
+    python -m benchmarks.studies.few_shot [--rounds 20]
 
-The published recipe compares pictures in the five feature maps of a VGG19. A network of that
-architecture with random weights costs what the trained one costs, and none is downloaded. Both
-steps tune the same synthesis network with the same batch on the same machine, in turns.
+Times the whole `create` command, and single training steps of both recipes, which alternate and
+tune the same synthesis network with the same batch size. The published recipe compares pictures by
+five feature maps of a VGG19. Here it has random weights, which take the same time as trained ones
+and need no download.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _VGG_LAYERS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 
 
 def _vgg_features(keras):
-    """VGG19 up to its fifth block, with the map after each block's first convolution."""
+    """Returns a VGG19 whose outputs are the maps after the first convolution of each block."""
     image = keras.Input((256, 256, 3), batch_size=_BATCH)
     x, maps = image, []
     for block, (filters, count) in enumerate(_VGG_LAYERS):
@@ -45,7 +46,7 @@ def _vgg_features(keras):
 
 
 def _published_step(networks, keras, tf):
-    """A compiled step of the published recipe: L1, content, style, discriminator features."""
+    """Returns a compiled step with the published losses: L1, content, style, discriminator."""
     from mm_face_stylizer.models.blaze_stylegan.generator import copied
     from mm_face_stylizer.training import losses
 
@@ -61,13 +62,13 @@ def _published_step(networks, keras, tf):
 
     @tf.function
     def step():
-        wanted = vgg(style)
+        targets = vgg(style)
         with tf.GradientTape() as tape:
             image = synthesis({"inputs": rows})["image"][-1]
-            seen = vgg(image)
+            features = vgg(image)
             loss = 0.5 * losses.l1(image, style)
-            loss += 4.0 * losses.feature_distance(seen, wanted)
-            loss += losses.gram_distance(seen, [losses.gram_matrix(f) for f in wanted])
+            loss += 4.0 * losses.feature_distance(features, targets)
+            loss += losses.gram_distance(features, [losses.gram_matrix(f) for f in targets])
             loss += 0.2 * losses.l1(networks.discriminator(image), networks.discriminator(style))
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
@@ -76,10 +77,13 @@ def _published_step(networks, keras, tf):
 
 
 def measure_steps(rounds: int) -> dict[str, list[float]]:
-    """Seconds of single steps, ours and the published recipe's, in turns.
+    """Times single training steps of both recipes, which alternate.
 
     Args:
-      rounds: Steps of each that count; five more warm up.
+      rounds: Counted steps of each recipe; five more warm up.
+
+    Returns:
+      Seconds of each step, under 'ours' and 'published'.
     """
     from mm_face_stylizer._keras import keras, tf
     from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
@@ -109,7 +113,7 @@ def measure_steps(rounds: int) -> dict[str, list[float]]:
 
 
 def measure_command() -> dict[str, float]:
-    """Wall time and peak memory of the whole `create` command at its defaults."""
+    """Measures wall time and peak memory of the whole `create` command with its defaults."""
     from mm_face_stylizer.style_pictures import draw_style
     from task_bundle.media.images import save_png
 
@@ -127,7 +131,7 @@ def measure_command() -> dict[str, float]:
                     first = time.perf_counter()
                 finished = time.perf_counter()
         if process.wait() != 0:
-            raise RuntimeError("create failed; run it by hand to see why")
+            raise RuntimeError("create failed; run it on the command line to see why")
         total = time.perf_counter() - begin
         size = output.stat().st_size
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
@@ -140,7 +144,7 @@ def measure_command() -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures and prints JSON."""
+    """Measures both, and prints the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20, help="counted steps of each recipe (20)")
     rounds = parser.parse_args().rounds

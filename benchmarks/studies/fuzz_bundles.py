@@ -1,18 +1,19 @@
-"""Feeds damaged and hostile bundles and pictures to `task_bundle` and reports what goes wrong.
+"""Do damaged or hostile bundles and pictures crash `task_bundle`, or make it slow?
 
     python -m benchmarks.studies.fuzz_bundles BUNDLE.task ... [--picture X.jpg ...] [--cases 20000]
 
-Each case is made from its number and the seed alone, out of one of the files given: bytes of the
-zip or of a model's flatbuffer changed at random, or the parsed model changed (shapes, indices,
-types, options, constants) and written anew as a sound flatbuffer. A worker process opens it, looks
-into it and, if it was not refused, loads its models in LiteRT: first in a child, as
-`TaskBundle.validate` does, then itself.
+Each case is made from one of the given files and depends only on its number and the seed. Either
+random bytes of the zip archive or of a model's flatbuffer are changed, or the parsed model is
+changed (shapes, indices, types, options, constants) and written as a valid flatbuffer again. A
+worker process opens and inspects the case and, if it was not refused, loads its models in LiteRT:
+first in a child process, as `TaskBundle.validate` does, then in the worker itself.
 
-With --runtime the worker does what an app does instead: it opens each bundle with
-`task_bundle.FaceStylizer` and stylizes a photo, in MediaPipe's own graph where there is one.
+With --runtime, the worker instead opens each bundle with `task_bundle.FaceStylizer` and stylizes a
+photo, as an app does, with MediaPipe's own graph where it is available.
 
-A finding is a crash of the worker, more than 2 s of CPU time or 1 GiB, or an exception other than
-the documented one. What only the child caught is counted: it is why there is a child.
+A finding is a crash of the worker, more than 2 s of CPU time or 1 GiB of memory, or an undocumented
+exception. Crashes of the child alone are counted but are no findings, because the child exists to
+contain them. Prints JSON, and exits with status 1 if there are findings.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from task_bundle.tflite import probe, schema
 
 CPU_SECONDS = 2.0
 MEMORY_BYTES = 2**30
-# Until a worker that does not answer is given up.
+# Time limit after which a worker that does not answer is killed.
 _WALL_SECONDS = 60.0
 _INTERESTING = (0, 1, 2, 3, 4, 7, 8, 16, 127, 255, 256, 0x7FFF, 0xFFFF, 2**20, 2**28, 2**31 - 1)
 
@@ -58,13 +59,13 @@ Random = np.random.Generator
 
 
 def try_bundle(content: bytes) -> str:
-    """Does with a file what the commands do, in their order.
+    """Opens, inspects and loads a bundle, in the order in which the commands do.
 
     Args:
-      content: of a `.task` file.
+      content: Content of a `.task` file.
 
     Returns:
-      How it ended; any documented refusal is an end in order.
+      The outcome; a documented refusal is one as well.
     """
     try:
         archive = TaskArchive.open(content)
@@ -84,7 +85,7 @@ def try_bundle(content: bytes) -> str:
             return "refused by LiteRT"
         if status:
             return f"died in the child, status {status}"
-        # In the worker itself: what the child survived must not hurt here.
+        # A model that the child survived must not crash the worker itself.
         probe.find_defect(model)
     return "loaded"
 
@@ -93,11 +94,11 @@ def try_runtime(photo: bytes, content: bytes) -> str:
     """Opens a bundle as an app does, and stylizes a photo.
 
     Args:
-      photo: a picture file with a face.
-      content: of a `.task` file.
+      photo: Content of a picture file with a face.
+      content: Content of a `.task` file.
 
     Returns:
-      How it ended; any documented refusal is an end in order.
+      The outcome; a documented refusal is one as well.
     """
     try:
         with FaceStylizer.create_from_model_buffer(content) as stylizer:
@@ -105,7 +106,7 @@ def try_runtime(photo: bytes, content: bytes) -> str:
     except BundleError:
         return "refused"
     except (RuntimeError, ValueError) as error:
-        # MediaPipe's own words for a graph that fails in the middle.
+        # MediaPipe raises these for a graph that fails while it runs.
         return f"failed with {type(error).__name__}"
     return "no face" if face is None else "stylized"
 
@@ -130,23 +131,24 @@ def fuzz(
     """Runs cases in worker processes.
 
     Args:
-      bundles: `.task` files to damage.
-      pictures: picture files to damage; may be empty.
-      cases: numbers of the cases; a case is the same in every run with the same files and seed.
-      seed: with the number, what the case is made of.
-      on_case: called after each case with its number.
-      attempt: what is done with a damaged bundle in the worker, to which it must be sendable.
-      lean: whether mostly to put small models round a damaged one, which saves most of the time.
+      bundles: Contents of `.task` files to damage.
+      pictures: Contents of picture files to damage; may be empty.
+      cases: Numbers of the cases; a case is the same in every run with the same files and seed.
+      seed: Seed that, with its number, determines a case.
+      on_case: Is called after each case with its number.
+      attempt: Function that the worker calls with each damaged bundle; must be picklable.
+      lean: Whether bundles mostly have a small model in place of each undamaged one, which saves
+        most of the time.
 
     Returns:
-      'outcomes', counts by kind; 'findings', which should be empty: number, mutation and what went
-      wrong; 'slowest_cpu_s'; 'largest_mib', the memory of the largest worker.
+      'outcomes', counts by kind; 'findings', which should be empty, with number, mutation and
+      problem; 'slowest_cpu_s'; 'largest_mib', the memory of the largest worker.
     """
     outcomes: collections.Counter[str] = collections.Counter()
     findings: list[dict[str, Any]] = []
     slowest, largest = 0.0, 0
     worker = None
-    # Ctrl-C ends a long run with a report on what was done.
+    # Ctrl-C ends a long run with a report on the cases so far.
     with contextlib.suppress(KeyboardInterrupt):
         for case in cases:
             worker = worker or _Worker(bundles, pictures, seed, attempt, lean)
@@ -171,10 +173,10 @@ def fuzz(
 
 
 class _Worker:
-    """A process that runs one case after the other until one kills it."""
+    """A process that runs case after case, until one of them crashes it."""
 
     def __init__(self, *arguments: Any):
-        # Spawned, not forked: the worker itself forks, and must have no threads.
+        # The worker is spawned and not forked, because it forks itself and so must have no threads.
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, *arguments))
@@ -196,7 +198,7 @@ class _Worker:
         return {"outcome": "died", "problem": problem}
 
     def close(self) -> None:
-        # An interrupted run leaves it in the middle of a case, or interrupted itself.
+        # After Ctrl-C the worker may have ended already.
         with contextlib.suppress(BrokenPipeError):
             self._connection.send(None)
         self._process.join()
@@ -242,10 +244,10 @@ def _serve(
 
 
 def _peak_kib() -> int:
-    """The most memory that this process has had, in KiB."""
+    """Returns the peak memory of this process in KiB."""
     try:
         status = pathlib.Path("/proc/self/status").read_text()
-        # Not getrusage's, which a process has from its parent to begin with.
+        # The maximum of getrusage would start with the memory of the parent process.
         return int(status.split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -262,7 +264,7 @@ def _try_picture(content: bytes, folder: pathlib.Path) -> str:
 
 
 def _load_in_child(model: bytes) -> int:
-    """Does what the probe's process does; returns 0 fine, 1 refused, or what it died of."""
+    """Loads a model as the probe does; returns the child's status: 0 loaded, 1 refused."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -279,18 +281,18 @@ def _pick(random: Random, items: Sequence[Any]) -> int:
 
 
 def _mutate(random: Random, sources: Sequence[dict[str, bytes]], lean: bool) -> tuple[str, bytes]:
-    """Returns what was done, and a damaged bundle."""
+    """Returns a description of a mutation, and the damaged bundle."""
     entries = dict(sources[_pick(random, sources)])
     chance = random.random()
     if chance < 0.1:
         return "zip bytes", _damage_zip(random, write_archive(entries))
     if chance < 0.2:
         return "zip made by hand", _hostile_zip(random, entries)
-    # A model of megabytes takes long; the small ones have the same parts.
+    # Small models are preferred: they have the same parts as large ones, and take less time.
     names = sorted((n for n in entries if n.endswith(".tflite")), key=lambda n: len(entries[n]))
     name = names[min(_pick(random, names), _pick(random, names))]
     if random.random() < 0.8 and lean:
-        # Looking into the others again and again costs more than all the rest.
+        # Inspecting the large undamaged models each time would cost more than all the rest.
         entries = {n: entries[n if n == name else names[0]] for n in entries}
     if chance < 0.55:
         entries[name] = _damage(random, entries[name], words=True)
@@ -303,7 +305,7 @@ def _mutate(random: Random, sources: Sequence[dict[str, bytes]], lean: bool) -> 
 
 
 def _number(random: Random) -> int:
-    """Returns a number that somebody may have forgotten."""
+    """Returns a random number, often one that is an edge case."""
     chance = random.random()
     if chance < 0.5:
         return int(random.choice(_INTERESTING)) * (1 if random.random() < 0.7 else -1)
@@ -313,12 +315,12 @@ def _number(random: Random) -> int:
 
 
 def _damage(random: Random, content: bytes, words: bool = False) -> bytes:
-    """Changes, cuts or moves some bytes.
+    """Changes or cuts off some bytes.
 
     Args:
-      random: the source of everything.
-      content: what to damage.
-      words: whether to prefer words of four bytes that could be offsets, lengths or indices.
+      random: Source of randomness.
+      content: The bytes to damage.
+      words: Whether to prefer words of four bytes that could be offsets, lengths or indices.
     """
     data = bytearray(content)
     aligned = np.frombuffer(content, "<u4", len(content) // 4)
@@ -346,7 +348,7 @@ def _damage(random: Random, content: bytes, words: bool = False) -> bytes:
 
 
 def _damage_zip(random: Random, content: bytes) -> bytes:
-    """Damages the zip's own structures, which are a small part of it."""
+    """Damages the structures of the zip format, which are a small part of the bytes."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         heads = [info.header_offset for info in archive.infolist()]
         directory = archive.start_dir
@@ -364,8 +366,8 @@ def _damage_zip(random: Random, content: bytes) -> bytes:
 
 
 def _hostile_zip(random: Random, entries: dict[str, bytes]) -> bytes:
-    """Writes a zip as tools can, but bundles must not be."""
-    # ZipInfo throughout: writestr with a mere name would note the time.
+    """Writes a valid zip archive with features that bundles must not have."""
+    # All entries have a ZipInfo, because writestr would store the present time for a mere name.
     buffer = io.BytesIO()
     bad_names = (
         "../x",
@@ -396,7 +398,7 @@ def _hostile_zip(random: Random, entries: dict[str, bytes]) -> bytes:
         if chance < 0.3:
             archive.writestr(zipfile.ZipInfo(next(iter(entries)).upper()), b"twice")
         elif chance < 0.5:
-            # Two entries of the directory for the same bytes.
+            # Two entries of the directory refer to the same bytes.
             copy = zipfile.ZipInfo("copy.tflite")
             for field in ("header_offset", "file_size", "compress_size", "CRC", "compress_type"):
                 setattr(copy, field, getattr(archive.filelist[0], field))
@@ -422,7 +424,7 @@ def _damage_metadata(random: Random, model: bytes) -> bytes:
 
 
 def _change(random: Random, model: bytes) -> bytes:
-    """Changes parts of a parsed model; the flatbuffer stays sound, what it says does not."""
+    """Changes parts of a parsed model; the flatbuffer stays valid, but its content does not."""
     while True:
         unpacked = schema.unpack_model(model)
         for _ in range(1 + int(random.geometric(0.5))):
@@ -430,7 +432,7 @@ def _change(random: Random, model: bytes) -> bytes:
             changes[int(random.choice(4, p=[0.3, 0.4, 0.2, 0.1]))](random, unpacked)
         try:
             return schema.pack_model(unpacked)
-        except Exception:  # Not every number fits into its field.
+        except Exception:  # A number did not fit into its field.
             continue
 
 
@@ -521,7 +523,7 @@ def _change_constant(random: Random, model: Any) -> None:
     filled = [b for b in model.buffers if b.data is not None and len(b.data)]
     if not filled:
         return
-    # Shapes, axes and indices are short; weights are long.
+    # Short buffers are preferred: they hold shapes, axes and indices, long ones hold weights.
     filled.sort(key=lambda b: len(b.data))
     buffer = filled[min(_pick(random, filled), _pick(random, filled))]
     data = bytearray(schema.buffer_bytes(buffer))
@@ -552,7 +554,7 @@ def _change_graph(random: Random, model: Any) -> None:
 
 
 def main() -> int:
-    """Runs the command; returns 1 if there are findings."""
+    """Runs the cases, and prints the report as JSON; returns 1 if there are findings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundles", nargs="+", type=pathlib.Path, metavar="BUNDLE.task")
     parser.add_argument("--picture", action="append", default=[], type=pathlib.Path)

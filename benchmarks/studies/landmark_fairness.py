@@ -1,10 +1,11 @@
-"""How much of a gap between skin tones is the judge's: landmarks of photos that were made worse.
+"""How much of the landmark error's gap between skin tones is due to the landmark model itself?
 
     python -m benchmarks.studies.landmark_fairness --faces DIR
 
-A face mesh that is less sure of some people moves their landmarks further for the same change of
-the picture. This changes held-out photos in ways that know nothing of faces, noise, fewer pixels
-and JPEG, and prints the landmark error by skin tone, as `mm-face-stylizer evaluate` measures it.
+A landmark model that is less accurate for some people moves their landmarks further for the same
+change of a photo. The study degrades held-out portraits in ways that do not depend on the face
+(noise, lower resolution, JPEG), and prints the landmark error by skin tone as JSON, as
+`mm-face-stylizer evaluate` measures it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _noise(photo: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.clip(photo + random.normal(0, 8, photo.shape), 0, 255).astype(np.uint8)
 
 
-def _fewer_pixels(photo: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _low_resolution(photo: np.ndarray, random: np.random.Generator) -> np.ndarray:
     del random
     picture, size = Image.fromarray(photo), photo.shape[1::-1]
     small = picture.resize([3 * side // 8 for side in size], Image.Resampling.BOX)
@@ -49,20 +50,22 @@ def _jpeg(photo: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 _CHANGES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
-    "noise of 8 grey levels": _noise,
-    "3/8 of the side": _fewer_pixels,
+    "noise of 8 gray levels": _noise,
+    "3/8 of the side": _low_resolution,
     "JPEG of quality 20": _jpeg,
 }
 
 
 def main() -> None:
-    """Does what the command line says, and prints JSON."""
+    """Measures the landmark errors of degraded photos, and prints them as JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--faces", type=pathlib.Path, required=True, help="aligned portraits")
-    parser.add_argument("--side", type=int, default=256, help="in pixels (256)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--side", type=int, default=256, help="side of the portraits in pixels (256)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
     arguments = parser.parse_args()
 
     models = find_face_models()

@@ -1,8 +1,9 @@
-"""Resident memory of the FaceStylizer over thousands of calls: does anything leak?
+"""Does the FaceStylizer leak memory over thousands of calls?
 
     python -m benchmarks.studies.memory_growth BUNDLE.task PHOTO [--backend portable] [--calls N]
 
-Linux only.
+Compares the resident memory of the process after a warm-up with that at the end, and prints both as
+JSON. Linux only.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from task_bundle.mediapipe_import import import_mediapipe
 _WARM_UP_CALLS = 500
 
 
-def follow(bundle: TaskBundle, photo: pathlib.Path, backend: str, calls: int) -> dict[str, Any]:
-    """Follows the process's resident memory over many calls.
+def measure(bundle: TaskBundle, photo: pathlib.Path, backend: str, calls: int) -> dict[str, Any]:
+    """Measures the process's resident memory over many calls.
 
-    Every fourth call is a frame of a video, where the backend is portable.
+    With the portable backend, every fourth call is a frame of a video.
 
     Args:
       bundle: The bundle.
       photo: A picture file with a face.
       backend: 'native' or 'portable'.
-      calls: How many calls count; 500 more warm up.
+      calls: Number of counted calls; 500 more warm up.
 
     Returns:
       MiB after the warm-up and at the end, and their difference.
@@ -65,15 +66,15 @@ def _resident_mib() -> float:
 
 
 def main() -> None:
-    """Measures and prints JSON."""
+    """Measures the memory, and prints it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=pathlib.Path, metavar="BUNDLE.task")
     parser.add_argument("photo", type=pathlib.Path, metavar="PHOTO")
     parser.add_argument("--backend", choices=["native", "portable"], default="portable")
-    parser.add_argument("--calls", type=int, default=10_000, help="calls that count (10000)")
+    parser.add_argument("--calls", type=int, default=10_000, help="counted calls (10000)")
     arguments = parser.parse_args()
     bundle = TaskBundle.open(arguments.bundle)
-    report = follow(bundle, arguments.photo, arguments.backend, arguments.calls)
+    report = measure(bundle, arguments.photo, arguments.backend, arguments.calls)
     version = getattr(import_mediapipe(), "__version__", "unknown")
     sys.stdout.write(json.dumps({"mediapipe": version, **report}, indent=2) + "\n")
 

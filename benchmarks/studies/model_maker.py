@@ -1,8 +1,10 @@
-"""The same fine-tuning by Google's unmodified Model Maker and by ours, in turns.
+"""How fast is fine-tuning beside Google's unmodified Model Maker?
+
+    python -m benchmarks.studies.model_maker [--steps 100] [--perceptual face-mesh|vgg19]
 
 Both train the same preset on the same style picture, each in a process of its own; while one makes
-some steps, the other waits. Needs an environment with Model Maker: Python 3.11 and
-`pip install mm-face-stylizer[model-maker]`. Run as `python -m benchmarks.studies.model_maker`.
+some steps, the other waits. Needs Python 3.11 and `pip install mm-face-stylizer[model-maker]`.
+Prints JSON.
 """
 
 from __future__ import annotations
@@ -28,18 +30,18 @@ _VGG_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
 
 
 class Turns:
-    """Counts a trainer's steps and hands over every few of them.
+    """Times a trainer's steps, and pauses it after every few of them for the other trainer.
 
     Attributes:
-      seconds: Time spent in each turn; the last ends with the training.
+      seconds: Duration of each turn; the last turn ends with the training.
     """
 
     def __init__(self, steps_a_turn: int, hand_over: Callable[[], None]):
-        """Starts nothing yet.
+        """Prepares the timing, which `start` begins.
 
         Args:
-          steps_a_turn: Steps after which it is the other's turn.
-          hand_over: Returns when it is this one's turn again.
+          steps_a_turn: Number of steps after which a turn ends.
+          hand_over: Lets the other trainer work, and returns when the next turn begins.
         """
         self.seconds: list[float] = []
         self._steps_a_turn = steps_a_turn
@@ -53,7 +55,7 @@ class Turns:
         self._begin = time.perf_counter()
 
     def step_done(self) -> None:
-        """Is called by the trainer after each step."""
+        """Counts a step; the trainer calls this after each."""
         self._steps += 1
         if self._steps % self._steps_a_turn == 0:
             self.stop()
@@ -66,13 +68,13 @@ class Turns:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a trainer needed.
+    """Time and memory of one training.
 
     Attributes:
-      turns: Seconds of each turn; loading and compiling are in the first.
-      losses: The loss of each step.
-      imported_gib: Peak memory before the training.
-      peak_gib: Peak memory at its end.
+      turns: Seconds of each turn; the first includes loading and compiling.
+      losses: Loss of each step.
+      imported_gib: Peak memory before the training in GiB.
+      peak_gib: Peak memory at its end in GiB.
     """
 
     turns: list[float]
@@ -82,7 +84,7 @@ class Run:
 
 
 class _StepsPrinted(io.StringIO):
-    """Google's trainer tells of its steps by printing them."""
+    """Standard output that reads the loss of each step, which Google's trainer prints."""
 
     def __init__(self, on_loss: Callable[[float], None]):
         super().__init__()
@@ -95,7 +97,7 @@ class _StepsPrinted(io.StringIO):
 
 
 def _peak_gib() -> float:
-    # Not getrusage, whose maximum begins with what the parent had.
+    # The maximum of getrusage would start with the memory of the parent process.
     status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0]) / 2**20
 
@@ -106,7 +108,7 @@ def _train(trainer: str, style: str, steps: int, turns: Turns) -> Run:
         from mediapipe_model_maker import face_stylizer
     else:
         import mm_face_stylizer as face_stylizer
-    # Ours imports TensorFlow when this is first asked for; that is no part of the training.
+    # Ours imports TensorFlow when this attribute is first read, which must not count as training.
     create = face_stylizer.FaceStylizer.create
     losses: list[float] = []
 
@@ -131,7 +133,7 @@ def _train(trainer: str, style: str, steps: int, turns: Turns) -> Run:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    """A worker: a line on stdin is a turn; a line on stdout ends it; the last is the result."""
+    """Trains as a worker: a line on stdin starts a turn, one on stdout ends it or is the result."""
     out = sys.stdout
 
     def hand_over() -> None:
@@ -146,20 +148,20 @@ def _work(arguments: argparse.Namespace) -> None:
 
 
 def alternate(workers: Sequence[tuple[IO[str], IO[str]]]) -> list[Run]:
-    """Gives workers their turns until all are done.
+    """Lets workers take turns until all are done.
 
     Args:
-      workers: Where to write that it is a worker's turn, and where it answers.
+      workers: For each worker the stream that starts its turns, and the stream of its answers.
 
     Returns:
-      Their results, in their order.
+      The results in the order of the workers.
 
     Raises:
-      RuntimeError: A worker ended without a result.
+      RuntimeError: a worker ended without a result.
     """
     results: dict[int, Run] = {}
 
-    def answered(index: int) -> None:
+    def wait_for_answer(index: int) -> None:
         answer = workers[index][1].readline()
         if not answer:
             raise RuntimeError(f"the {TRAINERS[index]} trainer failed; its messages are above")
@@ -167,19 +169,19 @@ def alternate(workers: Sequence[tuple[IO[str], IO[str]]]) -> list[Run]:
             results[index] = Run(**json.loads(answer))
 
     for index in range(len(workers)):
-        # Imported and waiting: nobody imports while another trains.
-        answered(index)
+        # All workers finish their imports before one of them trains.
+        wait_for_answer(index)
     while len(results) < len(workers):
         for index, (turn, _) in enumerate(workers):
             if index not in results:
                 turn.write("\n")
                 turn.flush()
-                answered(index)
+                wait_for_answer(index)
     return [results[index] for index in range(len(workers))]
 
 
 def _save_vgg19(folder: pathlib.Path) -> None:
-    """A VGG19 of random weights in the place of our feature extractor: what Google's own costs."""
+    """Replaces our feature extractor by a random VGG19, which costs as much as Google's own."""
     from mm_face_stylizer._keras import keras
 
     vgg = keras.applications.VGG19(include_top=False, weights=None, input_shape=(256, 256, 3))
@@ -205,13 +207,13 @@ def measure(arguments: argparse.Namespace) -> list[Run]:
     """Runs both trainers.
 
     Args:
-      arguments: The command line's.
+      arguments: The parsed command line.
 
     Returns:
-      Ours and Google's.
+      The results of our trainer and of Google's.
 
     Raises:
-      RuntimeError: A trainer failed.
+      RuntimeError: a trainer failed.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         style = _prepare(pathlib.Path(folder), arguments)
@@ -234,15 +236,18 @@ def measure(arguments: argparse.Namespace) -> list[Run]:
 
 
 def report(runs: Sequence[Run], steps_a_turn: int) -> dict[str, Any]:
-    """Puts both runs into figures.
+    """Summarizes both runs.
 
     Args:
-      runs: Ours and Google's.
-      steps_a_turn: Steps of each turn.
+      runs: The results of our trainer and of Google's.
+      steps_a_turn: Number of steps in a turn.
+
+    Returns:
+      The figures that are printed as JSON.
     """
     figures: dict[str, Any] = {"cores": os.cpu_count()}
     for trainer, run in zip(TRAINERS, runs, strict=True):
-        # The first turn has the compilation, the last what comes after the training's last step.
+        # The first turn includes compilation, and the last what follows the last step.
         steps = [seconds / steps_a_turn for seconds in run.turns[1:-1]] or [run.turns[0]]
         figures[trainer] = {
             "create_seconds": round(sum(run.turns), 1),
@@ -260,10 +265,12 @@ def report(runs: Sequence[Run], steps_a_turn: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures and prints JSON."""
+    """Runs both trainers, and prints the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=100, help="steps of each trainer (100)")
-    parser.add_argument("--steps-a-turn", type=int, default=10, metavar="N", help="(10)")
+    parser.add_argument(
+        "--steps-a-turn", type=int, default=10, metavar="N", help="steps of a turn (10)"
+    )
     parser.add_argument(
         "--perceptual",
         choices=("face-mesh", "vgg19"),

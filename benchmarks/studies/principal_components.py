@@ -1,10 +1,10 @@
-"""What a linear code of a few numbers keeps of portraits: a yardstick for the encoder's code.
+"""How well does a linear code reconstruct portraits, as a baseline for the encoder's code?
 
     python -m benchmarks.studies.principal_components FOLDER --faces DIR
 
-Principal components are the best linear code there is for the pictures that they are fitted to: the
-portraits in training, and their mirror images, at 64 px. The portraits held out are coded,
-decoded, enlarged to 256 px and compared there. Prints a table.
+Fits principal components, the best linear code, to the training portraits and their mirror images
+at 64 px. Encodes and decodes the held-out portraits, compares them at 64 px and enlarged to 256 px,
+and prints a table of PSNR.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _Floats = npt.NDArray[np.float32]
 _SIDE, _FULL_SIDE = 64, 256
 _CODE = CODE_SIDE**2 * CODE_CHANNELS
 _COUNTS = (64, 128, _CODE, 512)
-# More than are asked for, and again and again: the last axes come last.
+# Subspace iteration uses more axes than are returned, because the last ones converge last.
 _SPARE, _ROUNDS = 64, 8
 
 
 def principal_axes(points: _Floats, count: int) -> _Floats:
-    """Directions in which points vary most, by subspace iteration.
+    """Returns the directions of greatest variance, found by subspace iteration.
 
     Source: Halko, Martinsson and Tropp, "Finding Structure with Randomness" (2011), algorithm 4.4.
 
     Args:
-      points: Centred points, [number, dimensions].
+      points: Centered points, [number, dimensions].
       count: Number of directions.
 
     Returns:
-      Orthonormal columns, [dimensions, count], those of most variance first.
+      Orthonormal columns, [dimensions, count], in the order of decreasing variance.
     """
     random = np.random.default_rng(0)
     axes = random.standard_normal((points.shape[1], count + _SPARE), np.float32)
@@ -51,7 +51,7 @@ def principal_axes(points: _Floats, count: int) -> _Floats:
 
 
 def _shrunken(photos: Pictures) -> _Floats:
-    """Photos at a quarter of their side, each pixel the mean of those that it covers."""
+    """Returns photos at a quarter of their side, by block means."""
     factor = _FULL_SIDE // _SIDE
     blocks = photos.reshape(-1, _SIDE, factor, _SIDE, factor, 3)
     return np.asarray(blocks.mean(axis=(2, 4)), np.float32)
@@ -68,7 +68,7 @@ def _enlarged(pictures: _Floats) -> Pictures:
 
 
 def main() -> None:
-    """Does what the command line says."""
+    """Fits the code, and prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

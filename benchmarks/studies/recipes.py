@@ -1,12 +1,13 @@
-"""The published recipe beside this package's: teacher, distillation and inversion, or one training.
+"""Does the published recipe (teacher, distillation, inversion) beat this package's single training?
 
     python -m benchmarks.studies.recipes FOLDER --faces DIR [--face-list LIST.csv] [--bfloat16]
 
-Small enough for an evening of two cores: pictures of 64 px, a teacher of an eighth of the published
-width. The published recipe runs as its commands do; its encoder is judged with the synthesis
-network frozen, and refined with it. This package's recipe trains encoder and synthesis network
-together, from nothing, without spatial latents, as published, and with them. Writes recipes.json,
-and prints the table. What was interrupted goes on, and what is done is not repeated.
+Trains both with the same portraits at a size for an evening on two cores: pictures of 64 px, and a
+teacher of an eighth of the published width. The published recipe runs through the commands of
+`mm-face-stylizer`; its encoder is evaluated with a frozen synthesis network and after joint
+refinement. This package's recipe trains encoder and synthesis network together from random
+weights, with spatial latents and without them, as published. Writes recipes.json and prints the
+table. Interrupted trainings are resumed, and finished ones are not repeated.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
+import subprocess
 import sys
 from collections.abc import Callable
 
 from benchmarks.studies.reconstruction_table import (
     argument_parser,
-    judged,
+    evaluate_preset,
     publish,
     table_row,
 )
-from mm_face_stylizer.cli import main as mm_face_stylizer
 from mm_face_stylizer.evaluation.portrait_set import PortraitSet
 from mm_face_stylizer.evaluation.report import Evaluation
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
@@ -47,7 +48,7 @@ _SAMPLES = 1000
 
 
 class _Recipes:
-    """Trainings in a folder, each of which leaves a preset there."""
+    """Trainings in a folder, each of which writes a preset there."""
 
     def __init__(self, arguments: argparse.Namespace):
         self._folder = arguments.folder
@@ -59,16 +60,17 @@ class _Recipes:
         self.portraits = Portraits(arguments.faces, self._folder / "cache", _SIDE)
 
     def _command(self, command: str, name: str, result: str, *options: str | int | float) -> Preset:
-        """Runs one of the package's commands, unless its result is there."""
+        """Runs a command of `mm-face-stylizer`, unless its result exists."""
         folder = self._folder / name
         if not (folder / result / "card.json").exists():
+            program = [sys.executable, "-m", "mm_face_stylizer.cli"]
             arguments = [command, *self._data, "--output", str(folder), *map(str, options)]
-            if mm_face_stylizer(arguments):
+            if subprocess.run([*program, *arguments], check=False).returncode:
                 sys.exit(1)
         return Preset.find(folder / result)
 
     def frozen(self) -> Preset:
-        """Teacher, small pictures first; student; encoder."""
+        """Trains the teacher, on small pictures first, then the student and the encoder."""
         steps = self._arguments
         dtype = ["--bfloat16"] * (steps.conv_dtype == "bfloat16")
         small, large = (
@@ -92,7 +94,7 @@ class _Recipes:
         )  # fmt: skip
 
     def refined(self) -> Preset:
-        """The last stage of `invert --refine`, from what the others left."""
+        """Runs the last stage of `invert --refine` on the preset of `frozen`."""
         start = self.frozen()
         (*_, stage) = JOINT_STAGES
         share = self._arguments.inversion_steps / sum(s.steps for s in FROZEN_STAGES)
@@ -106,7 +108,7 @@ class _Recipes:
         return self._trained("refined", training, start)
 
     def joint(self, spatial_sides: tuple[int, ...]) -> Preset:
-        """Encoder and synthesis network together from nothing, small pictures first."""
+        """Trains encoder and synthesis network together, on small pictures first."""
         steps = self._arguments.joint_steps
         rough = Stage(_SIDE // 2, steps // 4)
         faces = Stage(
@@ -146,22 +148,29 @@ class _Recipes:
 
 
 def main() -> None:
-    """Does what the command line says."""
+    """Trains and evaluates all recipes, and writes and prints the table."""
     parser = argument_parser(__doc__)
     parser.add_argument(
         "--teacher-steps",
         type=int,
         nargs=2,
         default=(7000, 1200),
-        help="at half the side, and at the whole",
+        help="steps at half the side, and at the whole side",
     )
-    parser.add_argument("--distillation-steps", type=int, default=800)
-    parser.add_argument("--inversion-steps", type=int, default=800, help="refinement has 3/7 of it")
-    parser.add_argument("--joint-steps", type=int, default=600, help="of this package's recipe")
+    parser.add_argument("--distillation-steps", type=int, default=800, help="(800)")
+    parser.add_argument(
+        "--inversion-steps",
+        type=int,
+        default=800,
+        help="of the frozen encoder; joint refinement has 3/7 of them (800)",
+    )
+    parser.add_argument(
+        "--joint-steps", type=int, default=600, help="of this package's recipe (600)"
+    )
     arguments = parser.parse_args()
 
     recipes = _Recipes(arguments)
-    judges = PortraitSet.load(arguments.faces, _SIDE, arguments.face_list)
+    held_out = PortraitSet.load(arguments.faces, _SIDE, arguments.face_list)
     trainings: dict[str, Callable[[], Preset]] = {
         "published, synthesis network frozen": recipes.frozen,
         "published, refined together": recipes.refined,
@@ -173,7 +182,7 @@ def main() -> None:
         preset = train()
         done = preset.folder / "evaluation.json"
         if not done.exists():
-            judged(preset, judges, recipes.models, _SAMPLES).save(done)
+            evaluate_preset(preset, held_out, recipes.models, _SAMPLES).save(done)
         evaluation = Evaluation.load(done)
         table[name] = {"hours": round(_hours(preset.card), 2)} | table_row(evaluation)
         for faces in evaluation.generated:
@@ -185,7 +194,7 @@ def main() -> None:
 
 
 def _hours(card: dict) -> float:
-    """Hours of a training and of all that it started from."""
+    """Returns the hours of a training and of all trainings that it started from."""
     start = card.get("start")
     return card["hours"] + (_hours(start) if start else 0.0)
 

@@ -1,4 +1,4 @@
-"""The table that compares trainings: how well each reconstructs the portraits held out."""
+"""Evaluates presets on held-out portraits and tabulates them, for the studies of recipes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _MEASURES = (
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """A command line with the folder of all trainings and the portraits.
+    """Returns a parser with the options for the folder of the trainings and the portraits.
 
     Args:
-      description: What `--help` says, as it stands.
+      description: Description for `--help`, which is not reformatted.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -46,39 +46,44 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
         dest="conv_dtype",
         const="bfloat16",
         default="float32",
-        help="train in bfloat16, as the released presets were: for processors that can",
+        help="train in bfloat16, as the released presets were, on processors that support it",
     )
     return parser
 
 
-def judged(preset: Preset, judges: PortraitSet, models: FaceModels, samples: int = 2) -> Evaluation:
-    """Judges a preset as `mm-face-stylizer evaluate` does.
+def evaluate_preset(
+    preset: Preset, held_out: PortraitSet, models: FaceModels, samples: int = 2
+) -> Evaluation:
+    """Evaluates a preset as `mm-face-stylizer evaluate` does.
 
     Args:
       preset: The preset.
-      judges: Portraits that it was not trained on.
-      models: What faces are found with.
-      samples: Faces that it makes up, for those whose prior or mapping network is trained.
+      held_out: Portraits that it was not trained on.
+      models: Face detector and landmark model.
+      samples: Number of generated faces, for presets with a trained prior or mapping network.
+
+    Returns:
+      The evaluation.
     """
     options = EvaluationOptions(samples=samples)
-    return evaluate(PresetSubject(preset), judges, options=options, face_models=models).evaluation
+    return evaluate(PresetSubject(preset), held_out, options=options, face_models=models).evaluation
 
 
 def table_row(evaluation: Evaluation) -> dict[str, float]:
-    """The measures' means by name; a preset that draws no faces has no landmarks."""
+    """Returns the mean of each measure by name; some presets lack some measures."""
     means = {measure.name: round(measure.mean, 4) for measure in evaluation.measures}
     return {name: means[name] for name in _MEASURES if name in means}
 
 
-def publish(table: Mapping[str, Mapping[str, float]], path: Path, **setting: Any) -> None:
-    """Writes the rows as JSON, after what they were measured with, and prints them as a table."""
-    content = setting | {"runs": table}
+def publish(table: Mapping[str, Mapping[str, float]], path: Path, **settings: Any) -> None:
+    """Writes the rows as JSON together with the settings, and prints them as a Markdown table."""
+    content = settings | {"runs": table}
     atomic_write(path, json.dumps(content, indent=1).encode() + b"\n", overwrite=True)
     sys.stdout.write(_markdown(table))
 
 
 def _markdown(table: Mapping[str, Mapping[str, float]]) -> str:
-    """The rows as a table, with the columns that any of them has."""
+    """Returns a Markdown table with the union of the columns of all rows."""
     columns = list(dict.fromkeys(name for row in table.values() for name in row))
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, row in table.items():

@@ -1,15 +1,15 @@
-"""Whether the benchmark itself can be trusted, on this machine.
+"""Can the benchmark's intervals and comparisons be trusted on this machine?
 
     python -m benchmarks.studies.reliability agreement BUNDLE.task FOLDER [--runs 14]
     python -m benchmarks.studies.reliability planted BUNDLE.task FOLDER [--runs 10]
     python -m benchmarks.studies.reliability overhead BUNDLE.task
     python -m benchmarks.studies.reliability summary FOLDER
 
-`agreement` measures the bundle again and again, and `planted` with every call made to take 10 %
-longer; both add runs to those in FOLDER, and take about half a minute a run. `summary` says in how
-many pairs of runs the two p50 agree within their stated interval, whether `compare` stays silent on
-them, and whether it finds the planted slow-down. `overhead` compares the harness's way of calling
-with a bare loop, in turns, in a minute.
+`agreement` measures the bundle repeatedly, and `planted` does so with each call made to take 10 %
+longer. Both add runs to FOLDER and take about half a minute per run. `summary` counts the pairs of
+runs whose p50 agree within the reported interval, those in which `compare` reports no change, and
+those in which it finds the planted slow-down. `overhead` takes a minute and compares the timed
+calls of the benchmark with a bare loop. All print JSON.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _OVERHEAD_BLOCKS, _OVERHEAD_CALLS = 40, 10
 
 
 def main() -> None:
-    """Does what the command line says and prints JSON."""
+    """Runs the sub-command, and prints its result as JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -80,11 +80,11 @@ def main() -> None:
 def _add_runs(bundle: Path, folder: Path, name: str, runs: int, options: Options) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     subject, photo = LoadedSubject.load(bundle), load_image(sample_photo())
-    cases = [case for case in stage_cases(subject, photo, options) if _is_tried(case)]
+    cases = [case for case in stage_cases(subject, photo, options) if _is_measured(case)]
     start = time.monotonic()
     there = len(_files(folder, name))
     for number in range(there, there + runs):
-        # Another order of the cases in each run, as between any two runs.
+        # Each run has another seed and so another order of the cases, as runs of users have.
         run = dataclasses.replace(options, seed=number)
         report = measure([Target(subject, tuple(cases))], [photo], run, {})
         report.save(folder / f"{name}-{number:03}.json")
@@ -92,8 +92,8 @@ def _add_runs(bundle: Path, folder: Path, name: str, runs: int, options: Options
     return {"runs": there + runs, "seconds": round(time.monotonic() - start)}
 
 
-def _is_tried(case: Case) -> bool:
-    """End to end on one core, in both runtimes, and the stylizer on one thread."""
+def _is_measured(case: Case) -> bool:
+    """Returns whether a case is end to end on one core, or the stylizer on one thread."""
     if case.stage == "end_to_end":
         return case.settings.cores == ONE_CORE
     return case.stage == "stylizer" and case.settings.threads == 1
@@ -108,15 +108,16 @@ def _load(folder: Path, name: str) -> list[Report]:
 
 
 def summarize_runs(runs: Sequence[Report], planted: Sequence[Report]) -> dict[str, Any]:
-    """Says how often runs agree and what `compare` makes of them.
+    """Counts how often runs agree, and how often `compare` is right about them.
 
     Args:
-      runs: of the same bundle; the first is paired with the second, the third with the fourth.
-      planted: of the same bundle, slowed down; the first is compared with the first of `runs`.
+      runs: Runs of the same bundle; the first is paired with the second, the third with the fourth.
+      planted: Runs of the same bundle, slowed down; each is compared with the run of `runs` at the
+        same position.
 
     Returns:
-      Counts: tries, and how many went as they should; by case, agreements: tries in which the
-      second run's p50 lies within the first's interval.
+      The number of tries, and of those with the right outcome. Agreements are counted by case: the
+      p50 of the second run lies in the interval of the first.
     """
     pairs = list(zip(runs[::2], runs[1::2], strict=False))
     agreements: dict[str, list[bool]] = {}
@@ -146,15 +147,15 @@ def summarize_runs(runs: Sequence[Report], planted: Sequence[Report]) -> dict[st
 
 
 def measure_overhead(subject: LoadedSubject) -> dict[str, Any]:
-    """Compares the harness's timed calls with a bare loop, end to end, in turns.
+    """Compares the timed calls of the benchmark with a bare loop; blocks of both alternate.
 
     Args:
-      subject: a bundle.
+      subject: A bundle.
 
     Returns:
-      By runtime: milliseconds a call of the bare loop, and by how many percent the harness's whole
-      loop, and the calls that it times, take longer; medians of pairs of blocks, and the interval
-      of each median in 19 of 20 cases.
+      By runtime: milliseconds per call of the bare loop, and by how many percent the whole loop of
+      the benchmark, and the calls that it times, take longer. The latter are medians over pairs of
+      blocks, with 95 % confidence intervals.
     """
     photo = load_image(sample_photo())
     cases = stage_cases(subject, photo, _OPTIONS)
@@ -166,12 +167,12 @@ def measure_overhead(subject: LoadedSubject) -> dict[str, Any]:
         runner = make_runner(case, subject, photo)
         bare, whole, timed = [], [], []
         for block in range(_OVERHEAD_BLOCKS + 1):
-            # The machine's drift within a pair favours the one as often as the other.
-            for harness in (True, False) if block % 2 else (False, True):
+            # The order alternates, so that drift of the machine within a pair cancels out.
+            for is_timed in (True, False) if block % 2 else (False, True):
                 begin = time.perf_counter()
-                if harness:
+                if is_timed:
                     samples = time_calls(runner.call, _OVERHEAD_CALLS)
-                    # On a slow machine they may be fewer than asked for.
+                    # On a slow machine there may be fewer samples than calls were requested.
                     whole.append(1e3 * (time.perf_counter() - begin) / len(samples))
                     timed.append(float(np.mean(samples)))
                 else:
@@ -179,7 +180,7 @@ def measure_overhead(subject: LoadedSubject) -> dict[str, Any]:
                         runner.call()
                     bare.append(1e3 * (time.perf_counter() - begin) / _OVERHEAD_CALLS)
         runner.close()
-        # The first block warmed up.
+        # The first block is a warm-up.
         reference = np.array(bare[1:])
         result[runtime] = {
             "bare_ms": round(float(np.median(reference)), 3),
@@ -190,7 +191,7 @@ def measure_overhead(subject: LoadedSubject) -> dict[str, Any]:
 
 
 def _median_and_interval(values: Any) -> list[float]:
-    """Median, and its interval by order statistics: no assumption about the noise."""
+    """Returns the median and its confidence interval by order statistics, for any distribution."""
     values = np.sort(values)
     count = len(values)
     reach = 0.98 * math.sqrt(count)

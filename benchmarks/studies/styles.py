@@ -1,13 +1,13 @@
-"""What a preset makes of styles: a sheet of people who do not exist, and numbers of people who do.
+"""How do styles look after tuning, and how well do the bundles measure on held-out portraits?
 
     python -m benchmarks.studies.styles docs [--preset NAME_OR_FOLDER] [--steps 100] [--seed 0]
     python -m benchmarks.studies.styles DIR --faces faces256 --people 50 \
         --style NAME [PICTURE ...] --style NAME [PICTURE ...]
 
-Tunes the preset on each style at the defaults of `mm-face-stylizer create`, a minute a style, and
-writes styles.png: rows are styles, columns are the style, Grace Hopper's portrait from matplotlib
-and generated faces. With portraits it also writes styles.json: each bundle, evaluated on people
-that no preset has seen, as `mm-face-stylizer evaluate` does it.
+Tunes the preset on each style with the defaults of `mm-face-stylizer create`, which takes a minute
+for each, and writes styles.png: a row for each style with its picture, Grace Hopper's portrait from
+matplotlib and generated faces. With portraits it also writes styles.json, the evaluation of each
+bundle on held-out portraits, as `mm-face-stylizer evaluate` makes it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SHEET_SIDE = 144
 
 
 def main() -> None:
-    """Does what the command line says."""
+    """Tunes and evaluates all styles, and writes the sheet and the results."""
     arguments = _arguments()
     folder, spec = arguments.folder, ModelSpec.of_preset(arguments.preset)
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def main() -> None:
             data = Dataset.from_images(files, size=networks.config.image_size)
             options = FaceStylizerOptions(model=spec, hparams=HParams(epochs=arguments.steps))
             stylizer = FaceStylizer.create(data, options)
-            # Others' pictures are not ours to show.
+            # Pictures given by the user may not be free to publish.
             style = np.full_like(people[0], 255) if pictures else data.images[0]
             rows.append([style, *stylizer.stylize_images(people)])
             captions.append(name)
@@ -78,11 +78,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--preset", default=DEFAULT_PRESET)
     parser.add_argument("--steps", type=int, default=HParams().epochs)
-    parser.add_argument("--seed", type=int, default=0, help="of the faces that are made up (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the generated faces (0)")
     parser.add_argument("--faces", type=pathlib.Path, help="aligned portraits")
-    parser.add_argument("--people", type=int, default=50, help="of those held out (50)")
+    parser.add_argument("--people", type=int, default=50, help="number of held-out portraits (50)")
     parser.add_argument(
-        "--style", nargs="+", action="append", help="the name of a style, and pictures of it"
+        "--style", nargs="+", action="append", help="name of a style, and pictures of it"
     )
     return parser.parse_args()
 
@@ -95,9 +95,9 @@ def _drawn(name: str, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _people(networks: Networks, seed: int) -> np.ndarray:
-    """Grace Hopper and faces that the preset makes up, uint8 [8, side, side, 3]."""
-    made_up = to_pixels(networks.generated_faces(_GENERATED, seed))
-    return np.stack([aligned_portrait(networks.config.image_size), *made_up])
+    """Returns Grace Hopper's portrait and generated faces, uint8 [8, side, side, 3]."""
+    generated = to_pixels(networks.generated_faces(_GENERATED, seed))
+    return np.stack([aligned_portrait(networks.config.image_size), *generated])
 
 
 def _evaluated(
@@ -107,7 +107,7 @@ def _evaluated(
     portraits: PortraitSet,
     folder: pathlib.Path,
 ) -> dict:
-    """Numbers of one style."""
+    """Evaluates the bundle of one style."""
     bundle = folder / f"{name}.task"
     stylizer.bundle().save(bundle)
     models = find_face_models()

@@ -36,7 +36,7 @@ def empty_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_adb_the_message_says_how_to_install_it(empty_path: None) -> None:
     with pytest.raises(AdbError, match="apt install adb"):
         Adb()
-    with pytest.raises(AdbError, match="--adb: /no/adb is no program"):
+    with pytest.raises(AdbError, match="--adb: /no/adb is not a program"):
         Adb("/no/adb")
 
 
@@ -63,7 +63,7 @@ def test_another_program_is_not_taken_for_adb(tmp_path: Path) -> None:
     path = tmp_path / "adb"
     path.write_text("#!/bin/sh\necho hello\n")
     path.chmod(0o755)
-    with pytest.raises(AdbError, match="is not Google's adb: it says 'hello"):
+    with pytest.raises(AdbError, match="is not Google's adb: it prints 'hello"):
         Adb(path).start()
 
 
@@ -97,7 +97,7 @@ def test_a_server_of_another_version_is_not_killed(client: Adb) -> None:
 
 
 def test_what_is_no_adb_server_is_told(client: Adb) -> None:
-    with pytest.raises(AdbError, match="is no adb server"):
+    with pytest.raises(AdbError, match="is not an adb server"):
         Adb(port=serve_once(b"HTTP/1.1 400 Bad Request\r\n")).start()
 
 
@@ -160,21 +160,21 @@ def test_lists_are_read_as_adb_writes_them(monkeypatch: pytest.MonkeyPatch, tmp_
     ],
 )
 def test_no_word_is_obeyed_by_the_phone_s_shell(client: Adb, phone: AdbDevice, word: str) -> None:
-    answer = client.shell(phone.address, ["printf", "[%s]", word])
+    answer = client.device(phone.address).shell(["printf", "[%s]", word])
     assert (answer.status, answer.stdout) == (0, f"[{word}]")
     assert ["reboot"] not in phone.commands
 
 
 def test_statuses_and_outputs_arrive(client: Adb, phone: AdbDevice) -> None:
-    answer = client.shell(phone.address, ["ls", "/data/local/tmp/none"])
+    answer = client.device(phone.address).shell(["ls", "/data/local/tmp/none"])
     assert answer.status != 0 and "No such file" in answer.stderr and answer.stdout == ""
-    assert client.shell(phone.address, ["sh", "-c", "exit 7"]).status == 7
-    assert client.shell(phone.address, ["sh", "-c", "kill -SEGV $$"]).status == 139
-    assert client.shell(phone.address, ["no-such-program"]).status == 127
+    assert client.device(phone.address).shell(["sh", "-c", "exit 7"]).status == 7
+    assert client.device(phone.address).shell(["sh", "-c", "kill -SEGV $$"]).status == 139
+    assert client.device(phone.address).shell(["no-such-program"]).status == 127
 
 
 def test_output_that_is_not_utf8_is_read(client: Adb, phone: AdbDevice) -> None:
-    answer = client.shell(phone.address, ["printf", r"a\377\000b\r\n"])
+    answer = client.device(phone.address).shell(["printf", r"a\377\000b\r\n"])
     assert answer.stdout == "a\ufffd\0b\n"
 
 
@@ -182,10 +182,10 @@ def test_files_go_there_and_back(client: Adb, phone: AdbDevice, tmp_path: Path) 
     local = tmp_path / "-it's a; file"
     local.write_bytes(os.urandom(100_000))
     remote = "/data/local/tmp/a b"
-    client.push(phone.address, local, remote)
+    client.device(phone.address).push(local, remote)
     assert phone.disk.host_path(remote).read_bytes() == local.read_bytes()
     back = tmp_path / "back"
-    client.pull(phone.address, remote, back, 100_000)
+    client.device(phone.address).pull(remote, back, 100_000)
     assert back.read_bytes() == local.read_bytes()
 
 
@@ -194,45 +194,45 @@ def test_a_full_disk_is_told(client: Adb, phone: AdbDevice, tmp_path: Path) -> N
     local.write_bytes(bytes(300_000))
     phone.faults.disk_full(after_bytes=100_000)
     with pytest.raises(ToolError, match="no space is left on the phone"):
-        client.push(phone.address, local, "/data/local/tmp/x")
+        client.device(phone.address).push(local, "/data/local/tmp/x")
 
 
 def test_phones_that_are_gone_are_told_from_other_failures(client: Adb, phone: AdbDevice) -> None:
     with pytest.raises(DeviceLostError, match="no-such-phone is gone"):
-        client.shell("no-such-phone", ["true"])
+        client.device("no-such-phone").shell(["true"])
     phone.faults.pull_cable()
     with pytest.raises(DeviceLostError):
-        client.shell(phone.address, ["true"])
+        client.device(phone.address).shell(["true"])
 
 
 def test_a_command_cut_off_is_no_answer(client: Adb, phone: AdbDevice) -> None:
     timer = threading.Timer(0.5, phone.unplug)
     timer.start()
     with pytest.raises(DeviceLostError, match="broke while 'sh -c 'echo half; sleep 30''"):
-        client.shell(phone.address, ["sh", "-c", "echo half; sleep 30"])
+        client.device(phone.address).shell(["sh", "-c", "echo half; sleep 30"])
     timer.join()
 
 
 def test_every_call_has_a_time_limit(client: Adb, phone: AdbDevice) -> None:
     with pytest.raises(AdbTimeoutError, match="no answer in 0 s to 'shell sleep 30'"):
-        client.shell(phone.address, ["sleep", "30"], timeout=0.3)
+        client.device(phone.address).shell(["sleep", "30"], timeout=0.3)
 
 
 def test_after_a_stop_only_cleaning_up_goes_on(client: Adb, phone: AdbDevice) -> None:
     timer = threading.Timer(0.5, client.stop)
     timer.start()
     with pytest.raises(InterruptedRunError):
-        client.shell(phone.address, ["sleep", "30"])
+        client.device(phone.address).shell(["sleep", "30"])
     with pytest.raises(InterruptedRunError):
-        client.shell(phone.address, ["true"])
-    assert client.shell(phone.address, ["true"], cleanup=True).status == 0
+        client.device(phone.address).shell(["true"])
+    assert client.device(phone.address).shell(["true"], cleanup=True).status == 0
 
 
 def test_a_dry_run_shows_what_it_would_change(client: Adb, phone: AdbDevice) -> None:
     shown: list[str] = []
     dry = Adb(show=shown.append)
-    dry.push(phone.address, Path(__file__), "/data/local/tmp/x")
-    dry.shell(phone.address, ["rm", "-rf", "/data/local/tmp/x y"], changes=True)
-    assert dry.shell(phone.address, ["echo", "read"]).stdout == "read\n"
+    dry.device(phone.address).push(Path(__file__), "/data/local/tmp/x")
+    dry.device(phone.address).shell(["rm", "-rf", "/data/local/tmp/x y"], changes=True)
+    assert dry.device(phone.address).shell(["echo", "read"]).stdout == "read\n"
     assert len(shown) == 2 and shown[1].endswith("""shell 'rm -rf '"'"'/data/local/tmp/x y'"'"''""")
     assert not list(phone.disk.host_path("/data/local/tmp").iterdir())

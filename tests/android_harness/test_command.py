@@ -102,7 +102,7 @@ def test_one_of_several_phones_is_chosen(
 ) -> None:
     first, second = make_phone(), make_phone()
     assert command("--cases", "cpu-1") == 1
-    assert "choose with --serial, or take --all" in capsys.readouterr().err
+    assert "choose with --serial, or use --all" in capsys.readouterr().err
     assert command("--cases", "cpu-1", "--serial", second.address) == 0
     assert (runs_on(first), runs_on(second)) == (0, 1)
     assert command("--serial", "none", "--overwrite") == 1
@@ -236,7 +236,7 @@ def test_a_state_of_another_run_is_not_mixed_in(
     phone.thermal.set_skin(45.0)
     assert command("--cases", "cpu-1", "--cool-down", "0") == 1
     assert command("--cases", "cpu-1", "--runs", "4") == 1
-    assert "other bundles or options; --restart begins anew" in capsys.readouterr().err
+    assert "other bundles or options; --restart replaces it" in capsys.readouterr().err
 
 
 def test_an_existing_result_is_not_replaced(

@@ -31,7 +31,10 @@ Command = Callable[..., int]
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ({"abis": ("x86_64",)}, "benchmark_model is there for arm64-v8a, and the phone takes x86"),
+        (
+            {"abis": ("x86_64",)},
+            "benchmark_model is available for arm64-v8a, but the phone runs x86",
+        ),
         ({"sdk": 23, "android": "6.0"}, r"Android 6.0 \(API 23\) is too old"),
         ({"used_kib": 113_183_000}, "MB are free in /data/local/tmp"),
     ],
@@ -162,7 +165,7 @@ def test_a_cable_pulled_while_files_go_there_is_no_end(
 
     threading.Thread(target=plug_in_again, daemon=True).start()
     assert command("--cases", "cpu-1") == 0
-    assert "it is back" in capsys.readouterr().err
+    assert "the phone is back" in capsys.readouterr().err
     assert rows_of(output)[0].error is None and ours_on(phone) == []
 
 
@@ -181,7 +184,7 @@ def test_a_phone_that_does_not_come_back_is_gone_on_with_later(
     threading.Thread(target=pull_in_second_run, daemon=True).start()
     assert command("--cases", "cpu-1", "builtin-1", "--wait", "1") == 1
     said = capsys.readouterr().err
-    assert "Run the same command again to go on" in said and "not cleaned up" in said
+    assert "Run the same command again to continue" in said and "cleaning up failed" in said
     assert state_of(output).exists() and not output.exists()
     assert any(name.startswith("mm-face-stylizer-") for name in ours_on(phone))
 
@@ -191,7 +194,7 @@ def test_a_phone_that_does_not_come_back_is_gone_on_with_later(
     adb.run("disconnect", phone.address)
     adb.connect(phone.address)
     assert command("--cases", "cpu-1", "builtin-1") == 0
-    assert "goes on; 1 of 2 cases" in capsys.readouterr().err
+    assert "resumes; 1 of 2 cases" in capsys.readouterr().err
     assert runs_on(phone) - before == 1
     assert len(rows_of(output)) == 2 and ours_on(phone) == []
     assert not state_of(output).exists()
@@ -222,7 +225,7 @@ def test_a_restart_in_a_run_is_no_end(
 ) -> None:
     phone.faults.reboot_during_run(seconds=1.0)
     assert command("--cases", "cpu-1") == 0
-    assert "it is back, restarted" in capsys.readouterr().err
+    assert "the phone is back, restarted" in capsys.readouterr().err
     assert rows_of(output)[0].error is None and ours_on(phone) == []
 
 
@@ -249,7 +252,7 @@ def test_throttled_rounds_are_marked_and_the_next_waits(
         assert one.before.thermal_status == 0 and one.after.thermal_status >= 1
         assert one.throttled is True
         assert one.after.celsius > one.before.celsius
-    assert "waiting for it to cool down (thermal status" in capsys.readouterr().err
+    assert "waiting for the phone to cool down (thermal status" in capsys.readouterr().err
 
 
 def test_a_phone_that_stays_hot_is_not_measured(

@@ -27,7 +27,7 @@ def test_states_of_other_runs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.state"
     with StateFile.open(path, "f", BEGAN, restart=False).change():
         pass
-    with pytest.raises(AndroidError, match="other bundles or options; --restart begins anew"):
+    with pytest.raises(AndroidError, match="other bundles or options; --restart replaces it"):
         StateFile.open(path, "g", BEGAN, restart=False)
     with StateFile.open(path, "g", BEGAN, restart=True).read() as state:
         assert not state.phones
@@ -37,7 +37,7 @@ def test_states_of_other_runs_are_refused(tmp_path: Path) -> None:
 def test_damaged_states_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.state"
     path.write_bytes(content)
-    with pytest.raises(AndroidError, match="not the state of a broken run"):
+    with pytest.raises(AndroidError, match="not the state of an interrupted run"):
         StateFile.open(path, "f", BEGAN, restart=False)
 
 

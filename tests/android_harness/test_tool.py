@@ -183,7 +183,7 @@ def test_columns_of_older_tools_are_found_by_their_headings() -> None:
 
 
 def test_a_damaged_profile_is_refused() -> None:
-    with pytest.raises(ToolError, match="a line that is none"):
+    with pytest.raises(ToolError, match="an unreadable line"):
         parse_profile(PROFILE.replace("4.108", "?.???"))
 
 

@@ -1,4 +1,4 @@
-"""What tests of the Android benchmark share: the client, and the command on simulated phones."""
+"""Helpers for tests of the Android benchmark on simulated phones."""
 
 import functools
 import http.server
@@ -24,7 +24,7 @@ FAST += ("--warm-up-seconds", "0", "--no-memory", "--no-profile")
 
 @dataclass(frozen=True)
 class WebFolder:
-    """A folder that a web server of this machine shows, and its address."""
+    """A folder that a local web server serves, and its address."""
 
     path: Path
     url: str
@@ -32,7 +32,7 @@ class WebFolder:
 
 @contextmanager
 def served(path: Path) -> Iterator[WebFolder]:
-    """Shows a folder on the web, to this machine only."""
+    """Serves a folder by HTTP on this machine only."""
     handler = functools.partial(_QuietHandler, directory=os.fspath(path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -46,13 +46,13 @@ class _QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def environment(variables: Mapping[str, str], setenv: Callable[[str, str], None]) -> None:
-    """Puts a test's process into the environment of a private adb server."""
+    """Sets the environment variables of a private adb server."""
     for name in ("ANDROID_ADB_SERVER_PORT", "HOME", "ANDROID_SDK_HOME", "ADB_USB", "ADB_MDNS"):
         setenv(name, variables[name])
 
 
 def ours_on(phone: AdbDevice) -> list[str]:
-    """What a run has left on a phone: files and processes."""
+    """Returns the files and processes that a run has left on a phone."""
     folder = phone.disk.host_path("/data/local/tmp")
     return [path.name for path in folder.iterdir()] + [
         " ".join(words) for _, words in phone.processes()
@@ -60,17 +60,17 @@ def ours_on(phone: AdbDevice) -> list[str]:
 
 
 def runs_on(phone: AdbDevice) -> int:
-    """How often benchmark_model was run on a phone."""
+    """Returns how often benchmark_model was run on a phone."""
     return sum(words[0] == "benchmark_model" for words in phone.commands)
 
 
 def state_of(output: Path) -> Path:
-    """Where a run keeps what it has measured so far."""
+    """Returns the path of a run's state file."""
     return output.with_name(f".{output.name}.state")
 
 
 def rows_of(output: Path) -> tuple[Row, ...]:
-    """The rows of a result."""
+    """Returns the rows of a result."""
     return Report.load(output).rows
 
 
@@ -78,7 +78,7 @@ def rows_of(output: Path) -> tuple[Row, ...]:
 def started(
     arguments: list[str], variables: Mapping[str, str]
 ) -> Iterator["subprocess.Popen[str]"]:
-    """Runs the command in a process of its own, for tests that interrupt it."""
+    """Starts the command in a process of its own, for tests that interrupt it."""
     command = [sys.executable, "-m", "mm_face_stylizer.cli", "android-benchmark", *arguments]
     with subprocess.Popen(
         command,
@@ -96,13 +96,13 @@ def started(
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Waits for what must come.
+    """Waits until a condition is true.
 
     Raises:
-      TimeoutError: it does not.
+      TimeoutError: the condition is not true in time.
     """
     limit = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > limit:
-            raise TimeoutError("what a test waits for does not happen")
+            raise TimeoutError(f"the condition is still not true after {seconds:g} s")
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Benchmark results of machines that never were."""
+"""Made-up benchmark results."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ DEVICE = Device(
 
 
 def subject(name: str = "style", size_bytes: int = 8_700_000, side: int = 256) -> Subject:
-    """A bundle; only its stylizer is known."""
+    """Returns the description of a bundle of which only the stylizer is listed."""
     shape = (1, side, side, 3)
     model = Model("stylizer", "0" * 64, 7_000_000, shape, shape, "float16", 10, 20, {"ADD": 2})
     return Subject(name, f"{name}.task", "1" * 64, size_bytes, (model,))
@@ -32,15 +32,15 @@ def drifting_rounds(
     calls: int = 10,
     machine: Sequence[float] | None = None,
 ) -> tuple[Round, ...]:
-    """Rounds of a shared machine: each has its own speed, and neighbouring calls are alike.
+    """Returns rounds as of a shared machine: speed differs by round, and calls are correlated.
 
     Args:
-      random: where the noise comes from.
-      p50: what the calls would take, in milliseconds.
-      count: rounds.
-      calls: of each round.
-      machine: factor of the whole machine in each round, drift control included; some noise of 3 %
-        if None.
+      random: Source of the noise.
+      p50: Time of a call without noise in milliseconds.
+      count: Number of rounds.
+      calls: Number of calls in each round.
+      machine: Factor for all times of each round, including the drift control's; noise of 3 % if
+        None.
     """
     if machine is None:
         machine = np.exp(random.normal(0.0, 0.03, count))
@@ -50,7 +50,7 @@ def drifting_rounds(
         noise = np.zeros(calls)
         for call in range(1, calls):
             noise[call] = 0.8 * noise[call - 1] + random.normal(0.0, 0.01)
-        # Now and then something gets in between.
+        # Some calls are interrupted by other programs.
         noise += np.where(random.random(calls) < 0.1, random.exponential(0.3, calls), 0.0)
         control = 5.0 * factor * np.exp(random.normal(0.0, 0.005, 6))
         samples = p50 * factor * process * np.exp(noise)
@@ -66,7 +66,7 @@ def drifting_rounds(
 
 
 def row(rounds: Sequence[Round], stage: str = "end_to_end", name: str = "style", **settings) -> Row:
-    """A row of the portable runtime."""
+    """Returns a row of the portable runtime."""
     return Row(
         device=DEVICE.name,
         subject=name,
@@ -78,7 +78,7 @@ def row(rounds: Sequence[Round], stage: str = "end_to_end", name: str = "style",
 
 
 def report(*rows: Row, subjects: Sequence[Subject] = ()) -> Report:
-    """A report of rows of `subject()`, or of others."""
+    """Returns a report of rows; its only subject is `subject()` unless others are given."""
     return Report(
         began="2026-11-21T12:00:00Z",
         seconds=60.0,

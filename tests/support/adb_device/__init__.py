@@ -1,4 +1,4 @@
-"""A simulated phone that speaks adb's own protocol; README.md tells how to use it."""
+"""A simulated phone that speaks adb's own protocol; README.md describes how to use it."""
 
 from .adb_environment import MISSING, AdbEnvironment, find_adb
 from .binaries import write_benchmark_model

@@ -1,4 +1,4 @@
-"""The real adb client with a server of its own, far from the user's server, keys and devices."""
+"""The real adb client with a private server, apart from the user's server, keys and devices."""
 
 import os
 import shutil
@@ -11,21 +11,21 @@ from typing import Final
 
 MISSING: Final = "adb is missing; install Debian's package adb, or Android's platform-tools"
 
-_PATIENCE: Final = 20.0
+_TIMEOUT_SECONDS: Final = 20.0
 
 
 def find_adb() -> str | None:
-    """Google's client, if it is installed."""
+    """Returns the path of Google's client, or None if it is not installed."""
     return shutil.which("adb")
 
 
 class AdbEnvironment:
-    """A private adb server; `with AdbEnvironment() as adb:` starts it and ends it.
+    """A private adb server, which `with AdbEnvironment() as adb:` starts and ends.
 
     Attributes:
-      adb: the client's path.
-      variables: the environment in which every adb call must run: os.environ, a private HOME, and
-        a private server's port.
+      adb: Path of the client.
+      variables: Environment for every adb call: os.environ with a private HOME and the port of the
+        private server.
     """
 
     def __init__(self) -> None:
@@ -48,8 +48,8 @@ class AdbEnvironment:
             "HOME": str(self._home),
             "ANDROID_SDK_HOME": str(self._home),
             "ANDROID_ADB_SERVER_PORT": str(port),
-            # Neither emulators nor USB nor the network: only what `adb connect` names. Older
-            # servers know the first of these only.
+            # The server must find no emulators, USB devices or network devices, but only what
+            # `adb connect` names. Older servers only know the first of these variables.
             "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",
             "ADB_EMU": "0",
             "ADB_USB": "0",
@@ -64,7 +64,7 @@ class AdbEnvironment:
             stdout=self._log,
             stderr=self._log,
         )
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -77,10 +77,10 @@ class AdbEnvironment:
         raise RuntimeError(f"the adb server did not start:\n{log}")
 
     def __exit__(self, *unused: object) -> None:
-        # Where the server has died, clients have started another one in its place.
+        # If the server crashed, a client has started another one, which this ends.
         self.run("kill-server")
         try:
-            self._server.wait(_PATIENCE)
+            self._server.wait(_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self._server.kill()
             self._server.wait()
@@ -94,16 +94,16 @@ class AdbEnvironment:
         stdin: bytes | None = None,
         timeout: float = 60.0,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Runs adb; returns its exit status and output, as they come.
+        """Runs adb, and returns its exit status and output.
 
         Args:
-          arguments: adb's.
-          serial: the device, as adb lists it.
-          stdin: its input; none if None.
-          timeout: in seconds.
+          arguments: Arguments of adb.
+          serial: Serial number of the device as adb lists it; None for no device.
+          stdin: Input of adb; None for an empty one.
+          timeout: Time limit in seconds.
 
         Raises:
-          subprocess.TimeoutExpired: it took longer.
+          subprocess.TimeoutExpired: adb exceeded the time limit.
         """
         command = [self.adb, *(["-s", serial] if serial else []), *arguments]
         return subprocess.run(
@@ -122,27 +122,27 @@ class AdbEnvironment:
         return self.run("shell", command, serial=serial, timeout=timeout)
 
     def connect(self, address: str) -> None:
-        """Connects a device, anew if need be, and waits until adb lists it as ready.
+        """Connects a device, again if necessary, and waits until adb lists it as ready.
 
         Raises:
-          RuntimeError: it did not connect.
+          RuntimeError: the device did not connect.
         """
-        # A server that lost a device tries again every ten seconds, and is not to be hurried.
+        # Without this, a server that lost a device only tries again every ten seconds.
         self.run("disconnect", address)
         answer = ""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             state = self.state(address)
             if state == "device":
                 return
             if state is None:
-                # Never asked, or refused: a device that restarts does not listen yet.
+                # The server has not tried yet, or the restarting device does not listen yet.
                 answer = self.run("connect", address).stdout.decode()
             time.sleep(0.02)
         raise RuntimeError(f"adb connect {address}: {answer.strip()}; now {self.state(address)}")
 
     def state(self, address: str) -> str | None:
-        """What adb lists a device as: device, offline, unauthorized, ...; None if not at all."""
+        """Returns the state that adb lists: device, offline, unauthorized, ...; None if unlisted."""
         for line in self.run("devices").stdout.decode().splitlines()[1:]:
             serial, _, state = line.partition("\t")
             if serial == address:

@@ -1,9 +1,9 @@
-"""Stands in for TensorFlow's benchmark_model on the simulated phone.
+"""Stand-in for TensorFlow's benchmark_model on the simulated phone.
 
 It runs the model through LiteRT, on the machine's own cores, and prints what the tool of LiteRT
 1.0 to 2.0 prints: tflite/tools/benchmark/{benchmark_model,benchmark_tflite_model,
 profiling_listener}.cc, tflite/tools/logging.h, benchmark_result.proto and
-tensorflow/core/util/stats_calculator.cc. README.md tells what is made up.
+tensorflow/core/util/stats_calculator.cc. README.md lists what it makes up.
 
 It runs as a program of its own: python -I benchmark_model.py PROGRAM --graph=...
 """
@@ -21,14 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-# Isolated programs do not see the files beside them.
+# With -I, Python does not add the folder of the program to sys.path.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import tool_client
 
 _WRONG_ABI: Final = 126
 
-# The flags that the tool knows, by type; among them those that have no effect here.
+# The flags of the tool by type, including those that have no effect here.
 _BOOLS: Final = {
     "use_caching": "Use caching",
     "verbose": "",
@@ -82,7 +82,7 @@ _STRINGS: Final = {
     "nnapi_accelerator_name": "NNAPI accelerator name",
     "nnapi_execution_preference": "NNAPI execution preference",
 }
-# In the order of LogParams.
+# The flags in the order of LogParams.
 _LOGGED: Final = (
     "num_runs min_secs max_secs run_delay num_threads use_caching benchmark_name output_prefix "
     "warmup_runs warmup_min_secs dry_run report_peak_memory_footprint "
@@ -110,7 +110,7 @@ _DEFAULTS: Final = {
 
 
 class _Output:
-    """Prints as TFLITE_LOG does; a file on a full disk loses what does not fit, without a word."""
+    """Prints as TFLITE_LOG does. A file on a full disk silently loses what does not fit."""
 
     def __init__(self) -> None:
         self._is_file = stat.S_ISREG(os.fstat(1).st_mode)
@@ -137,17 +137,17 @@ class _Output:
 
 
 def has_room(size: int) -> bool:
-    """Whether the phone's disk takes so many bytes more."""
+    """Returns whether the phone's disk accepts `size` more bytes."""
     return tool_client.ask("run-writes", [str(size)])[0] == "0"
 
 
 class _Failed(Exception):
-    """The tool ends with status 1, after these words on stderr."""
+    """Ends the tool with status 1, after the message on stderr."""
 
 
 @dataclasses.dataclass
 class _Flags:
-    """The command line: what was set, over the defaults."""
+    """The flags of the command line, with defaults for the others."""
 
     given: dict[str, Any]
 
@@ -222,7 +222,7 @@ class _Statistics:
         return sorted(self.values)[len(self.values) * percent // 100]
 
     def line(self) -> str:
-        """Its numbers, in the tool's words."""
+        """Returns the statistics as the tool prints them."""
         values = self.values
         if not values:
             return "count=0"
@@ -240,20 +240,20 @@ class _Statistics:
 
 
 class _MemoryMonitor(threading.Thread):
-    """Notes the most memory that is in use, by looking again and again."""
+    """Records the peak of memory by polling."""
 
     def __init__(self, interval_ms: int) -> None:
         super().__init__(daemon=True)
         self._interval = interval_ms / 1000
-        self._stop_it = threading.Event()
+        self._stop_requested = threading.Event()
         self.peak_mb = 0.0
 
     def run(self) -> None:
-        while not self._stop_it.wait(self._interval):
+        while not self._stop_requested.wait(self._interval):
             self.peak_mb = max(self.peak_mb, _resident_pages()[0] * _PAGE / 2**20)
 
     def stop(self) -> float:
-        self._stop_it.set()
+        self._stop_requested.set()
         self.join()
         return max(self.peak_mb, _resident_pages()[0] * _PAGE / 2**20)
 
@@ -262,13 +262,13 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def _resident_pages() -> tuple[int, int]:
-    """Pages in memory, and those of them that are shared."""
+    """Returns the number of resident pages, and of those that are shared."""
     fields = Path("/proc/self/statm").read_text().split()
     return int(fields[1]), int(fields[2])
 
 
 def _footprint_kb() -> int:
-    # The tool takes ru_maxrss, which for a child of pytest begins with what pytest had.
+    # The tool uses ru_maxrss, which in a child of pytest would start with the memory of pytest.
     return _resident_pages()[0] * _PAGE // 1024
 
 
@@ -282,10 +282,10 @@ class _Tool:
         self._words = words
 
     def run(self) -> int:
-        """Does everything; returns the exit status."""
+        """Runs the tool; returns its exit status."""
         status, *answer = tool_client.ask("run-begins", [self._program, *self._words])
         if int(status) == _WRONG_ABI:
-            # What mksh says when the kernel refuses a program.
+            # The message of mksh for a program that the kernel refuses.
             os.write(
                 2, f"/system/bin/sh: {self._device_path(self._program)}: {answer[0]}\n".encode()
             )
@@ -410,7 +410,7 @@ class _Tool:
         self._announce(accelerator)
 
     def _announce(self, accelerator: str) -> None:
-        """Says which delegate took what, as the delegates and the tool do."""
+        """Prints which delegate runs how many operators, as the delegates and the tool do."""
         output, taken = self._output, self._operators.taken
         everything = len(self._operators.rows)
         partitions = self._operators.partitions
@@ -429,7 +429,7 @@ class _Tool:
             )
         name = accelerator or ("XNNPACK" if self._flags["use_xnnpack"] else "")
         if not name:
-            return  # Nobody asked for what the runtime does by itself.
+            return  # The tool reports only delegates that were requested.
         if taken == everything:
             output.info(
                 f"Explicitly applied {name} delegate, and the model graph will be completely "
@@ -479,7 +479,7 @@ class _Tool:
             self._interpreter.set_tensor(detail["index"], values)
 
     def _series(self, runs: int, seconds: float, counted: bool) -> _Statistics:
-        """Runs the model again and again, as BenchmarkModel::Run does."""
+        """Runs the model repeatedly, as BenchmarkModel::Run does."""
         limit = self._flags["max_secs"]
         self._output.info(
             f"Running benchmark for at least {runs} iterations and at least {seconds:.6g} seconds "
@@ -504,7 +504,7 @@ class _Tool:
         self._output.info(times.line() + "\n")
         return times
 
-    # What it found.
+    # Reports.
 
     def _report_memory(self, init_kb: int, all_kb: int, peak_mb: float) -> None:
         output = self._output
@@ -545,7 +545,7 @@ class _Tool:
             self._output.info(text)
 
     def _save(self, path: str, data: bytes) -> None:
-        """Writes a file; on a full disk it stays empty, and like the tool says nothing."""
+        """Writes a file. On a full disk it stays empty, and like the tool this reports no error."""
         try:
             with open(path, "wb") as file:
                 if has_room(len(data)):
@@ -557,12 +557,12 @@ class _Tool:
 
 @dataclasses.dataclass
 class _Operators:
-    """The model's operators, and who runs them.
+    """The model's operators, and which of them a delegate runs.
 
     Attributes:
-      rows: of each its type, its output's name, its share of the work and whether a delegate runs
-        it.
-      partitions: how many parts of the graph went to the delegate.
+      rows: For each operator its type, the name of its output, its share of the work, and whether a
+        delegate runs it.
+      partitions: Number of parts of the graph that the delegate runs.
     """
 
     rows: list[tuple[str, str, float, bool]]
@@ -573,7 +573,7 @@ class _Operators:
         return sum(row[3] for row in self.rows)
 
     def profiled(self) -> list[tuple[str, str, float]]:
-        """Type, name and share of each row of the tool's profile."""
+        """Returns type, name and share of each row of the tool's profile."""
         named = []
         count = 0
         for index, (kind, name, share, delegated) in enumerate(self.rows):
@@ -587,7 +587,7 @@ class _Operators:
 
 
 def _operators(interpreter: Any, delegated_by: str) -> _Operators:
-    """Reads the operators of the main graph; the last of them are the delegate's kernels."""
+    """Returns the operators of the main graph, of which the delegate's kernels are the last."""
     details = interpreter._get_ops_details()
     names = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     plain = [op for op in details if op["op_name"] != "DELEGATE"]
@@ -634,7 +634,7 @@ def _encode_result(
     model_mb: float,
     throughput: float,
 ) -> bytes:
-    """tflite.tools.benchmark.BenchmarkResult in protobuf's wire format."""
+    """Returns tflite.tools.benchmark.BenchmarkResult in protobuf's wire format."""
     latency = [counted.mean, min(counted.values), max(counted.values), counted.deviation]
     latency += [counted.percentile(percent) for percent in (50, 5, 95)]
     latency += [init_us, warm_up.values[0] if warm_up.values else 0, warm_up.mean]

@@ -1,9 +1,9 @@
 """Executables that a test pushes to the simulated phone in place of programs for Android.
 
-Such a file has the ELF header of a program for an ABI, so that what looks at it sees one, and then
-a script. The machine's own kernel runs no program of another machine; so the disk keeps the file
-with another header of the same size, one that makes it a script. The sync service and the tools
-that compute sums turn the one into the other.
+Such a file has the ELF header of a program for an ABI, followed by a script. The kernel of this
+machine does not run programs for other ABIs. Therefore the simulated disk stores the file with
+another header of the same size, which makes it a script. The sync service and the tools that
+compute checksums convert between the two.
 """
 
 import shlex
@@ -14,7 +14,7 @@ from typing import Final
 
 from .programs import BENCHMARK_MODEL
 
-# By Android's names: whether it has 64 bits, and ELF's e_machine.
+# By Android's name of the ABI: whether it has 64 bits, and ELF's e_machine.
 _MACHINES: Final = {
     "arm64-v8a": (True, 183),
     "armeabi-v7a": (False, 40),
@@ -30,8 +30,8 @@ def write_benchmark_model(path: Path, abi: str = "arm64-v8a") -> Path:
     """Writes an executable that stands in for TensorFlow's benchmark_model.
 
     Args:
-      path: where to.
-      abi: the ABI of the program that it stands for, by Android's name.
+      path: The file to write.
+      abi: Android's name of the ABI of the program that it stands for.
     """
     command = f'exec {shlex.quote(sys.executable)} -I {shlex.quote(BENCHMARK_MODEL)} "$0" "$@"\n'
     path.write_bytes(_elf_header(abi) + _MARK + command.encode())
@@ -40,7 +40,7 @@ def write_benchmark_model(path: Path, abi: str = "arm64-v8a") -> Path:
 
 
 def to_disk(data: bytes) -> bytes:
-    """The beginning of a file, as the disk keeps it; any file but ours as it is."""
+    """Converts the beginning of a pushed file to that on the disk; other files stay as they are."""
     abi = _elf_abi(data)
     if abi is None or not data.startswith(_MARK, _HEADER_SIZE):
         return data
@@ -48,7 +48,7 @@ def to_disk(data: bytes) -> bytes:
 
 
 def from_disk(data: bytes) -> bytes:
-    """The beginning of a file, as it was pushed."""
+    """Converts the beginning of a file on the disk to that of the pushed file."""
     for abi in _MACHINES:
         if data.startswith(_script_header(abi) + _MARK):
             return _elf_header(abi) + data[_HEADER_SIZE:]
@@ -56,7 +56,7 @@ def from_disk(data: bytes) -> bytes:
 
 
 def abi_of(data: bytes) -> str | None:
-    """For which ABI a program on the disk is; None if it is no program for Android."""
+    """Returns the ABI of a program on the disk, or None if it is not a program for Android."""
     return _elf_abi(from_disk(data))
 
 

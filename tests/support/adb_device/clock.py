@@ -1,4 +1,4 @@
-"""The device's own clock, which a test may run fast or set forward instead of waiting."""
+"""The device's own clock, which a test may speed up or advance instead of waiting."""
 
 import threading
 from time import monotonic
@@ -8,7 +8,7 @@ class Clock:
     """Seconds since the device was made.
 
     Args:
-      speed: device seconds in a real one.
+      speed: Device seconds per real second.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -18,17 +18,17 @@ class Clock:
         self._changed = threading.Condition()
 
     def now(self) -> float:
-        """The time on the device, in seconds."""
+        """Returns the time on the device in seconds."""
         return (monotonic() - self._start) * self._speed + self._ahead
 
     def advance(self, seconds: float) -> None:
-        """Sets the clock forward, and wakes whatever waits for it."""
+        """Advances the clock, and wakes the threads that wait for it."""
         with self._changed:
             self._ahead += seconds
             self._changed.notify_all()
 
     def wait_until(self, moment: float, stop: threading.Event) -> bool:
-        """Waits on the device's clock; returns False if `stop` was set before it is `moment`."""
+        """Waits until `moment` on the device's clock; returns False if `stop` was set before."""
         with self._changed:
             while (rest := moment - self.now()) > 0:
                 if stop.is_set():

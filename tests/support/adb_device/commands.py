@@ -1,25 +1,25 @@
-"""Remote commands on the host's shell: paths go in as the host's and come out as the device's."""
+"""Translates paths in remote commands to the host's, and in their output to the device's."""
 
 import re
 from typing import Final
 
-# Folders of the device. Of /proc only what describes the phone: processes are the host's.
+# Folders of the device. /proc only has files that describe the phone, as processes are the host's.
 _FOLDERS: Final = (
     r"apex|cache|data|data_mirror|etc|mnt|odm|product|sdcard|storage|sys|system|system_ext|vendor|"
-    # No phone has these; the host's must not be mistaken for them.
+    # Phones do not have these folders; commands must not reach the host's.
     r"bin|boot|home|lib|lib64|opt|root|run|sbin|srv|tmp|usr|var|"
     r"proc/(?:cpuinfo|loadavg|meminfo|sys|uptime|version)"
 )
 _TOKEN: Final = re.compile(
     rf"\\.|'|\"|(?<![\w./}}*?\])])/(?:{_FOLDERS})(?![\w.-])", re.ASCII | re.DOTALL
 )
-# What bash and the host's tools call otherwise than Android's mksh and toybox do.
+# Messages of bash and of the host's tools, which Android's mksh and toybox word differently.
 _BASH: Final = re.compile(rb"^(/system/bin/sh: )line \d+: (.*)$", re.MULTILINE)
 _HOST_TOOL: Final = re.compile(rb"^/usr/bin/([\w.-]+: )", re.MULTILINE)
 
 
 def to_host(command: str, root: str) -> str:
-    """Puts `root` before every path of the device that begins a word, or a quoted part of one."""
+    """Prefixes `root` to each device path at the start of a word or of a quoted part of one."""
     parts: list[str] = []
     end = 0
     quote = ""
@@ -37,7 +37,7 @@ def to_host(command: str, root: str) -> str:
             if command.startswith(root, token.start()):
                 continue
             before = command[token.start() - 1 : token.start()]
-            # After a closing quote the word has begun before: "$DIR"/data.
+            # After a closing quote the slash is not the start of a word, as in "$DIR"/data.
             if before not in ("'", '"') or (quote and quote_at == token.start() - 1):
                 parts += [command[end : token.start()], root]
                 end = token.start()
@@ -45,13 +45,13 @@ def to_host(command: str, root: str) -> str:
 
 
 class OutputFilter:
-    """Takes the disk's folder out of what a command prints; for binary output, too.
+    """Removes the path of the disk's folder from a command's output, which may be binary.
 
-    The folder's name is random, so that nothing else looks like it.
+    The name of the folder is random, so that other output does not contain it.
 
     Args:
-      root: the folder.
-      messages: whether these are error messages, to be worded as a phone's.
+      root: The folder.
+      messages: Whether the output is error messages, which are then worded as on a phone.
     """
 
     def __init__(self, root: str, *, messages: bool) -> None:
@@ -60,26 +60,26 @@ class OutputFilter:
         self._kept = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What can be passed on; the rest waits for what follows it."""
+        """Returns the output that can be passed on; the rest is kept until more output follows."""
         data = self._kept + data
         keep = 0
         if self._messages:
-            # A message is known by its beginning and worded by its end.
+            # Rewording a message needs the whole line.
             keep = len(data) - data.rfind(b"\n") - 1
         else:
-            # The folder's name, or its beginning, at the very end: what follows decides.
+            # The output may end within the name of the folder.
             for size in range(min(len(self._root), len(data)), 0, -1):
                 if data.endswith(self._root[:size]):
                     keep = size
                     break
-            # A slash after the folder's name is the beginning of the next, too.
+            # The slash after the folder's name may also start another occurrence of it.
             if data[: len(data) - keep].endswith(self._root):
                 keep += len(self._root)
         self._kept = data[len(data) - keep :]
         return self._device_text(data[: len(data) - keep])
 
     def flush(self) -> bytes:
-        """What still waits, at the end of the output."""
+        """Returns the output that was kept, at the end of the output."""
         data, self._kept = self._kept, b""
         return self._device_text(data)
 

@@ -1,5 +1,5 @@
-# A tool of the host, let loose on the device's disk only: called as the device's tool of that name.
-# Absolute paths mean the device's; a path that leads out of the disk does not exist.
+# Runs the host's tool of the name under which this script is called, confined to the device's disk.
+# Absolute paths are the device's; paths that lead out of the disk are reported as missing.
 name=${0##*/}
 root=$ADB_DEVICE_ROOT
 case $name in
@@ -19,7 +19,7 @@ while [ "$left" -gt 0 ]; do
   case $word in
     /dev/*) set -- "$@" "$word"; continue ;;
   esac
-  # The last name may be a link: rm removes it, and ls shows it.
+  # The last name is not resolved, because rm and ls work on a link itself.
   folder=$(/usr/bin/realpath -mq -- "$(/usr/bin/dirname -- "$word")/.")
   case $folder in
     "$root" | "$root"/*) ;;
@@ -29,7 +29,7 @@ while [ "$left" -gt 0 ]; do
     case $folder/${word##*/} in
       "$root"/data/local/tmp* | "$root"/storage/emulated/0*) ;;
       *)
-        # A bare word may be a mode, as chmod's is.
+        # A word without a slash may be something other than a path, such as chmod's mode.
         case $word in
           */*)
             echo "$name: ${word#"$root"}: Permission denied" >&2

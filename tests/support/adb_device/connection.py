@@ -30,19 +30,19 @@ class Stream:
         self._closed = False
 
     def read(self, size: int) -> bytes:
-        """At least one and at most `size` bytes; none once the host has closed the stream."""
+        """Returns 1 to `size` bytes, or none once the host has closed the stream."""
         with self._changed:
             self._changed.wait_for(lambda: self._received or self._ended)
             data = bytes(self._received[:size])
             del self._received[:size]
-            # The host may send more as soon as a message has been taken off, as with adbd.
+            # As with adbd, the host may send more once a message has been read completely.
             taken = data and not self._received
         if taken and not self._ended:
             self._connection.send(wire.Message(wire.OKAY, self._local, self._remote))
         return data
 
     def read_exactly(self, size: int) -> bytes:
-        """`size` bytes.
+        """Returns `size` bytes.
 
         Raises:
           EOFError: the host closed the stream first.
@@ -73,7 +73,7 @@ class Stream:
             )
 
     def close(self) -> None:
-        """Ends the stream, after everything written has been taken."""
+        """Ends the stream after the host has acknowledged everything that was written."""
         with self._changed:
             self._changed.wait_for(lambda: self._acknowledged or self._ended)
             if self._closed:
@@ -84,7 +84,7 @@ class Stream:
         self._connection.send(wire.Message(wire.CLSE, self._local, self._remote))
 
     def on_write(self, data: bytes) -> None:
-        """The host sent data."""
+        """Handles data from the host."""
         with self._changed:
             self._received += data
             self._changed.notify_all()
@@ -92,13 +92,13 @@ class Stream:
             self._connection.send(wire.Message(wire.OKAY, self._local, self._remote))
 
     def on_okay(self) -> None:
-        """The host took the last message."""
+        """Handles the acknowledgement of the last message."""
         with self._changed:
             self._acknowledged = True
             self._changed.notify_all()
 
     def on_close(self) -> None:
-        """The host closed the stream, or is gone."""
+        """Handles that the host closed the stream or disconnected."""
         with self._changed:
             self._ended = self._closed = True
             self._changed.notify_all()
@@ -121,7 +121,7 @@ class Connection(threading.Thread):
         self.max_payload = wire.MAX_PAYLOAD_V1
 
     def run(self) -> None:
-        """Serves until the host hangs up or `close` is called."""
+        """Serves until the host disconnects or `close` is called."""
         try:
             while True:
                 self._dispatch(wire.receive(self._peer))
@@ -136,18 +136,18 @@ class Connection(threading.Thread):
             self._device.on_disconnect(self)
 
     def close(self) -> None:
-        """Hangs up at once; what was in flight is lost, as when a cable is pulled."""
-        with contextlib.suppress(OSError):  # The host was faster.
+        """Disconnects at once and loses data in flight, as when a cable is pulled."""
+        with contextlib.suppress(OSError):  # The host disconnected first.
             self._peer.shutdown(socket.SHUT_RDWR)
 
     def go_offline(self) -> None:
         """Makes the host list the device as offline, while the connection stays."""
         self._online = False
-        # A type of AUTH that no host knows: it then takes the device for offline.
+        # After a type of AUTH that hosts do not know, they list the device as offline.
         self.send(wire.Message(wire.AUTH, 0, 0, b""))
 
     def send(self, message: wire.Message) -> None:
-        """Sends a message; a host that is gone is noticed by the reading side."""
+        """Sends a message; only the reading side notices that the host has disconnected."""
         try:
             with self._sending:
                 self._peer.sendall(message.pack())
@@ -161,7 +161,7 @@ class Connection(threading.Thread):
             stream.on_close()
 
     def forget(self, local: int) -> None:
-        """Drops a closed stream."""
+        """Forgets a closed stream."""
         with self._streams_lock:
             self._streams.pop(local, None)
 
@@ -172,7 +172,7 @@ class Connection(threading.Thread):
         elif message.command == wire.AUTH:
             self._authenticate(message)
         elif not self._online:
-            pass  # adbd ignores all else before the handshake is over.
+            pass  # adbd ignores all other messages before the end of the handshake.
         elif message.command == wire.OPEN:
             self._open(message)
         else:
@@ -189,7 +189,7 @@ class Connection(threading.Thread):
                 stream.on_close()
 
     def greet(self) -> None:
-        """Answers the handshake: from here on the device is online, and no old stream open."""
+        """Answers the handshake, after which the device is online and old streams are closed."""
         self._end_streams()
         self._online = True
         banner = f"device::{self._device.banner}".encode()
@@ -208,7 +208,7 @@ class Connection(threading.Thread):
                     return
             self.ask_for_key()
         elif message.arg0 == wire.AUTH_RSAPUBLICKEY:
-            # On a phone the dialogue "Allow USB debugging?" is now on the screen.
+            # On a phone the dialog "Allow USB debugging?" is now on the screen.
             allowed = self._device.on_key_offered(adb_key.PublicKey.parse(message.payload))
             if allowed:
                 self.greet()
@@ -234,6 +234,6 @@ def _serve(service: Callable[[Stream], None], stream: Stream) -> None:
     try:
         service(stream)
     except (EOFError, BrokenPipeError):
-        pass  # The host closed the stream, or is gone.
+        pass  # The host closed the stream or disconnected.
     finally:
         stream.close()

@@ -27,8 +27,8 @@ from .phone import Phone
 from .thermal import Thermal
 from .tool_server import ToolServer
 
-# What adbd of Android 14 offers, without what needs a compressor and without "abb": the services of
-# a shell command do the same.
+# Features of adbd in Android 14, without those that need a compressor, and without "abb", in whose
+# place hosts use shell commands.
 FEATURES: Final = (
     "shell_v2",
     "cmd",
@@ -46,32 +46,32 @@ DEVICE_VARIABLE: Final = "ADB_DEVICE_ID"
 
 @dataclasses.dataclass(frozen=True)
 class Battery:
-    """The battery's level, 0 to 100, and whether USB charges it."""
+    """Charge of the battery, 0 to 100, and whether USB charges it."""
 
     level: int = 85
     usb_powered: bool = True
 
 
 class AdbDevice:
-    """A simulated phone; `with AdbDevice() as device:` starts it and ends it without a trace.
+    """A simulated phone, which `with AdbDevice() as device:` starts, and ends without leftovers.
 
     Args:
-      phone: the model.
-      serial: what the phone calls itself; the host calls it by `address`.
-      features: what its adbd offers the host.
-      authorize: whether it wants a key and whom it trusts: None, it wants none; True, it trusts
-        every key that it is offered; False, none, as long as nobody taps "Allow".
-      clock_speed: device seconds in a real one.
+      phone: Model of the phone.
+      serial: The phone's own serial number; the host uses `address` instead.
+      features: Features that its adbd offers the host.
+      authorize: Which keys it trusts: None if hosts need no key, True to trust each key that is
+        offered, False to trust none, as if nobody taps "Allow".
+      clock_speed: Device seconds per real second.
 
     Attributes:
-      address: "127.0.0.1:PORT", for `adb connect`, and then the serial that adb lists.
-      disk: its files; `device.disk.host_path("/data/local/tmp/x")` is one.
-      faults: what goes wrong with it.
-      clock, thermal, battery, packages: the rest of its state, for tests to read and to set.
-      properties: what getprop answers.
-      settings: what `settings` answers, by "namespace/key".
-      screen_on: whether its screen is on.
-      commands: the tools that ran, each a list of words, oldest first.
+      address: "127.0.0.1:PORT", for `adb connect`, and then the serial number that adb lists.
+      disk: Files of the phone; `device.disk.host_path("/data/local/tmp/x")` is one.
+      faults: Faults of the phone.
+      clock, thermal, battery, packages: Further state, for tests to read and to set.
+      properties: Values that getprop returns.
+      settings: Values that `settings` returns, by "namespace/key".
+      screen_on: Whether the screen is on.
+      commands: Tools that were run, each a list of words, oldest first.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class AdbDevice:
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
         self.is_down = False
-        # The shell of a phone is mksh, which knows much of what bash does and dash does not.
+        # The shell of a phone is mksh, which is closer to bash than to dash.
         shell = shutil.which("bash")
         if shell is None:
             raise FileNotFoundError("the simulated device runs commands with bash; install bash")
@@ -120,7 +120,7 @@ class AdbDevice:
         self.stop()
 
     def start(self) -> None:
-        """Makes the disk, and listens."""
+        """Creates the disk, and starts to listen."""
         folder = Path(tempfile.mkdtemp(prefix="adb-device-"))
         self.disk = Disk(folder)
         self._id = uuid.uuid4().hex
@@ -187,7 +187,7 @@ class AdbDevice:
 
     @property
     def banner(self) -> str:
-        """What the device says of itself in the handshake."""
+        """Description of the device in the handshake."""
         names = ("ro.product.name", "ro.product.model", "ro.product.device")
         properties = "".join(f"{name}={self.properties[name]};" for name in names)
         return f"{properties}features={','.join(self.features)}"
@@ -199,17 +199,17 @@ class AdbDevice:
                 self._listen()
 
     def unplug(self) -> None:
-        """Drops every connection and takes no new one; what runs on the device goes on."""
+        """Drops all connections and accepts no new ones; processes on the device continue."""
         with self._state:
             if self._listener:
                 with contextlib.suppress(OSError):
-                    # Keeps the port, but refuses connections: nobody else gets it meanwhile.
+                    # This refuses connections but keeps the port, which no other program can take.
                     self._listener.shutdown(socket.SHUT_RDWR)
             for connection in self._connections:
                 connection.close()
 
     def reboot(self, seconds: float = 20.0) -> None:
-        """Ends everything that runs; the disk stays; answers again after `seconds`."""
+        """Ends all processes but keeps the disk; the device answers again after `seconds`."""
         with self._state:
             if self.is_down:
                 return
@@ -246,7 +246,7 @@ class AdbDevice:
             try:
                 peer, _ = self._listener.accept()
             except OSError:
-                return  # The cable is out.
+                return  # The cable was pulled.
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(self, peer)
             with self._state:
@@ -254,19 +254,19 @@ class AdbDevice:
             connection.start()
 
     def on_disconnect(self, connection: Connection) -> None:
-        """A connection has ended."""
+        """Handles the end of a connection."""
         with self._state, contextlib.suppress(ValueError):
             self._connections.remove(connection)
 
     @property
     def is_connected(self) -> bool:
-        """Whether a host is connected, or something that one began still ends."""
+        """Whether a connection of a host is open or still closing."""
         return bool(self._connections)
 
-    # Who may talk to it.
+    # Authorization.
 
     def on_greeting(self, connection: Connection) -> None:
-        """A host says hello."""
+        """Handles the first message of a host."""
         if self._offline:
             return
         if self._authorize is None:
@@ -275,14 +275,14 @@ class AdbDevice:
             connection.ask_for_key()
 
     def on_key_offered(self, key: PublicKey) -> bool:
-        """A host offers its key; returns whether it is trusted from now on."""
+        """Handles the key that a host offers; returns whether it is trusted from now on."""
         if not self._authorize:
             return False
         self.trusted_keys.append(key)
         return True
 
     def distrust(self) -> None:
-        """Trusts nobody any more, and asks the hosts that are connected for a key."""
+        """Trusts no key any longer, and asks connected hosts for their keys."""
         self._authorize = False
         self.trusted_keys = []
         for connection in list(self._connections):
@@ -290,13 +290,13 @@ class AdbDevice:
             connection.ask_for_key()
 
     def go_offline(self) -> None:
-        """Keeps the connections and answers no more."""
+        """Keeps the connections but no longer answers."""
         self._offline = True
         for connection in list(self._connections):
             connection.go_offline()
 
     def mend(self) -> None:
-        """Everything is well again."""
+        """Undoes all faults of the device."""
         was_closed = self._offline or self._authorize is False
         self._offline = False
         if self._authorize is False:
@@ -308,15 +308,15 @@ class AdbDevice:
             for connection in list(self._connections):
                 connection.greet()
 
-    # What runs on it.
+    # Processes.
 
     @property
     def uptime(self) -> float:
-        """Seconds since it booted."""
+        """Seconds since the device booted."""
         return self.clock.now() - self._booted
 
     def processes(self) -> Iterator[tuple[int, list[str]]]:
-        """The processes on the device, each with its command line."""
+        """Yields the processes on the device, each with its command line."""
         marker = f"{DEVICE_VARIABLE}={self._id}".encode()
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -326,7 +326,7 @@ class AdbDevice:
                     words = (entry / "cmdline").read_bytes().split(b"\0")[:-1]
                     yield int(entry.name), [os.fsdecode(word) for word in words]
             except OSError:
-                continue  # It ended meanwhile, or is somebody else's.
+                continue  # The process has ended, or belongs to another user.
 
     def _kill_processes(self) -> None:
         deadline = time.monotonic() + 10
@@ -340,22 +340,22 @@ class AdbDevice:
             time.sleep(0.005)
 
     def sleep(self, seconds: float) -> None:
-        """Waits on the device's clock, or until the device stops."""
+        """Waits for seconds of the device's clock, or until the device stops."""
         self.clock.wait_until(self.clock.now() + seconds, self._stopping)
 
 
 def _bind() -> socket.socket:
-    """A socket on a free port, asked for by its number: so it keeps the port when it is shut."""
+    """Returns a socket bound to a free port by its number, which keeps the port after shutdown."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             address = probe.getsockname()
         listener = socket.socket()
-        # To listen again while connections that are over wait for stray packets.
+        # This allows to listen again while closed connections are still in TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
         except OSError:
-            listener.close()  # Somebody else was faster.
+            listener.close()  # Another program took the port first.
             continue
         return listener

@@ -1,4 +1,4 @@
-"""What dumpsys prints: the formats of AOSP's ThermalManagerService, BatteryService and so on."""
+"""Output of dumpsys in the formats of AOSP's ThermalManagerService, BatteryService and so on."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Final
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from .thermal import Reading
     from .tool_server import ToolCall
 
-# android.os.Temperature and BatteryManager.
+# Constants of android.os.Temperature and android.os.BatteryManager.
 _CPU, _BATTERY, _SKIN = 0, 2, 3
 _CHARGING, _DISCHARGING, _FULL = 2, 3, 5
 _GOOD: Final = 2
 
 
 def dump(device: "AdbDevice", service: str, arguments: list[str]) -> str | None:
-    """What a service prints; None if there is no such service."""
+    """Returns the output of a service, or None if there is no such service."""
     dumps = {
         "thermalservice": _thermal,
         "battery": _battery,
@@ -66,7 +66,7 @@ def _temperatures(reading: "Reading") -> str:
 
 
 def override_thermal(device: "AdbDevice", call: "ToolCall", arguments: list[str]) -> int:
-    """`cmd thermalservice`."""
+    """Runs `cmd thermalservice`."""
     if arguments[:1] == ["override-status"]:
         device.thermal.override = int(arguments[1])
     elif arguments[:1] == ["reset"]:
@@ -103,7 +103,7 @@ def _battery(device: "AdbDevice") -> str:
 
 
 def set_battery(device: "AdbDevice", call: "ToolCall", arguments: list[str]) -> int:
-    """`dumpsys battery set ...`, `unplug` and `reset`."""
+    """Runs `dumpsys battery set ...`, `unplug` and `reset`."""
     if arguments[:1] == ["unplug"]:
         device.battery = dataclasses.replace(device.battery, usb_powered=False)
     elif arguments[:1] == ["reset"]:

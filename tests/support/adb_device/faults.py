@@ -1,4 +1,4 @@
-"""What can go wrong with the device, set by a test and triggered by what the host does."""
+"""Faults of the device, which a test sets and an action of the host triggers."""
 
 import dataclasses
 import errno
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Faults:
-    """The device's faults; none at first. Each method sets one, and `clear` mends them all.
+    """The device's faults, none at first. Each method sets one, and `clear` removes them all.
 
-    Those that need a moment to happen take it from the host's own doings: a number of bytes pushed,
-    or the first counted inference of a run of benchmark_model.
+    Faults that happen later are triggered by the host: by a number of pushed bytes, or by the first
+    counted inference of a run of benchmark_model.
     """
 
     def __init__(self, device: "AdbDevice") -> None:
@@ -33,23 +33,23 @@ class Faults:
         self._garbage: bytes | None = None
 
     def clear(self) -> None:
-        """Mends everything: room on the disk, a cable, a key that is trusted, a full battery."""
+        """Removes all faults: full disk, pulled cable, untrusted key, low battery and so on."""
         with self._lock:
             self._reset()
         self._device.mend()
 
-    # What a test may do at any time.
+    # Faults that happen at once.
 
     def offline(self) -> None:
-        """The device stops talking: the host lists it as offline."""
+        """Makes the device stop answering, so that the host lists it as offline."""
         self._device.go_offline()
 
     def unauthorized(self) -> None:
-        """Nobody taps "Allow" on the device: the host lists it as unauthorized."""
+        """Makes the device reject keys, so that the host lists it as unauthorized."""
         self._device.distrust()
 
     def pull_cable(self) -> None:
-        """Drops the connection; nobody answers until `device.plug_in()`."""
+        """Drops the connection; the device does not answer until `device.plug_in()`."""
         self._device.unplug()
 
     def reboot(self, seconds: float = 20.0) -> None:
@@ -57,7 +57,7 @@ class Faults:
         self._device.reboot(seconds)
 
     def low_battery(self, level: int = 4) -> None:
-        """The battery is at `level` percent and not charging."""
+        """Sets the battery to `level` percent and not charging."""
         self._device.battery = dataclasses.replace(
             self._device.battery, level=level, usb_powered=False
         )
@@ -69,26 +69,26 @@ class Faults:
         cooling_per_second: float = 0.1,
         slowdown: float = 2.0,
     ) -> None:
-        """Runs heat the device, idling cools it; see `Thermal` for the numbers."""
+        """Makes runs heat the device, and idle time cool it; see `Thermal` for the numbers."""
         thermal = self._device.thermal
         thermal.degrees_per_run = degrees_per_run
         thermal.cooling_per_second = cooling_per_second
         thermal.slowdown = slowdown
 
-    # What happens later.
+    # Faults that happen later.
 
     def disk_full(self, after_bytes: int = 0) -> None:
-        """The disk takes `after_bytes` more, of pushes and of what benchmark_model writes."""
+        """Lets the disk accept `after_bytes` more, from pushes or from benchmark_model."""
         with self._lock:
             self._room = after_bytes
 
     def pull_cable_during_push(self, after_bytes: int = 0) -> None:
-        """Pulls the cable as soon as so many bytes of files have been pushed."""
+        """Pulls the cable after `after_bytes` bytes of files have been pushed."""
         with self._lock:
             self._push_pull = after_bytes
 
     def reboot_during_push(self, after_bytes: int = 0, seconds: float = 20.0) -> None:
-        """Reboots as soon as so many bytes of files have been pushed."""
+        """Reboots after `after_bytes` bytes of files have been pushed."""
         with self._lock:
             self._push_reboot = (after_bytes, seconds)
 
@@ -103,29 +103,29 @@ class Faults:
             self._run_reboot = seconds
 
     def kill_binary(self, number: int = signal.SIGSEGV, after_inferences: int = 1) -> None:
-        """Every run of benchmark_model dies of a signal after so many counted inferences."""
+        """Kills each run of benchmark_model by a signal after some counted inferences."""
         with self._lock:
             self._kill = {"signal": int(number), "after": after_inferences}
 
     def garbage_output(
         self, data: bytes = b"\x00\xff\x1b[2J??? Inference (avg): nan\n\xfe"
     ) -> None:
-        """Every run of benchmark_model prints this instead of its results."""
+        """Makes each run of benchmark_model print `data` in place of its results."""
         with self._lock:
             self._garbage = data
 
-    # What the device asks and tells.
+    # Called by the device.
 
     @property
     def room(self) -> int | None:
-        """How many bytes the disk still takes; None if there is room enough."""
+        """Bytes that the disk still accepts; None if it is not limited."""
         return self._room
 
     def on_write(self, size: int) -> None:
-        """Something is about to be written.
+        """Counts bytes that are about to be written.
 
         Raises:
-          OSError: ENOSPC, there is no room.
+          OSError: ENOSPC if the disk is full.
         """
         with self._lock:
             if self._room is None:
@@ -136,7 +136,7 @@ class Faults:
             self._room -= size
 
     def on_push(self, size: int) -> None:
-        """Something of a file was pushed."""
+        """Counts pushed bytes of a file, and triggers faults."""
         with self._lock:
             pull = reboot = None
             if self._push_pull is not None:
@@ -154,7 +154,7 @@ class Faults:
             self._device.reboot(reboot)
 
     def on_run(self) -> dict[str, object]:
-        """A run starts; returns what it has to suffer."""
+        """Returns the faults of a run that starts: how it is killed, or what it prints."""
         with self._lock:
             return {
                 "kill": self._kill,
@@ -162,7 +162,7 @@ class Faults:
             }
 
     def on_first_inference(self) -> None:
-        """A run is about to do its first counted inference."""
+        """Triggers the faults that precede the first counted inference of a run."""
         with self._lock:
             pull, self._run_pull = self._run_pull, False
             reboot, self._run_reboot = self._run_reboot, None

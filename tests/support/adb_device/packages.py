@@ -1,4 +1,4 @@
-"""The apps on the device: installing, removing, and running their instrumentation."""
+"""The apps on the device: installs and removes them, and runs their instrumentation."""
 
 import dataclasses
 import io
@@ -21,13 +21,14 @@ OK: Final = -1  # Activity.RESULT_OK
 
 @dataclasses.dataclass
 class Instrumentation:
-    """A run of `am instrument`, as a runner gets it.
+    """A run of `am instrument`, which is the argument of a runner.
 
     Attributes:
-      device: where it runs.
+      device: The device.
       component: "package/runner".
-      extras: the -e arguments.
-      results: what the runner hands back, in its order: INSTRUMENTATION_RESULT lines.
+      extras: The -e arguments.
+      say: Prints text.
+      results: Results that the runner sets, printed as INSTRUMENTATION_RESULT lines in this order.
       code: INSTRUMENTATION_CODE.
     """
 
@@ -39,7 +40,7 @@ class Instrumentation:
     code: int = OK
 
     def status(self, code: int, **values: str) -> None:
-        """Reports progress at once: INSTRUMENTATION_STATUS lines and their code."""
+        """Prints progress at once, as INSTRUMENTATION_STATUS lines and their code."""
         lines = [f"INSTRUMENTATION_STATUS: {key}={value}\n" for key, value in values.items()]
         self.say("".join(lines) + f"INSTRUMENTATION_STATUS_CODE: {code}\n")
 
@@ -60,10 +61,10 @@ class Packages:
     """The installed apps.
 
     Attributes:
-      installed: by package name.
-      runners: what `am instrument` runs, by "package/runner"; tests fill it. A runner may raise, as
-        an app may crash.
-      install_failure: what the next installations fail with, such as
+      installed: Apps by package name.
+      runners: Functions that `am instrument` runs, by "package/runner", which tests set. A runner
+        may raise an exception, as an app may crash.
+      install_failure: Failure of the next installations, such as
         "INSTALL_FAILED_USER_RESTRICTED: Install canceled by user"; None if they succeed.
     """
 
@@ -74,7 +75,7 @@ class Packages:
         self.install_failure: str | None = None
 
     def install(self, apk: bytes) -> str:
-        """Installs an APK; returns what the package manager prints."""
+        """Installs an APK; returns the output of the package manager."""
         if self.install_failure:
             return f"Failure [{self.install_failure}]\n"
         try:
@@ -100,7 +101,7 @@ class Packages:
         return "Success\n"
 
     def uninstall(self, name: str) -> str:
-        """Removes an app; returns what the package manager prints."""
+        """Removes an app; returns the output of the package manager."""
         if self.installed.pop(name, None) is None:
             return "Failure [DELETE_FAILED_INTERNAL_ERROR]\n"
         return "Success\n"
@@ -147,10 +148,10 @@ def make_apk(
     """Writes an APK that the simulated device can install; its manifest is plain text.
 
     Args:
-      path: where to.
-      package: its name, such as "org.example.app".
-      runner: the class of its instrumentation, with its package.
-      abis: for which it has a native library.
+      path: The file to write.
+      package: Name of the package, such as "org.example.app".
+      runner: Class of its instrumentation, with the package.
+      abis: ABIs for which it has a native library.
     """
     instrumentation = (
         f'<instrumentation android:name="{runner}" android:targetPackage="{package}"/>'

@@ -1,4 +1,4 @@
-"""What kind of phone the device is: its properties, cores, memory and pseudo-files."""
+"""The model of a phone: its properties, cores, memory and pseudo-files."""
 
 import dataclasses
 from typing import Final
@@ -11,12 +11,12 @@ class Phone:
     """A model of phone; the defaults are those of a Pixel 6 with Android 14.
 
     Attributes:
-      abis: what it runs, the best first.
-      core_frequencies_khz: the highest frequency of each core, in the system's order.
-      storage_kib: the size of its data partition.
-      memory_kib: its RAM.
-      has_gpu: whether the GPU delegate works on it.
-      has_nnapi: whether it has NNAPI, which Android 15 deprecates.
+      abis: Supported ABIs, the preferred one first.
+      core_frequencies_khz: Maximum frequency of each core, in the system's order.
+      storage_kib: Size of the data partition.
+      memory_kib: RAM.
+      has_gpu: Whether the GPU delegate works.
+      has_nnapi: Whether it has NNAPI, which Android 15 deprecates.
     """
 
     manufacturer: str = "Google"
@@ -36,7 +36,7 @@ class Phone:
     has_nnapi: bool = True
 
     def properties(self, serial: str) -> dict[str, str]:
-        """What getprop lists."""
+        """Returns the properties that getprop lists."""
         brand = self.manufacturer.lower()
         wide = [abi for abi in self.abis if "64" in abi]
         return {
@@ -73,7 +73,7 @@ class Phone:
         }
 
     def pseudo_files(self) -> dict[str, str]:
-        """The files of /proc and /sys that describe the phone."""
+        """Returns the files of /proc and /sys that describe the phone, by path."""
         cores = self.core_frequencies_khz
         everything = f"0-{len(cores) - 1}\n"
         files = {

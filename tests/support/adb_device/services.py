@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def find(device: "AdbDevice", destination: str) -> Callable[["Stream"], None] | None:
-    """What serves a destination; None if the device has no such service."""
+    """Returns the function that serves a destination, or None if there is no such service."""
     name, _, rest = destination.partition(":")
     kind, *options = name.split(",")
     if kind == "shell":
@@ -38,7 +38,7 @@ def _shell(
 
 
 def _binder(device: "AdbDevice", arguments: str, stream: "Stream") -> None:
-    """A command without a shell, its words apart: how newer hosts install."""
+    """Runs a command given as separate words, without a shell; newer hosts install apps so."""
     words = "cmd\0" + arguments
     quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words.split("\0"))
     ShellService(device, stream, quoted, protocol=False).run()

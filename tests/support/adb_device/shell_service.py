@@ -1,4 +1,4 @@
-"""The shell services: "shell:", "shell,v2:" and "exec:", as adbd's shell_service.cpp has them."""
+"""The services "shell:", "shell,v2:" and "exec:", as in adbd's shell_service.cpp."""
 
 import contextlib
 import os
@@ -28,12 +28,12 @@ class ShellService:
     """Runs one command, or an interactive shell, on one stream.
 
     Args:
-      device: whose shell it is.
-      stream: where input comes from and output goes.
-      command: what to run; an interactive shell if empty.
-      protocol: whether output is wrapped in packets, which keep stdout and stderr apart and end
+      device: The device.
+      stream: Stream of input and output.
+      command: Command to run; an interactive shell if empty.
+      protocol: Whether output is wrapped in packets, which keep stdout and stderr apart and end
         with the exit status.
-      terminal: whether the command gets a terminal.
+      terminal: Whether the command gets a terminal.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ShellService:
         self._terminal = terminal
 
     def run(self) -> None:
-        """Returns when the command has ended, or is told to because the host went away."""
+        """Runs the command until it ends; if the host disconnects, ends it as adbd does."""
         controller = -1
         if self._terminal:
             controller, terminal = pty.openpty()
@@ -75,14 +75,14 @@ class ShellService:
         )
         feeder.start()
         try:
-            host_is_there = self._pass_output(outputs, gone_read)
+            is_connected = self._pass_output(outputs, gone_read)
             for file in (process.stdout, process.stderr):
                 if file:
                     file.close()
-            if not host_is_there:
+            if not is_connected:
                 self._hang_up(process)
             status = process.wait()
-            if self._protocol and host_is_there:
+            if self._protocol and is_connected:
                 code = 0x80 | -status if status < 0 else status
                 self._send(_EXIT, bytes([code]))
         finally:
@@ -93,9 +93,9 @@ class ShellService:
             os.close(gone_read)
 
     def _hang_up(self, process: subprocess.Popen[bytes]) -> None:
-        """What adbd does when its end of the stream is closed."""
+        """Ends the command as adbd does when the host closes the stream."""
         if not self._protocol:
-            # "adb exec-in" hangs up when it has sent all: let the command read it.
+            # "adb exec-in" closes the stream after its input, which the command still has to read.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_GRACE)
         with contextlib.suppress(ProcessLookupError):
@@ -117,7 +117,7 @@ class ShellService:
         )
 
     def _pass_output(self, outputs: dict[int, int], gone: int) -> bool:
-        """Passes output on until it ends; returns whether the host stayed to the end."""
+        """Passes output on until it ends; returns whether the host was connected to the end."""
         root = str(self._device.disk.root)
         with selectors.DefaultSelector() as selector:
             for file, kind in outputs.items():
@@ -132,7 +132,7 @@ class ShellService:
                     try:
                         data = os.read(key.fd, _CHUNK)
                     except OSError:
-                        data = b""  # EIO is how a terminal says that the last program left it.
+                        data = b""  # EIO: the last program closed the terminal.
                     text = output.feed(data) if data else output.flush()
                     if not data:
                         selector.unregister(key.fd)
@@ -147,7 +147,7 @@ class ShellService:
         self._stream.write(_PACKET.pack(kind, len(data)) + data if self._protocol else data)
 
     def _feed(self, stdin: int, gone: int) -> None:
-        """Passes input on; closes `gone` when the host, or the stream, is."""
+        """Passes input on; closes `gone` when the host closes the stream."""
         open_stdin = True
         try:
             while True:

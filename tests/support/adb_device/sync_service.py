@@ -27,7 +27,7 @@ _PATH_MAX: Final = 1024
 
 
 class _Failure(Exception):
-    """What is sent to the host as a FAIL; the service ends with it."""
+    """A failure that is sent to the host as FAIL and ends the service."""
 
 
 class SyncService:
@@ -39,7 +39,7 @@ class SyncService:
         self._stream = stream
 
     def run(self) -> None:
-        """Answers requests until the host quits, hangs up or a request fails."""
+        """Answers requests until the host quits or disconnects, or a request fails."""
         handlers = {
             b"STAT": self._stat_v1,
             b"STA2": self._stat_v2,
@@ -118,7 +118,7 @@ class SyncService:
         self._accept(path, mode)
 
     def _accept(self, path: str, mode: int) -> None:
-        """Writes what the host sends to the disk, as adbd does: an old file goes first."""
+        """Writes a file that the host sends; as with adbd, an old file is removed first."""
         target = self._disk.host_path(path, follow=False)
         try:
             if stat.S_ISLNK(mode):
@@ -131,7 +131,7 @@ class SyncService:
             self._discard(target)
             raise EOFError("the transfer failed") from failure
         except EOFError:
-            # adbd removes the torso when the cable is pulled; in a reboot it has no time to.
+            # adbd removes the incomplete file when the cable is pulled, but not in a reboot.
             if not self._device.is_down:
                 self._discard(target)
             raise
@@ -147,12 +147,12 @@ class SyncService:
         except OSError as error:
             raise _Failure(f"couldn't create file: {error.strerror}") from error
         with file:
-            # The user's permissions become everybody's.
+            # Group and others get the permissions of the user.
             mode &= 0o777
             mode |= (mode >> 3) & 0o070
             mode |= (mode >> 3) & 0o007
             if self._disk.remote_path(str(target)).startswith("/storage/"):
-                mode = 0o660  # Shared storage keeps no permissions, and runs nothing.
+                mode = 0o660  # Shared storage has no permissions, and its files are not executable.
             os.chmod(file.fileno(), mode)
             beginning = True
             while True:
@@ -195,7 +195,7 @@ class SyncService:
         self._stream.write(_REQUEST.pack(b"FAIL", len(reason)) + reason)
 
     def _drain(self) -> None:
-        """Reads on to the end of the file: old hosts look for an answer only then."""
+        """Reads to the end of the file, because old hosts only then look for an answer."""
         try:
             while True:
                 kind, size = _REQUEST.unpack(self._stream.read_exactly(_REQUEST.size))
@@ -203,7 +203,7 @@ class SyncService:
                     return
                 self._stream.read_exactly(size)
         except EOFError:
-            pass  # A host of today hangs up as soon as it has read the FAIL.
+            pass  # Newer hosts disconnect as soon as they have read FAIL.
 
     def _discard(self, target: Path) -> None:
         if target.is_symlink() or target.is_file():

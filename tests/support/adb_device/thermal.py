@@ -1,4 +1,4 @@
-"""How warm the device is: runs heat it, idling cools it, and the status follows the skin."""
+"""The temperatures of the device: runs heat it, idle time cools it, and the status follows."""
 
 import dataclasses
 import os
@@ -7,14 +7,14 @@ from typing import Final
 
 from .clock import Clock
 
-# Skin temperatures, in degrees Celsius, from which on Android reports LIGHT, MODERATE, SEVERE,
-# CRITICAL, EMERGENCY and SHUTDOWN (1 to 6): those of a Pixel's thermal_info_config.json.
+# Skin temperatures in degrees Celsius at which Android reports LIGHT, MODERATE, SEVERE, CRITICAL,
+# EMERGENCY and SHUTDOWN (1 to 6), from a Pixel's thermal_info_config.json.
 SKIN_THRESHOLDS: Final = (39.0, 43.0, 45.0, 46.5, 52.0, 55.0)
 SEVERE: Final = 3
 
 _AMBIENT_SKIN: Final = 30.5
 _AMBIENT_BATTERY: Final = 27.0
-# How much less than the skin the battery warms.
+# Warming of the battery as a share of that of the skin.
 _BATTERY_SHARE: Final = 0.8
 
 
@@ -32,10 +32,10 @@ class Thermal:
     """The device's temperatures.
 
     Attributes:
-      degrees_per_run: what a run of a benchmark adds to the skin, at once.
-      cooling_per_second: what the skin loses in a second of the device's clock without a run.
-      slowdown: how many times as long as normally an inference takes from SEVERE on.
-      override: a status that `cmd thermalservice override-status` has set.
+      degrees_per_run: Degrees that the skin gains at the start of a run of a benchmark.
+      cooling_per_second: Degrees that the skin loses per second of the device's clock without runs.
+      slowdown: Factor by which inferences take longer at SEVERE and above.
+      override: Status set by `cmd thermalservice override-status`; None if none is set.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -51,7 +51,7 @@ class Thermal:
         self._cached = self._reading()
 
     def read(self) -> Reading:
-        """The temperatures now."""
+        """Returns the present temperatures."""
         with self._lock:
             self._cool()
             reading = self._reading()
@@ -61,32 +61,32 @@ class Thermal:
 
     @property
     def cached(self) -> Reading:
-        """What the framework knows: the temperatures when the status last changed."""
+        """The temperatures when the status last changed, which is all that the framework knows."""
         self.read()
         return self._cached
 
     def set_skin(self, degrees: float) -> None:
-        """Makes the skin this warm."""
+        """Sets the temperature of the skin."""
         with self._lock:
             self._cool()
             self._heat = degrees - _AMBIENT_SKIN
 
     def start_run(self, pid: int) -> None:
-        """A benchmark began, in this process."""
+        """Handles the start of a benchmark in a process."""
         with self._lock:
             self._cool()
             self._running.add(pid)
             self._heat += self.degrees_per_run
 
     def end_run(self, pid: int) -> None:
-        """A benchmark ended."""
+        """Handles the end of a benchmark."""
         with self._lock:
             self._cool()
             self._running.discard(pid)
 
     def _cool(self) -> None:
         now = self._clock.now()
-        # One that was killed did not say so.
+        # Runs that were killed have not reported their end.
         self._running = {pid for pid in self._running if os.path.exists(f"/proc/{pid}")}
         if not self._running:
             self._heat = max(0.0, self._heat - self.cooling_per_second * (now - self._since))

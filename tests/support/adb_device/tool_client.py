@@ -1,4 +1,4 @@
-"""A tool of the device: hands its work, with its open files, to the device and ends as told.
+"""A tool of the device, which passes its arguments and open files to the simulator.
 
 It runs as a program of its own, without site-packages: python -IS tool_client.py NAME ARGUMENTS...
 """
@@ -10,7 +10,7 @@ import sys
 
 
 def ask(tool: str, arguments: list[str], files: tuple[int, ...] = (0, 1, 2)) -> list[str]:
-    """Asks the device to run a tool; returns the exit status and what else it answered."""
+    """Asks the device to run a tool; returns the exit status and the rest of the answer."""
     request = "\0".join([tool, str(os.getpid()), os.getcwd(), *arguments]).encode(
         errors="surrogateescape"
     )
@@ -25,11 +25,11 @@ def ask(tool: str, arguments: list[str], files: tuple[int, ...] = (0, 1, 2)) -> 
 
 
 def main() -> int:
-    """Runs the tool that the program was called as; returns its exit status."""
+    """Runs the tool under whose name this program was called; returns its exit status."""
     try:
         status, *program = ask(os.path.basename(sys.argv[1]), sys.argv[2:])
     except OSError:
-        return 1  # The device is switched off; nobody reads a message.
+        return 1  # The device has stopped, so that nothing reads a message.
     if program:
         try:
             try:
@@ -37,7 +37,7 @@ def main() -> int:
             except OSError as error:
                 if error.errno != errno.ENOEXEC:
                     raise
-                # What the C library does then: a script without a first line that says so.
+                # Like the C library, this runs a file without an interpreter line as a script.
                 os.execv("/bin/sh", ["/bin/sh", *program])
         except OSError as error:
             sys.stderr.write(f"{sys.argv[1]}: exec {program[0]}: {error.strerror}\n")

@@ -1,4 +1,4 @@
-"""The folder /system/bin of the device: which tools there are, and how each is run."""
+"""The tools in the folder /system/bin of the device."""
 
 import shlex
 import sys
@@ -10,13 +10,13 @@ from .disk import Disk
 
 _HERE: Final = Path(__file__).resolve().parent
 
-# Tools of the host whose arguments are files: confined to the disk.
+# Tools of the host whose arguments are files, which are confined to the disk.
 _CONFINED: Final = (
     "base64 basename cat chmod cksum cmp cp diff dirname du file head ln ls mkdir mktemp "
     "mv od readlink realpath rm rmdir split "
     "stat tac tail tar tee touch truncate wc gzip gunzip zcat xxd "
 )
-# Tools of the host that are taken as they are: filters, and runners of other tools.
+# Tools of the host that are used unchanged: filters, and tools that run others.
 _PLAIN: Final = (
     "awk comm cut date dd echo env expand expr false find fold getconf grep egrep fgrep join "
     "nice nl nohup paste printenv printf pwd sed seq setsid sort strings test timeout tr true "

@@ -1,4 +1,4 @@
-"""Runs the device's own tools inside the simulator, on the open files of who called them."""
+"""Runs the device's own tools inside the simulator, on the open files of the caller."""
 
 import contextlib
 import dataclasses
@@ -19,12 +19,12 @@ class ToolCall:
     """One call of a tool on the device.
 
     Attributes:
-      words: the tool's name and its arguments.
-      pid: the process that called it.
-      folder: that process's folder, a path of the host.
-      stdin, stdout, stderr: that process's open files.
-      answer: what the tool adds to its exit status; for a client of `tool_client`, a program and
-        its arguments that the process becomes.
+      words: Name of the tool and its arguments.
+      pid: Process of the caller.
+      folder: Working folder of the caller, a path of the host.
+      stdin, stdout, stderr: Open files of the caller.
+      answer: What the tool returns besides its exit status. For a caller of `tool_client` it is a
+        program with arguments, by which the caller's process is replaced.
     """
 
     words: list[str]
@@ -37,7 +37,7 @@ class ToolCall:
 
     @property
     def arguments(self) -> list[str]:
-        """All but the name."""
+        """The words without the name."""
         return self.words[1:]
 
     def say(self, text: str) -> None:
@@ -45,7 +45,7 @@ class ToolCall:
         self.stdout.write(text.encode(errors="surrogateescape"))
 
     def complain(self, text: str) -> int:
-        """Prints text on stderr; returns 1, the usual exit status then."""
+        """Prints text on stderr; returns 1, the exit status of most errors."""
         self.stderr.write(text.encode(errors="surrogateescape"))
         return 1
 
@@ -54,7 +54,7 @@ class ToolServer:
     """Listens for the device's tools.
 
     Attributes:
-      name: of its abstract Unix socket.
+      name: Name of its abstract Unix socket.
     """
 
     def __init__(self, device: "AdbDevice") -> None:
@@ -71,7 +71,7 @@ class ToolServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops, after the calls that still run."""
+        """Stops after the running calls have ended."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
@@ -108,7 +108,7 @@ class ToolServer:
                     for file, mode in zip(files, ("rb", "wb", "wb"), strict=True)
                 )
                 call = ToolCall([tool, *arguments], int(pid), folder, stdin, stdout, stderr)
-                # Who reads the output may be gone, and who called may have been killed.
+                # The reader of the output and the caller may have ended.
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     status = tools.run(self._device, call)
                     peer.sendall(

@@ -1,4 +1,4 @@
-"""Android's own tools: what they print, in the formats of AOSP and toybox."""
+"""Android's own tools, with the output formats of AOSP and toybox."""
 
 import contextlib
 import hashlib
@@ -29,7 +29,7 @@ _STAY_ON: Final = {"true": "15", "false": "0", "ac": "1", "usb": "2", "wireless"
 
 
 def run(device: "AdbDevice", call: "ToolCall") -> int:
-    """Runs a tool by its name; returns the exit status."""
+    """Runs the tool of a call; returns its exit status."""
     name = call.words[0]
     if name in _QUESTIONS:
         return _QUESTIONS[name](device, call)
@@ -135,7 +135,7 @@ def _df(device: "AdbDevice", call: "ToolCall") -> int:
 
 
 def _df_table(rows: list[tuple[str, int, int, str]], *, human: bool, base: int) -> str:
-    """The table as toybox prints it."""
+    """Returns the table as toybox prints it."""
     first = max(14, *(len(row[0]) for row in rows))
     lines = []
     if human:
@@ -193,7 +193,7 @@ def _taskset(device: "AdbDevice", call: "ToolCall") -> int:
         return call.complain(
             f"taskset: failed to set pid {call.pid}'s affinity: Invalid argument\n"
         )
-    # The cores are the phone's; the host has others, and lends whichever it likes.
+    # The mask names cores of the phone; the host's affinity is left alone.
     call.answer = program
     return 0
 
@@ -281,7 +281,7 @@ def _which(device: "AdbDevice", call: "ToolCall") -> int:
 
 
 def _sh(device: "AdbDevice", call: "ToolCall") -> int:
-    """A shell in the shell: with -c as it is, or on a script, whose paths are the device's."""
+    """Runs a shell with -c, or on a script whose paths are then translated to the host's."""
     from .commands import to_host
 
     words = call.arguments
@@ -299,7 +299,7 @@ def _sh(device: "AdbDevice", call: "ToolCall") -> int:
     return 0
 
 
-# Processes. Of the host's only those that the device started exist.
+# Processes. Only those of the host that the device started are visible.
 
 
 def _ps(device: "AdbDevice", call: "ToolCall") -> int:
@@ -312,7 +312,7 @@ def _ps(device: "AdbDevice", call: "ToolCall") -> int:
 
 
 def _program(words: list[str]) -> str:
-    """What a process is called: a script by its name, not by what interprets it."""
+    """Returns the name of a process; for a script, its own and not that of its interpreter."""
     for index, word in enumerate(words[1:-1], start=1):
         if word in programs.NAMED:
             return words[index + 1]
@@ -383,7 +383,7 @@ def _send_signal(device: "AdbDevice", call: "ToolCall", *, exact: bool) -> int:
     return 0 if found else 1
 
 
-# Sums of files. They see files as they were pushed.
+# Checksums, which are those of the files as they were pushed.
 
 
 def _sum(device: "AdbDevice", call: "ToolCall") -> int:
@@ -455,7 +455,7 @@ def _package(device: "AdbDevice", call: "ToolCall", arguments: list[str]) -> int
 
 
 def _apk(device: "AdbDevice", call: "ToolCall", arguments: list[str]) -> bytes:
-    """The APK: after -S SIZE it comes on stdin, else it is a file on the disk."""
+    """Returns the APK, which comes on stdin after -S SIZE, and else is a file on the disk."""
     if "-S" in arguments:
         left = int(arguments[arguments.index("-S") + 1])
         data = bytearray()
@@ -467,7 +467,7 @@ def _apk(device: "AdbDevice", call: "ToolCall", arguments: list[str]) -> bytes:
     try:
         return device.disk.host_path(path).read_bytes()
     except OSError:
-        return b""  # Then it is no APK, which is what the answer says.
+        return b""  # The package manager reports that this is not an APK.
 
 
 def _am(device: "AdbDevice", call: "ToolCall") -> int:
@@ -493,7 +493,7 @@ def _am(device: "AdbDevice", call: "ToolCall") -> int:
     return device.packages.instrument(component, extras, call.say, raw=raw)
 
 
-# What the stand-in of benchmark_model asks and tells.
+# Requests of the stand-in for benchmark_model.
 
 
 def _run_begins(device: "AdbDevice", call: "ToolCall") -> int:

@@ -16,17 +16,17 @@ AUTH_TOKEN: Final = 1
 AUTH_SIGNATURE: Final = 2
 AUTH_RSAPUBLICKEY: Final = 3
 
-# The first version whose messages need no checksum; peers speak the older one's version.
+# The first version whose messages need no checksum; peers use the older of their two versions.
 VERSION: Final = 0x01000001
 MAX_PAYLOAD: Final = 1024 * 1024
-# CNXN and AUTH are sent before the peer's limit is known.
+# Limit of CNXN and AUTH, which are sent before the peer's limit is known.
 MAX_PAYLOAD_V1: Final = 4096
 
 _HEADER: Final = struct.Struct("<6I")
 
 
 class ProtocolError(Exception):
-    """The peer sent what adb's protocol does not allow."""
+    """The peer sent something that adb's protocol does not allow."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Message:
     """One message of the transport.
 
     Attributes:
-      command: one of the constants above.
-      arg0: the sender's stream, or the command's first argument.
-      arg1: the receiver's stream, or the command's second argument.
-      payload: at most what the peer said it takes.
+      command: One of the constants above.
+      arg0: The sender's stream, or the first argument of the command.
+      arg1: The receiver's stream, or the second argument of the command.
+      payload: Data, at most as many bytes as the peer accepts.
     """
 
     command: int
@@ -46,7 +46,7 @@ class Message:
     payload: bytes = b""
 
     def pack(self) -> bytes:
-        """The message as it goes over the wire, checksum included: old peers want one."""
+        """Returns the message as bytes, with the checksum that old peers need."""
         return (
             _HEADER.pack(
                 self.command,
@@ -64,14 +64,14 @@ def receive(connection: socket.socket) -> Message:
     """Reads the next message.
 
     Raises:
-      EOFError: the peer hung up.
-      ProtocolError: what came is no message.
+      EOFError: the peer disconnected.
+      ProtocolError: the bytes are not a message.
     """
     command, arg0, arg1, length, _, magic = _HEADER.unpack(_exactly(connection, _HEADER.size))
     if command ^ magic != 0xFFFFFFFF:
         raise ProtocolError(f"message {command:#x} has the magic {magic:#x}")
     if length > MAX_PAYLOAD:
-        raise ProtocolError(f"a payload of {length} bytes; at most {MAX_PAYLOAD} were agreed on")
+        raise ProtocolError(f"the payload has {length} bytes; at most {MAX_PAYLOAD} are allowed")
     return Message(command, arg0, arg1, _exactly(connection, length))
 
 
@@ -81,6 +81,6 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     while filled < size:
         count = connection.recv_into(view[filled:])
         if not count:
-            raise EOFError("the peer hung up")
+            raise EOFError("the peer disconnected")
         filled += count
     return bytes(data)
