@@ -3,7 +3,7 @@ plugins {
     id("org.jetbrains.kotlin.android") version "2.0.21"
 }
 
-// The last with FaceStylizer.
+// The last version that has FaceStylizer.
 val tasksVision = "0.10.26"
 
 android {
@@ -12,7 +12,7 @@ android {
 
     defaultConfig {
         applicationId = "org.mmfacestylizer.benchmark"
-        // What MediaPipe Tasks want.
+        // The minimum of MediaPipe Tasks.
         minSdk = 24
         targetSdk = 35
         versionCode = 1
@@ -23,8 +23,8 @@ android {
     buildTypes {
         release {
             isMinifyEnabled = false
-            // Never published: any key will do, and the debug key needs no set-up. A debug build
-            // would run slower than what ships.
+            // The app is never published, so that any key will do, and the debug key needs no
+            // setup. A debug build would run slower than a released app.
             signingConfig = signingConfigs.getByName("debug")
         }
     }

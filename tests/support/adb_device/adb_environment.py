@@ -142,7 +142,7 @@ class AdbEnvironment:
         raise RuntimeError(f"adb connect {address}: {answer.strip()}; now {self.state(address)}")
 
     def state(self, address: str) -> str | None:
-        """Returns the state that adb lists: device, offline, unauthorized, ...; None if unlisted."""
+        """Returns the state that adb lists, such as "device" or "offline"; None if unlisted."""
         for line in self.run("devices").stdout.decode().splitlines()[1:]:
             serial, _, state = line.partition("\t")
             if serial == address:

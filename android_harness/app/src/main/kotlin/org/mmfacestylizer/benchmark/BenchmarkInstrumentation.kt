@@ -21,10 +21,10 @@ import org.json.JSONArray
 import org.json.JSONObject
 
 /**
- * Times Google's FaceStylizer on one photo. README.md has its arguments and its result line.
+ * Times Google's FaceStylizer on one photo. README.md describes its arguments and its result line.
  *
  * It runs on Instrumentation's own thread, so that the main thread stays responsive and Android
- * does not take the app for hanging.
+ * does not report the app as not responding.
  */
 class BenchmarkInstrumentation : Instrumentation() {
     private var arguments = Bundle()
@@ -38,7 +38,7 @@ class BenchmarkInstrumentation : Instrumentation() {
     override fun onStart() {
         super.onStart()
         val results = Bundle()
-        // Throwable: native libraries that cannot be loaded are Errors, and must be told, too.
+        // Throwable includes the Errors for native libraries that cannot be loaded.
         val code =
             try {
                 results.putString("result", measure().toString())
@@ -88,7 +88,7 @@ class BenchmarkInstrumentation : Instrumentation() {
         }
     }
 
-    /** Returns the milliseconds of one call, and the stylized face, a copy of its own. */
+    /** Returns the milliseconds of one call, and a copy of the stylized face. */
     private fun stylize(stylizer: FaceStylizer, image: MPImage): Pair<Double, MPImage> {
         val began = SystemClock.elapsedRealtimeNanos()
         val stylized = stylizer.stylize(image).stylizedImage()
@@ -117,10 +117,10 @@ class BenchmarkInstrumentation : Instrumentation() {
             val options = BitmapFactory.Options()
             options.inPreferredConfig = Bitmap.Config.ARGB_8888
             options.inScaled = false
-            return checkNotNull(BitmapFactory.decodeFile(path, options)) { "$path is no picture" }
+            return checkNotNull(BitmapFactory.decodeFile(path, options)) { "$path is not a picture" }
         }
 
-        /** Block means of a square picture, rounded down: 32 x 32 x RGB bytes in Base64. */
+        /** Returns block means of a square picture, rounded down: 32 x 32 x RGB bytes in Base64. */
         fun thumbnail(picture: MPImage): String {
             val side = picture.width
             check(picture.height == side && side % THUMBNAIL_SIDE == 0) {
