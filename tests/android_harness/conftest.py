@@ -27,7 +27,7 @@ def adb() -> Iterator[AdbEnvironment]:
 
 @pytest.fixture
 def make_phone(adb: AdbEnvironment) -> Iterator[Callable[..., AdbDevice]]:
-    """Returns a function that makes a phone and connects it; it takes AdbDevice's arguments."""
+    """A function that makes and connects a phone; it takes the arguments of AdbDevice."""
     with contextlib.ExitStack() as phones:
 
         def make(*, connect: bool = True, **arguments: object) -> AdbDevice:
@@ -70,7 +70,7 @@ def arguments(model: Path, tool: Path, output: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that all these tests share: models are tried in another process only once."""
+    """A cache that all tests share, so that models are validated in another process only once."""
     return tmp_path_factory.mktemp("verdicts")
 
 
@@ -89,7 +89,7 @@ def command(
 
 @pytest.fixture(name="served")
 def _served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebFolder]:
-    """An empty folder on the web, and a cache for what is downloaded from it."""
+    """An empty folder on a local web server, and a cache for downloads from it."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     folder = tmp_path / "served"
     folder.mkdir()

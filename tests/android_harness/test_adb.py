@@ -78,7 +78,7 @@ def test_the_port_is_adb_s_own_variable_or_an_option(
 
 
 def serve_once(answer: bytes) -> int:
-    """A server that gives one answer, and its port."""
+    """Starts a server that gives one answer, and returns its port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

@@ -19,7 +19,7 @@ from waiting import wait_for
 MakePhone = Callable[..., AdbDevice]
 
 TMP = "/data/local/tmp"
-# Where messages, sync blocks and the client's buffers end, and a file of many of them.
+# Sizes at the limits of messages, sync blocks and the client's buffers, and one of many blocks.
 SIZES = (0, 1, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 20_000_000)
 
 
@@ -45,7 +45,7 @@ def test_a_key_is_trusted_once_and_recognized_again(
     assert len(phone.trusted_keys) == 1
     adb.run("disconnect", phone.address)
     adb.connect(phone.address)
-    assert len(phone.trusted_keys) == 1  # Its signature was enough.
+    assert len(phone.trusted_keys) == 1  # The second time, its signature was enough.
 
 
 def test_a_signature_of_something_else_is_no_signature(
@@ -262,7 +262,7 @@ def test_files_come_back_as_they_went(
     assert adb.run("pull", "-a", f"{TMP}/file", back, serial=phone.address).returncode == 0
     assert hashlib.sha256(back.read_bytes()).hexdigest() == digest
     on_disk = phone.disk.host_path(f"{TMP}/file").stat()
-    # adbd gives to the group and to others what the owner has.
+    # adbd gives the owner's permissions to group and others.
     assert stat.S_IMODE(on_disk.st_mode) == 0o777
     assert on_disk.st_mtime == back.stat().st_mtime == 1_600_000_123
 

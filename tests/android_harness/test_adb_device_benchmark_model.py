@@ -1,4 +1,4 @@
-"""The stand-in of benchmark_model on the simulated phone."""
+"""The stand-in for benchmark_model on the simulated phone."""
 
 import hashlib
 import re
@@ -75,7 +75,7 @@ def test_it_can_be_started_by_other_tools(run: Run, before: str) -> None:
     assert "Please specify the name of your TF Lite input file with --graph" in errors
 
 
-# What it prints.
+# Output.
 
 
 def test_its_words_are_the_tools(run: Run) -> None:
@@ -119,7 +119,7 @@ def test_its_result_file_says_what_it_prints(run: Run, phone: AdbDevice) -> None
     status, output, _ = run(*QUICK, f"--result_file_path={TMP}/result.pb")
     content = phone.disk.host_path(f"{TMP}/result.pb").read_bytes()
     assert f"INFO: Saved benchmark result to: {TMP}/result.pb\n" in output
-    # This raises where the two disagree.
+    # This raises an error if file and text disagree.
     result = parse_output(output, status, result=content)
     assert result.calls.count == 4
     medians = re.findall(r"median=(\d+)", output)
@@ -206,7 +206,7 @@ def test_the_tables_of_operators() -> None:
     )
 
 
-# Who runs the model.
+# Delegates.
 
 
 def test_without_xnnpack_nobody_is_announced(run: Run) -> None:
@@ -244,14 +244,14 @@ def test_accelerators(
     poor = make_phone(phone=Phone(has_gpu=False, has_nnapi=False))
     load(adb, poor, tmp_path)
     result = adb.shell(poor.address, command)
-    # The tool goes on, on the CPU.
+    # The tool continues on the CPU.
     assert result.returncode == 0
     output = result.stdout.decode()
     assert f"WARN: {name} acceleration is unsupported on this platform.\n" in output
     assert "Explicitly applied" not in output and "Inference timings" in output
 
 
-# What fails.
+# Failures.
 
 
 def test_a_model_that_is_not_there(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong with the simulated phone, and how it looks through Google's adb client."""
+"""Faults of the simulated phone, as Google's adb client shows them."""
 
 import signal
 import threading
@@ -22,7 +22,7 @@ MEGABYTE = 1_000_000
 
 @pytest.fixture
 def big(tmp_path: Path) -> Path:
-    """A file that takes many messages."""
+    """A file that is sent in many messages."""
     (tmp_path / "big").write_bytes(bytes(8 * MEGABYTE))
     return tmp_path / "big"
 
@@ -91,7 +91,7 @@ def test_a_cable_pulled_in_mid_push(adb: AdbEnvironment, phone: AdbDevice, big: 
     result = adb.run("push", big, f"{TMP}/big", serial=phone.address)
     assert result.returncode == 1
     assert b"couldn't read from device" in result.stdout + result.stderr
-    # adbd has time to remove the torso.
+    # adbd has time to remove the incomplete file.
     wait_for(lambda: not phone.disk.host_path(f"{TMP}/big").exists())
     phone.plug_in()
     adb.connect(phone.address)
@@ -171,7 +171,7 @@ def test_a_binary_killed_by_a_signal(
     assert result.returncode == 128 + number
     assert b"Running benchmark for at least 5" in result.stdout
     assert b"Inference timings" not in result.stdout
-    # What was killed heats no more.
+    # A killed run no longer heats the phone.
     before = phone.thermal.read().skin
     phone.clock.advance(60)
     assert phone.thermal.read().skin < before
@@ -191,7 +191,7 @@ def test_a_full_disk_in_a_run(adb: AdbEnvironment, phone: AdbDevice, tmp_path: P
     phone.faults.disk_full(after_bytes=100)
     result = adb.shell(phone.address, f"{RUN} --result_file_path=r --output_filepath=o > log")
     assert result.returncode == 0
-    # Like the tool, the stand-in does not notice.
+    # Like the tool, the stand-in reports no error.
     for name in ("r", "o", "log"):
         assert phone.disk.host_path(f"{TMP}/{name}").stat().st_size <= 100
 
@@ -211,7 +211,7 @@ def test_a_cable_pulled_in_mid_run(adb: AdbEnvironment, phone: AdbDevice, tmp_pa
 def test_a_reboot_in_mid_run(adb: AdbEnvironment, phone: AdbDevice, tmp_path: Path) -> None:
     load(adb, phone, tmp_path)
     phone.faults.reboot_during_run(seconds=30)
-    # Not even what hears no hang-up survives.
+    # Processes that ignore SIGHUP do not survive either.
     result = adb.shell(phone.address, RUN.replace("./", "nohup ./") + "; echo end $?")
     assert b"end" not in result.stdout
     wait_for(lambda: phone.is_down and not list(phone.processes()))

@@ -17,7 +17,7 @@ RUNNER = f"{PACKAGE}/{PACKAGE}.Runner"
 
 @pytest.fixture
 def shell(adb: AdbEnvironment, phone: AdbDevice) -> Shell:
-    """Runs a command that must succeed; returns what it printed."""
+    """Runs a command that must succeed, and returns its output."""
 
     def run(command: str) -> str:
         result = adb.shell(phone.address, command)
@@ -28,7 +28,7 @@ def shell(adb: AdbEnvironment, phone: AdbDevice) -> Shell:
     return run
 
 
-# What the phone tells of itself.
+# Properties and state of the phone.
 
 
 def test_getprop(shell: Shell, phone: AdbDevice) -> None:

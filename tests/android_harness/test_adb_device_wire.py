@@ -1,4 +1,4 @@
-"""The simulated phone's messages, byte by byte: what no adb of today shows, or shows only some."""
+"""The simulated phone's messages, byte by byte, for what current adb clients do not use."""
 
 import socket
 import struct
@@ -12,7 +12,7 @@ TMP = "/data/local/tmp"
 
 
 class Host:
-    """A host that sends what a test says."""
+    """A host that sends the messages of a test."""
 
     def __init__(self, phone: AdbDevice, *, greet: bool = True) -> None:
         address, port = phone.address.split(":")
@@ -28,14 +28,14 @@ class Host:
         return wire.receive(self.socket)
 
     def open(self, destination: str, local: int = 7) -> int:
-        """Opens a stream; returns the phone's number for it."""
+        """Opens a stream, and returns the phone's number of it."""
         self.send(wire.OPEN, local, 0, destination.encode() + b"\0")
         answer = self.receive()
         assert (answer.command, answer.arg1) == (wire.OKAY, local)
         return answer.arg0
 
     def is_silent(self, seconds: float = 0.3) -> bool:
-        """Whether nothing comes for a while."""
+        """Returns whether no message arrives for a while."""
         self.socket.settimeout(seconds)
         try:
             return self.receive() is None
@@ -74,7 +74,7 @@ class SyncHost(Host):
 
 @pytest.fixture
 def lone_phone() -> Iterator[AdbDevice]:
-    """A phone to which no adb is connected, so that none is needed."""
+    """A phone without an adb client, which these tests do not need."""
     with AdbDevice(features=("shell_v2", "sendrecv_v2")) as phone:
         yield phone
 
@@ -121,7 +121,7 @@ def test_one_write_is_in_flight_at_a_time(lone_phone: AdbDevice) -> None:
         sizes.append(len(message.payload))
         host.send(wire.OKAY, 7, remote)
     assert message.command == wire.CLSE
-    # As much as the host takes, and no more.
+    # Messages have at most as many bytes as the host accepts.
     assert sum(sizes) == 10_000 and max(sizes) == 4096
 
 
@@ -130,7 +130,7 @@ def test_the_phone_takes_the_next_write_when_it_has_read_the_last(lone_phone: Ad
     remote = host.open("exec:sleep 1000")
     host.send(wire.WRTE, 7, remote, bytes(4096))
     assert host.receive().command == wire.OKAY
-    # More than the pipe to a command that reads nothing holds.
+    # More data than fits into the pipe to a command that reads nothing.
     for _ in range(100):
         host.send(wire.WRTE, 7, remote, bytes(4096))
         if host.is_silent(2.0):

@@ -38,7 +38,7 @@ def test_the_first_download_is_recorded_and_kept(served: WebFolder) -> None:
     assert binary.path.read_bytes() == published.read_bytes()
     record = json.loads((binary.path.parent / "record.json").read_text())
     assert record["sha256"] == binary.sha256 and record["url"] == served.url + NAME
-    # Once there, nothing is asked of the server any more.
+    # A cached program needs no further download.
     published.unlink()
     assert download_binary("arm64-v8a", url=served.url) == binary
 
@@ -53,7 +53,7 @@ def test_a_later_download_must_be_the_same(served: WebFolder) -> None:
     with pytest.raises(AndroidError, match=f"pass --sha256 {digest}"):
         download_binary("arm64-v8a", url=served.url)
     assert not binary.path.exists()
-    # Unless its hash is stated.
+    # It is accepted if its hash is stated.
     assert download_binary("arm64-v8a", digest, served.url).sha256 == digest
 
 

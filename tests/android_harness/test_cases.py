@@ -27,7 +27,7 @@ def test_a_phone_of_today_has_all_cases() -> None:
 
 def test_every_case_says_what_it_does_about_delegates() -> None:
     flags = {case.name: case.flags for case in cases_of(PHONE)}
-    # Unless it is told, the tool lets the runtime choose, which is XNNPACK.
+    # Without the flag, the tool leaves the choice to the runtime, which uses XNNPACK.
     assert "--use_xnnpack=false" in flags["builtin-1"]
     assert "--use_xnnpack=true" in flags["cpu-1"]
     assert "--gpu_precision_loss_allowed=false" in flags["gpu-float32"]

@@ -1,4 +1,4 @@
-"""The command from end to end: the real adb client, simulated phones, and every fault they have."""
+"""The command from end to end, with the real adb client and simulated phones."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ MakePhone = Callable[..., AdbDevice]
 Command = Callable[..., int]
 
 
-# What goes well.
+# Successful runs.
 
 
 def test_all_cases_of_a_phone_are_measured(
@@ -63,7 +63,7 @@ def test_rounds_go_round_and_extras_come_last(
         assert row.memory.baseline_bytes < row.memory.steady_bytes <= row.memory.peak_bytes
     runs = [" ".join(words) for words in phone.commands if words[0] == "benchmark_model"]
     assert ["use_xnnpack=true" in words for words in runs[:4]] == [True, False, True, False]
-    # What disturbs the times is asked for in runs whose times do not count.
+    # Memory and profile, which disturb times, are measured in runs whose times do not count.
     assert ["=true" in words.replace("use_xnnpack=true", "") for words in runs] == [
         *[False] * 4,
         *[True] * 4,
@@ -141,15 +141,15 @@ def app(
 
 
 def stand_in(run: Instrumentation) -> None:
-    """Does what the app's README.md says, with the portable runtime."""
+    """Behaves as the README.md of the app describes, with the portable runtime."""
     import base64
 
     from android_harness.instrumentation import thumbnail
     from task_bundle import FaceStylizer, FaceStylizerOptions, load_image
 
-    # Inside the simulator paths are the host's.
+    # Runners run inside the simulator, where paths are the host's.
     files = {name: Path(run.extras[name]) for name in ("bundle", "photo")}
-    # The app is another user of the phone.
+    # The app runs as another user of the phone.
     assert all(path.stat().st_mode & 0o004 for path in files.values())
     assert files["photo"].parent.stat().st_mode & 0o005 == 0o005
     with FaceStylizer.create_from_model_path(

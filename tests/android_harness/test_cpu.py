@@ -18,7 +18,7 @@ def test_what_is_no_list_is_refused(text: str) -> None:
 def test_big_cores_are_all_but_the_slowest_cluster() -> None:
     pixel_6 = dict(enumerate([1803000] * 4 + [2253000] * 2 + [2802000] * 2))
     assert big_cores(pixel_6) == (4, 5, 6, 7)
-    # The mask that TensorFlow's documentation gives for Pixel phones.
+    # The mask in TensorFlow's guide for Pixel phones.
     assert cpu_mask(big_cores(pixel_6)) == "f0"
 
 

@@ -25,7 +25,7 @@ MakePhone = Callable[..., AdbDevice]
 Command = Callable[..., int]
 
 
-# What a phone must be.
+# Requirements.
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_disk_that_fills_up_ends_in_a_message_and_a_clean_phone(
     command: Command, phone: AdbDevice, capsys: pytest.CaptureFixture[str], output: Path
 ) -> None:
     def fill_up() -> None:
-        # The phone had room enough when it was asked.
+        # At the check of the phone there was enough space.
         wait_until(lambda: any(words[0] == "df" for words in phone.commands))
         phone.faults.disk_full(after_bytes=2_000)
 
@@ -190,7 +190,7 @@ def test_a_phone_that_does_not_come_back_is_gone_on_with_later(
 
     phone.plug_in()
     before = runs_on(phone)
-    # adb keeps a broken network connection as 'offline'; only the user can know that it is mended.
+    # adb lists a broken network connection as 'offline'; only the user can know that it is back.
     adb.run("disconnect", phone.address)
     adb.connect(phone.address)
     assert command("--cases", "cpu-1", "builtin-1") == 0
@@ -236,8 +236,8 @@ def test_throttled_rounds_are_marked_and_the_next_waits(
     output: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A minute of the phone's passes at each look, so that it cools while it is waited for and, on
-    # however slow a machine, not before.
+    # A minute passes on the phone at each check, so that it cools during the wait and, however slow
+    # the machine, not before.
     pause = PhoneRun._pause
 
     def long_pause(run: PhoneRun) -> None:

@@ -1,4 +1,4 @@
-"""Texts as LiteRT's benchmark_model prints them (tflite/tools/benchmark, tflite/profiling)."""
+"""Parsing of the output of LiteRT's benchmark_model (tflite/tools/benchmark, tflite/profiling)."""
 
 import struct
 
@@ -145,7 +145,7 @@ def test_coverage_is_that_of_the_delegate_that_was_asked_for() -> None:
 
 
 def test_a_delegate_that_was_not_used_is_no_measurement_of_it() -> None:
-    # The tool goes on without it, on the CPU, and ends with status 0.
+    # The tool continues without it, on the CPU, and ends with status 0.
     text = START + "WARN: GPU acceleration is unsupported on this platform.\n" + RUN
     with pytest.raises(ToolError, match="GPU delegate was not used: GPU acceleration is unsupp"):
         parse_output(text, 0, "gpu")

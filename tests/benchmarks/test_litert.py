@@ -14,7 +14,7 @@ SMALL = convolutions(side=16, channels=3, layers=2)
 
 def test_the_drift_control_is_the_same_everywhere():
     digest = hashlib.sha256(control_model()).hexdigest()
-    # Changing it makes results incomparable with older ones: count up the format's version then.
+    # A changed control makes results incomparable with older ones, and needs a new format version.
     assert digest.startswith("c1adff8caed3")
     assert describe(control_model()).macs == 3 * 48 * 48 * 9 * 64 * 64
     control = make_control()
@@ -40,7 +40,7 @@ def test_xnnpack_on_and_off_give_the_same():
 def test_coverage_counts_what_the_delegate_takes(face_models):
     whole = coverage(SMALL)
     assert (whole.delegated, whole.operators, whole.partitions) == (2, 2, 1)
-    # The wheel's mesh ends in a GATHER, which XNNPACK does not know.
+    # The wheel's landmark model ends in a GATHER, which XNNPACK does not support.
     mesh = coverage(face_models.landmarks)
     assert mesh.delegated <= mesh.operators == sum(describe(face_models.landmarks).ops.values())
     if "GATHER" in describe(face_models.landmarks).ops:

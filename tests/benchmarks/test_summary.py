@@ -35,20 +35,20 @@ def test_two_runs_agree_within_their_stated_interval():
     random = np.random.default_rng(1)
     agreed = 0
     for _ in range(200):
-        # Each run finds the machine as it happens to be.
+        # The speed of the machine differs from run to run.
         machines = np.exp(random.normal(0.0, 0.01, 2))
         first, second = (
             summarize(drifting_rounds(random, machine=np.full(10, machine))) for machine in machines
         )
         agreed += second.p50 in first.p50_interval
-    # 19 of 20; the 200 tries themselves are random.
+    # 19 of 20, with a margin because 200 random tries vary.
     assert 180 <= agreed <= 199
 
 
 def test_the_interval_is_no_wider_than_it_must_be():
     random = np.random.default_rng(2)
     intervals = [summarize(drifting_rounds(random)).p50_interval for _ in range(50)]
-    # The p50 of these machines varies by 1.1 %: two runs differ by 3 % in one of 20 tries.
+    # The p50 of these machines varies by 1.1 %, so that two runs differ by 3 % in 1 of 20 tries.
     halves = [math.log(interval.high / interval.low) / 2 for interval in intervals]
     assert 0.02 < np.median(halves) < 0.06
 

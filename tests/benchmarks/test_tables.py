@@ -52,7 +52,7 @@ def test_the_table_says_what_was_measured(result):
         assert part in line
     assert "right (0.01 grey levels)" in line
     assert "8 others" in text
-    # Columns stand below each other.
+    # Columns are aligned.
     head = next(line for line in text.splitlines() if line.startswith("subject"))
     assert line[head.index("runtime") :].startswith("portable")
 

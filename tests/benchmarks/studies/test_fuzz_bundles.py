@@ -1,4 +1,4 @@
-"""A short run of the harness that damages bundles; a long one is for the command line."""
+"""A short run of the fuzzer of bundles; long ones are made on the command line."""
 
 import re
 import zlib
@@ -21,7 +21,7 @@ def test_nothing_goes_wrong(bundle: bytes, grace_hopper_file) -> None:
     report = fuzz([bundle], [grace_hopper_file.read_bytes()], range(80))
     assert report["findings"] == []
     assert sum(report["outcomes"].values()) == 80
-    # Every stage has had its share.
+    # Each stage has refused some cases.
     assert {"archive refused", "models refused", "refused by LiteRT", "loaded"} <= set(
         report["outcomes"]
     )

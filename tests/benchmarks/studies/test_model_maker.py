@@ -13,7 +13,7 @@ from benchmarks.studies.model_maker import (
 
 
 class _Worker:
-    """Answers like a worker process, in a thread, and notes when it is its turn."""
+    """Answers like a worker process, from a thread, and logs its turns."""
 
     def __init__(self, log, name, turns):
         to_worker, from_worker = os.pipe(), os.pipe()
