@@ -64,7 +64,9 @@ def materials(
     place = np.where(inside, 0.9, 0.25 * (1.0 - below) + 0.25 * (along < 1.35) * below)
     scores = [np.log(0.02 + 0.98 * place) - 0.5 * to_skin]
 
+    # Between brows and mouth it is spectacles or large drawn eyes rather than hair.
     on_face = np.where(along < brows, 0.35, np.where(along > 0.7, 0.12, 0.03))
+    on_face = np.where((along > brows) & (along < 0.65) & (across < 0.7), 0.0, on_face)
     beside = np.where(across > 0.75, 0.12, 0.01)
     place = np.where(inside, on_face, 0.7 * (1.0 - below) + beside * below)
     seeds = outside & (along < brows) & (to_skin > _NOT_SKIN)
@@ -73,7 +75,7 @@ def materials(
     else:
         scores.append(np.full((side, side), _NEVER))
 
-    place = np.where(inside, 0.0, 0.8 * below)
+    place = 0.8 * below
     seeds = outside & (along > 1.15)
     if seeds.mean() >= _LEAST_SHARE:
         distance = _Color(lab[seeds], _CLOTHES_SPREAD).distance(lab)
@@ -81,6 +83,8 @@ def materials(
     else:
         scores.append(np.log(0.001 + place) + _UNKNOWN)
 
+    # Nothing that a face wears is clothes.
+    scores[2] = np.where(inside, _NEVER, scores[2])
     odds = np.stack(scores, axis=-1).astype(np.float32)
     odds = np.exp(np.maximum(odds - odds.max(axis=-1, keepdims=True), _NEVER))
     odds /= odds.sum(axis=-1, keepdims=True)
