@@ -5,25 +5,21 @@ The package's are pictures that the preset drew of synthetic portraits: they sho
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import json
 import os
 import pathlib
 
-import numpy as np
-
 from mm_face_stylizer.held_out import PICTURE_SUFFIXES
-from mm_face_stylizer.painting.person_mask import PersonMask
 from mm_face_stylizer.painting.portrait import Portrait
+from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from task_bundle.errors import NoFaceError
-from task_bundle.faces.alignment import FaceFinder
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.media.images import load_image
 
 _SHEET, _CARD = "practice_faces.jpg", "practice_faces.json"
 _LEAST = 8
-# The detector wants more round a face than a tight crop has.
-_MARGIN = 0.125
 
 
 def practice_faces(size: int, count: int, face_models: FaceModels | None = None) -> list[Portrait]:
@@ -46,15 +42,14 @@ def practice_faces(size: int, count: int, face_models: FaceModels | None = None)
     rows, columns = (length // side for length in sheet.shape[:2])
     tiles = sheet.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
     portraits = []
-    mask = PersonMask()
-    with FaceFinder(face_models) as finder:
+    with PortraitFinder(face_models) as finder:
         for tile in tiles:
             if len(portraits) == count:
                 break
             picture = cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA)
-            landmarks = aligned_landmarks(picture, finder)
-            if landmarks is not None:
-                portraits.append(Portrait.from_aligned(picture, landmarks, mask))
+            # Face models other than those that the sheet was made with may miss one.
+            with contextlib.suppress(NoFaceError):
+                portraits.append(finder.find_aligned(picture))
     return portraits
 
 
@@ -78,30 +73,15 @@ def faces_of_folder(
         path for path in pathlib.Path(folder).iterdir() if path.suffix.lower() in PICTURE_SUFFIXES
     )
     portraits: list[Portrait] = []
-    mask = PersonMask()
-    with FaceFinder(face_models) as finder:
+    with PortraitFinder(face_models) as finder:
         for file in files:
             if len(portraits) == count:
                 break
-            photo = load_image(file)
-            if faces := finder.find(photo):
-                portraits.append(Portrait.from_photo(photo, faces[0].landmarks, mask, size))
+            with contextlib.suppress(NoFaceError):
+                portraits.append(finder.find(load_image(file), size))
     if len(portraits) < _LEAST:
         raise NoFaceError(
             f"{folder} has {len(portraits)} pictures in which a face is found; practicing takes at "
             f"least {_LEAST}"
         )
     return portraits
-
-
-def aligned_landmarks(picture: np.ndarray, finder: FaceFinder) -> np.ndarray | None:
-    """Landmarks of an aligned face in pixels, [478, 2]; None if no face is found.
-
-    Args:
-      picture: uint8 [side, side, 3].
-      finder: Finds faces.
-    """
-    margin = int(_MARGIN * len(picture))
-    wider = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), "edge")
-    faces = finder.find(wider)
-    return faces[0].landmarks[:, :2] - margin if faces else None

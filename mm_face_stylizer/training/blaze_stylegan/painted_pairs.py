@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import io
@@ -15,12 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from mm_face_stylizer.painting.painter import Painter
-from mm_face_stylizer.painting.person_mask import PersonMask
-from mm_face_stylizer.painting.portrait import Portrait
-from mm_face_stylizer.practice_faces import aligned_landmarks
+from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.training.portraits import Portraits
 from task_bundle.errors import NoFaceError
-from task_bundle.faces.alignment import FaceFinder
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.files import atomic_write
 from task_bundle.media.images import load_image
@@ -188,30 +186,26 @@ def _prepare(photos: np.ndarray, face_models: FaceModels) -> None:
 
     # As many processes as cores; threads of their own would be in each other's way.
     cv2.setNumThreads(1)
-    _process.update(photos=photos, finder=FaceFinder(face_models, max_faces=4), mask=PersonMask())
+    _process.update(photos=photos, finder=PortraitFinder(face_models))
 
 
 def _paint_style(
     name: str, files: list[pathlib.Path], rows: np.ndarray, path: pathlib.Path, seed: int
 ) -> None:
     """Paints a style's pairs into a file."""
-    photos, finder, mask = _process["photos"], _process["finder"], _process["mask"]
-    side = photos.shape[1]
+    photos, finder = _process["photos"], _process["finder"]
     styles = []
     for file in files:
-        picture = load_image(file)
-        if faces := finder.find(picture):
-            styles.append(Portrait.from_photo(picture, faces[0].landmarks, mask, side))
+        with contextlib.suppress(NoFaceError):
+            styles.append(finder.find(load_image(file), photos.shape[1]))
     if not styles:
         raise NoFaceError(f"no face was found in the pictures of the style {name}: {files[0]}, ...")
     painter = Painter(styles, seed=seed)
-    painted, whose = [], []
+    painted, people = [], []
     for row in rows:
-        landmarks = aligned_landmarks(photos[row], finder)
-        if landmarks is None:
-            continue
-        painted.append(painter.paint(Portrait.from_aligned(photos[row], landmarks, mask)).picture)
-        whose.append(row)
+        with contextlib.suppress(NoFaceError):
+            painted.append(painter.paint(finder.find_aligned(photos[row])).picture)
+            people.append(row)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, paintings=np.stack(painted), photos=np.array(whose))
+    np.savez_compressed(buffer, paintings=np.stack(painted), photos=np.array(people))
     atomic_write(path, buffer.getvalue(), overwrite=True)
