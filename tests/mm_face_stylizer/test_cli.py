@@ -10,6 +10,7 @@ from native import native
 from PIL import Image
 from tiny import eager_steps, tiny_networks
 
+from mm_face_stylizer import face_stylizer
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.preset import save_preset
 from task_bundle import TaskBundle
@@ -171,16 +172,32 @@ def test_two_faces_are_a_warning_and_can_be_chosen(tiny, tmp_path, grace_hopper,
     assert (tmp_path / "a.task").read_bytes() != (tmp_path / "b.task").read_bytes()
 
 
-def test_ctrl_c_leaves_nothing_behind(tiny, tmp_path, grace_hopper_file):
+def test_ctrl_c_during_a_step_leaves_nothing_behind(
+    tiny, tmp_path, grace_hopper_file, monkeypatch, capsys
+):
+    class Interrupting(face_stylizer.tqdm):
+        def update(self, n=1):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(face_stylizer, "tqdm", Interrupting)
+    # A shell's background jobs, and what they start, ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    command = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task"), *tiny]
+    try:
+        with eager_steps():
+            assert main(command) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "interrupted" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_program_and_leaves_nothing_behind(tiny, tmp_path, grace_hopper_file):
     output = tmp_path / "x.task"
-    # Without graphs the first step is sooner done.
-    program = (
-        "from mm_face_stylizer._keras import tf; tf.config.run_functions_eagerly(True)\n"
-        "from mm_face_stylizer.cli import main; raise SystemExit(main())"
-    )
-    command = [sys.executable, "-c", program, "create", str(grace_hopper_file), "-o", str(output)]
+    command = [sys.executable, "-m", "mm_face_stylizer.cli", "create", str(grace_hopper_file)]
     process = subprocess.Popen(
-        [*command, *tiny, "--steps", "100000"],
+        [*command, "-o", str(output), *tiny, "--steps", "100000"],
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=heed_interrupts,

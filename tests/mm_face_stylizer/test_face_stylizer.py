@@ -29,7 +29,7 @@ def data(grace_hopper_file):
 
 @pytest.fixture(scope="module")
 def stylizer(data, tmp_path_factory):
-    hparams = mm.HParams(epochs=4, export_dir=str(tmp_path_factory.mktemp("export")))
+    hparams = mm.HParams(epochs=2, export_dir=str(tmp_path_factory.mktemp("export")))
     options = mm.FaceStylizerOptions(model=_MODEL, hparams=hparams)
     with eager_steps():
         return mm.FaceStylizer.create(train_data=data, options=options)

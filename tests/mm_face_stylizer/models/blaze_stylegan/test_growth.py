@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+from conv_model import make_stylizer
 from native import native
 from tiny import LARGER, TinyMesh, eager_steps, tiny_networks, write_pictures
 
@@ -122,7 +123,19 @@ def start(small, tmp_path_factory):
     return save_preset(tmp_path_factory.mktemp("start") / "small", small, {"name": "small"}).folder
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Without the real face mesh, and without an export that would only count operations."""
+    monkeypatch.setattr(face_mesh, "FaceMeshFeatures", lambda model: TinyMesh())
+    monkeypatch.setattr(release, "export_stylizer", lambda *_: make_stylizer(64))
+
+
 _SHORT = ["--steps", "2", "--batch-size", "4"]
+
+
+def _weights(folder):
+    """A preset's weights in float32, without building its networks."""
+    return {name: value.astype(np.float32) for name, value in Preset.find(folder).weights().items()}
 
 
 def _arguments(folder, start, side):
@@ -130,10 +143,9 @@ def _arguments(folder, start, side):
     return [*arguments, "--start-from", str(start), "--image-size", str(side)]
 
 
-@pytest.mark.usefixtures("face_models")
-def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, monkeypatch, capsys):
+@pytest.mark.usefixtures("face_models", "quick")
+def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, capsys):
     write_pictures(tmp_path / "faces", side=128, count=12)
-    monkeypatch.setattr(face_mesh, "FaceMeshFeatures", lambda model: TinyMesh())
     with eager_steps():
         assert main([*_arguments(tmp_path, start, 256), *_SHORT]) == 0
     folder = tmp_path / "run" / "blaze_face_stylizer_256"
@@ -145,27 +157,26 @@ def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, monkeypatch,
     assert card["batch_size"] == 4 and card["learning_rate"] == schedules.GROWTH.learning_rate
     # Latents stay what they were, and with them whatever draws them.
     wanted = Preset.find(start).networks().with_image_size(256).weights()
-    found = Preset.find(folder).networks().weights()
+    found = _weights(folder)
     assert wanted.keys() == found.keys()
     for name, value in wanted.items():
         if name.partition("/")[0] in ("encoder", "mapping", "prior", "w_avg"):
             np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-@pytest.mark.usefixtures("face_models")
-def test_sharpening_keeps_the_latents(start, tmp_path, monkeypatch, capsys):
+@pytest.mark.usefixtures("face_models", "quick")
+def test_sharpening_keeps_the_latents(start, tmp_path, capsys):
     write_pictures(tmp_path / "faces", side=128, count=12)
-    monkeypatch.setattr(face_mesh, "FaceMeshFeatures", lambda model: TinyMesh())
     with eager_steps():
         assert main([*_arguments(tmp_path, start, 128), *_SHORT, "--sharpen"]) == 0
-    wanted = Preset.find(start).networks().weights()
-    found = Preset.find(tmp_path / "run" / "blaze_face_stylizer_128").networks().weights()
+    wanted = _weights(start)
+    found = _weights(tmp_path / "run" / "blaze_face_stylizer_128")
     parts = {name.partition("/")[0] for name in wanted if (wanted[name] != found[name]).any()}
     assert parts == {"synthesis", "discriminator"}
     # The run is over, and run again it only writes its preset.
     again = [*_arguments(tmp_path, start, 128), *_SHORT, "--sharpen", "--strength", "0.25"]
     assert main(again) == 0
-    part = Preset.find(tmp_path / "run" / "blaze_face_stylizer_128").networks().weights()
+    part = _weights(tmp_path / "run" / "blaze_face_stylizer_128")
     for name, value in wanted.items():
         quarter = value + 0.25 * (found[name] - value)
         np.testing.assert_allclose(part[name], quarter, rtol=1e-3, atol=1e-4, err_msg=name)
@@ -175,10 +186,9 @@ def test_sharpening_keeps_the_latents(start, tmp_path, monkeypatch, capsys):
     assert "--strength 0.5 needs --sharpen" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("face_models")
+@pytest.mark.usefixtures("face_models", "quick")
 def test_pretrain_goes_to_w_plus_alone(start, tmp_path, monkeypatch, capsys):
     write_pictures(tmp_path / "faces", side=128, count=12)
-    monkeypatch.setattr(face_mesh, "FaceMeshFeatures", lambda model: TinyMesh())
     # All rounds of the mapping network would take minutes.
     monkeypatch.setattr(release, "fit_mapping", lambda *what, **_: fit_mapping(*what[:2], rounds=1))
     with eager_steps():

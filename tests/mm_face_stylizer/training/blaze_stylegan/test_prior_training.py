@@ -94,6 +94,6 @@ def test_the_command_writes_the_preset_with_another_prior(networks, tmp_path, ca
     assert card["prior"]["batch_size"] == 4 and card["prior"]["data"]["train"] == 22
     sources = {(row["source"], row["train"]) for row in card["prior"]["data"]["sources"]}
     assert sources == {("mine", 1), ("unknown", 21)}
-    before, after = start.networks().weights(), Preset.find(folder).networks().weights()
+    before, after = start.weights(), Preset.find(folder).weights()
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed and all(name.startswith("prior/") for name in changed)
