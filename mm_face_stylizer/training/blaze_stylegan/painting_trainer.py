@@ -17,11 +17,9 @@ from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
 from mm_face_stylizer.models.blaze_stylegan.generator import copied
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks, rows_of
-from mm_face_stylizer.models.weights import named_weights
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.training.blaze_stylegan.drawing_training import drawn, encoded
-from mm_face_stylizer.training.blaze_stylegan.painted_pairs import PHOTO_STYLE
 from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep, PaintingWeights
 
 # Faces on which known styles are compared with the user's.
@@ -160,29 +158,6 @@ class PaintingTrainer:
         if progress <= _DECAY_FROM:
             return 1.0
         return 1.0 - (1.0 - _FINAL_RATE) * (progress - _DECAY_FROM) / (1.0 - _DECAY_FROM)
-
-
-def between(drawing: Drawing, tuned: Drawing, strength: float) -> Drawing:
-    """A drawing network between the photo and a style.
-
-    Args:
-      drawing: The preset's, which knows `PHOTO_STYLE`.
-      tuned: One that was tuned from it to a single style.
-      strength: 0 for the photo, 1 for the full style.
-
-    Raises:
-      ValueError: The strength is outside [0, 1].
-    """
-    if not 0.0 <= strength <= 1.0:
-        raise ValueError(f"strength must be between 0 and 1, but it is {strength}.")
-    synthesis = copied(drawing.synthesis)
-    target = named_weights(tuned.synthesis)
-    for name, variable in named_weights(synthesis).items():
-        variable.assign_add(strength * (target[name] - variable))
-    photo = drawing.code(PHOTO_STYLE)
-    return Drawing(
-        tuned.styles, synthesis, (photo + strength * (tuned.codes[0] - photo))[np.newaxis]
-    )
 
 
 def _pixels(portrait: Portrait) -> np.ndarray:
