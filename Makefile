@@ -49,6 +49,7 @@ lint: $(READY)  ## Check format, style and types.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(READY)  ## Format the code and repair what can be repaired.
 	$(BIN)/ruff check --fix-only

@@ -22,23 +22,20 @@ from task_bundle.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from android_harness.harness import Request
-    from task_bundle.command_line import SubCommands
 
 
-def add_android_benchmark(commands: SubCommands) -> None:
-    """Adds `android-benchmark` to the sub-commands of a program.
+def configure_android_benchmark(command: argparse.ArgumentParser) -> None:
+    """Adds the options of `android-benchmark` to its parser.
 
     Args:
-      commands: Return value of `ArgumentParser.add_subparsers`.
+      command: The parser of `android-benchmark`, without options.
     """
     protocol = Protocol()
-    command = commands.add_parser(
-        "android-benchmark",
-        help="measure bundles on Android phones, through adb",
-        description="Measures bundles on phones that are plugged in or on the network: each model"
+    command.description = (
+        "Measures bundles on phones that are plugged in or on the network: each model"
         " with TensorFlow Lite's benchmark_model, and whole bundles with an app that you build"
         " (android_harness/app). Pushed files are removed afterwards. An interrupted run is resumed"
-        " when the same command is run again.",
+        " when the same command is run again."
     )
     command.add_argument(
         "bundles", nargs="+", type=Path, metavar="BUNDLE", help=".task bundle, or .tflite model"

@@ -1,7 +1,9 @@
 """Exceptions of this package. Each message is one line, and says what to do where that helps."""
 
+from task_bundle.errors import UserError
 
-class AndroidError(RuntimeError):
+
+class AndroidError(UserError, RuntimeError):
     """Base class of the errors of phones, of adb and of the programs that run on a phone."""
 
 

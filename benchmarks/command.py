@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.errors import InvalidArgumentError
 from task_bundle.command_line import (
     add_overwrite,
     check_output_files,
@@ -24,19 +23,15 @@ if TYPE_CHECKING:
 VARIANTS = ("float32", "float16", "int8", "512")
 
 
-def add_benchmark(commands: SubCommands) -> None:
-    """Adds `benchmark` to the sub-commands of a program.
-
-    What the command needs is imported when it runs.
+def configure_benchmark(parser: argparse.ArgumentParser) -> None:
+    """Adds the sub-commands of `benchmark` to its parser; nothing else is imported yet.
 
     Args:
-      commands: Return value of `ArgumentParser.add_subparsers`.
+      parser: The parser of `benchmark`, without options.
     """
-    parser = commands.add_parser(
-        "benchmark",
-        help="measure latency and memory of bundles, and compare results",
-        description="Measures how long bundles take on this computer, stage by stage, and shows "
-        "and compares results.",
+    parser.description = (
+        "Measures how long bundles take on this computer, stage by stage, and shows and compares "
+        "results."
     )
     kinds = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(kinds)
@@ -153,6 +148,7 @@ def _add_compare(kinds: SubCommands) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from benchmarks.measuring import Target, stage_cases
     from benchmarks.subject import LoadedSubject
+    from task_bundle.errors import InvalidArgumentError
     from task_bundle.media.images import load_image
 
     options = _options(arguments)

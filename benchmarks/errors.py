@@ -1,7 +1,9 @@
 """Exceptions of this package. Each message is one line that names the file or value at fault."""
 
+from task_bundle.errors import UserError
 
-class BenchmarkError(Exception):
+
+class BenchmarkError(UserError):
     """Base class of the errors that a user of this package can do something about."""
 
 

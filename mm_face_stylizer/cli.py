@@ -1,25 +1,36 @@
-"""The `mm-face-stylizer` command."""
+"""The `mm-face-stylizer` command.
+
+This module knows all commands, and imports as little as `--help` needs: no TensorFlow, and nothing
+of the packages beside this one. Commands of those packages are parsed by a `_LazyParser`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
+import dataclasses
+import importlib.util
 import pathlib
+import pkgutil
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
-from android_harness.command import add_android_benchmark
-from android_harness.errors import AndroidError
-from benchmarks.command import add_benchmark
-from benchmarks.errors import BenchmarkError
+from mm_face_stylizer import families
 from mm_face_stylizer.evaluation.command import add_evaluate
-from mm_face_stylizer.families import FAMILIES
 from mm_face_stylizer.model_maker.command import add_model_maker
 from mm_face_stylizer.painting.command import add_paint
-from mm_face_stylizer.preset import DEFAULT_PRESET, PresetError
-from task_bundle.command_line import CommandParser, run
-from task_bundle.errors import TaskBundleError
+from mm_face_stylizer.preset import DEFAULT_PRESET
+from mm_face_stylizer.style_pictures import STYLE_NAMES
+from task_bundle.command_line import (
+    FAILED,
+    CommandParser,
+    add_face_landmarker,
+    add_overwrite,
+    check_output_files,
+    check_output_folder,
+    run,
+)
 from task_bundle.runtime.command import add_stylize
 
 _PROGRAM = "mm-face-stylizer"
@@ -32,27 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: Its arguments; those of the process if None.
 
     Returns:
-      The exit status: 0 done, 1 failed with one line on stderr, 130 interrupted.
+      The exit status, as `task_bundle.command_line.run` describes it.
 
     Raises:
-      SystemExit: With 2 for wrong usage, with 0 after --help.
+      SystemExit: With 2 for wrong usage, with 0 after --help, with 1 if the package that a command
+        needs is hidden by a folder of the same name.
     """
     warnings.showwarning = _show_warning
-    errors = (
-        AndroidError,
-        BenchmarkError,
-        TaskBundleError,
-        PresetError,
-        FloatingPointError,
-        # Until the errors of this package have a base class of their own.
-        ValueError,
-        ImportError,
-    )
-    return run(_parser(), argv, errors)
+    return run(_parser(), argv)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    """One line a warning, without the place in the code that only developers care for."""
+    """Writes a warning as one line, without the place in the code, which is for developers."""
     if issubclass(category, UserWarning):
         sys.stderr.write(f"{_PROGRAM}: warning: {message}\n")
 
@@ -63,19 +65,105 @@ def _parser() -> argparse.ArgumentParser:
         description="Fine-tunes a face stylizer on pictures of a style and packs it into a "
         "MediaPipe .task bundle.",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", parser_class=_LazyParser
+    )
     _add_create(commands)
-    # The same as task-bundle's, for those who have just made a bundle here.
+    # The same command as task-bundle's, for users who have just made a bundle with this program.
     add_stylize(commands, _PROGRAM)
     add_paint(commands, _PROGRAM)
     _add_demo(commands)
-    for family in FAMILIES:
+    for family in families.FAMILIES:
         family.add_commands(commands)
     add_model_maker(commands)
     add_evaluate(commands)
-    add_benchmark(commands)
-    add_android_benchmark(commands)
+    for command in _COMMANDS_OF_OTHER_PACKAGES:
+        commands.add_parser(command.name, help=command.help, command=command)
     return parser
+
+
+@dataclasses.dataclass(frozen=True)
+class _LazyCommand:
+    """A command whose package is imported only when the command is chosen.
+
+    Attributes:
+      name: The command's name.
+      help: The command's line in the list of commands.
+      packages: Top-level packages that the command imports. They are installed with this package,
+        but are not part of it.
+      configure: `module:name` of the function that adds description, options and `run` to the
+        command's parser.
+    """
+
+    name: str
+    help: str
+    packages: tuple[str, ...]
+    configure: str
+
+
+_COMMANDS_OF_OTHER_PACKAGES = (
+    _LazyCommand(
+        name="benchmark",
+        help="measure latency and memory of bundles, and compare results",
+        packages=("benchmarks",),
+        configure="benchmarks.command:configure_benchmark",
+    ),
+    _LazyCommand(
+        name="android-benchmark",
+        help="measure bundles on Android phones, through adb",
+        packages=("android_harness", "benchmarks"),
+        configure="android_harness.command:configure_android_benchmark",
+    ),
+)
+
+
+class _LazyParser(CommandParser):
+    """A parser of a sub-command that gets its options when it parses for the first time.
+
+    argparse calls `parse_known_args` only for the command that the user has chosen, whereas the
+    list of commands in the program's `--help` needs no more than names and help texts.
+    """
+
+    def __init__(self, *args: Any, command: _LazyCommand | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._command = command
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Adds the options that are still missing, and parses."""
+        self.configure()
+        return super().parse_known_args(*args, **kwargs)
+
+    def configure(self) -> None:
+        """Adds the command's options, once; ends the program if their package is hidden."""
+        command, self._command = self._command, None
+        if command is None:
+            return
+        for package in command.packages:
+            hiding = _hiding_folder(package)
+            if hiding is not None:
+                self.exit(
+                    FAILED,
+                    f"{_PROGRAM}: error: {command.name} needs mm-face-stylizer's own package "
+                    f"{package}, but Python finds {hiding} first; rename that, or run the command "
+                    "in another folder and without PYTHONPATH\n",
+                )
+        pkgutil.resolve_name(command.configure)(self)
+
+
+def _hiding_folder(package: str) -> pathlib.Path | None:
+    """Returns where Python finds a package of that name which is not ours, or None if it is ours.
+
+    Users have folders with names like `benchmarks`, which come first on Python's path if it
+    starts with the working directory.
+    """
+    spec = importlib.util.find_spec(package)
+    ours = pathlib.Path(__file__).resolve().parent.parent / package
+    if spec is None:
+        return None  # The import's own error message says that it is missing.
+    places = [pathlib.Path(place).resolve() for place in spec.submodule_search_locations or ()]
+    if ours in places:
+        return None
+    return places[0] if places else pathlib.Path(spec.origin or package)
 
 
 def _add_create(commands) -> None:
@@ -134,18 +222,11 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         default="float16",
         help="of the weights; input and output are float32 always (float16)",
     )
-    export.add_argument(
-        "--face-landmarker",
-        type=pathlib.Path,
-        metavar="X.task",
-        help="take face detector and landmark model from this bundle",
-    )
-    export.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_face_landmarker(export)
+    add_overwrite(export)
 
 
 def _add_demo(commands) -> None:
-    from mm_face_stylizer.style_pictures import STYLE_NAMES
-
     demo = commands.add_parser(
         "demo",
         help="the whole way on pictures of the project's own",
@@ -159,7 +240,7 @@ def _add_demo(commands) -> None:
 
 
 def _create(arguments: argparse.Namespace) -> None:
-    _check_outputs(arguments.overwrite, arguments.output, arguments.plot)
+    check_output_files(arguments.output, arguments.plot, overwrite=arguments.overwrite)
     options = _options(arguments)
     from mm_face_stylizer.dataset import Dataset
     from mm_face_stylizer.face_stylizer import FaceStylizer
@@ -213,8 +294,9 @@ def _demo(arguments: argparse.Namespace) -> None:
     from task_bundle.faces.face_models import find_face_models
 
     demo = Demo(arguments.output, arguments.style)
-    _make_folder(arguments.output)
-    _check_outputs(arguments.overwrite, *demo.paths)
+    check_output_folder(arguments.output)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    check_output_files(*demo.paths, overwrite=arguments.overwrite)
     face_models = find_face_models(arguments.face_landmarker)
     side = options.model.input_image_shape[0]
     data = demo.style_data(face_models, side, arguments.seed, arguments.overwrite)
@@ -224,27 +306,6 @@ def _demo(arguments: argparse.Namespace) -> None:
     _plot(stylizer.history, demo.training, arguments.overwrite)
     demo.compare(data, bundle, arguments.overwrite)
     sys.stdout.write("".join(f"{path}\n" for path in demo.paths))
-
-
-def _make_folder(folder: pathlib.Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def _check_outputs(overwrite: bool, *paths: pathlib.Path | None) -> None:
-    """Finds out before a minute of training whether its results can be written."""
-    for path in paths:
-        if path is None:
-            continue
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"cannot write {path}: no folder {path.parent}")
-        if path.is_dir():
-            raise IsADirectoryError(f"cannot write {path}: it is a folder")
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} already exists")
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(f"cannot write {path}: the folder {path.parent} is read-only")
 
 
 if __name__ == "__main__":

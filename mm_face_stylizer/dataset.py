@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from mm_face_stylizer.errors import DataError, InvalidArgumentError
 from task_bundle.errors import ImageError, NoFaceError
 from task_bundle.faces.alignment import Face, FaceCrop, FaceFinder
 from task_bundle.faces.face_models import FaceModels
@@ -49,9 +50,11 @@ class Dataset:
           ValueError: `label_names` is a string, or `size` is negative.
         """
         if isinstance(label_names, str):
-            raise ValueError(f"label_names is {label_names!r}; it must be a list of names")
+            raise InvalidArgumentError(
+                f"label_names is {label_names!r}; it must be a list of names"
+            )
         if size is not None and size < 0:
-            raise ValueError(f"size is {size}; it must be at least 0")
+            raise InvalidArgumentError(f"size is {size}; it must be at least 0")
         self._label_names = list(label_names)
         self._size = size
         self._dataset: Any = dataset
@@ -115,18 +118,20 @@ class Dataset:
             there is no face of an index, or `size` is not positive.
         """
         if isinstance(filenames, str | bytes | os.PathLike):
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"filenames is {os.fspath(filenames)!r}; it must be a list of files"
                 " (from_image takes one file, from_folder a folder)"
             )
         files = list(filenames)
         if not files:
-            raise ValueError("filenames is empty; at least one picture is needed")
+            raise InvalidArgumentError("filenames is empty; at least one picture is needed")
         indices: list[int | None] = [None] * len(files)
         if face_indices is not None:
             indices = list(face_indices)
         if len(indices) != len(files):
-            raise ValueError(f"there are {len(indices)} face_indices for {len(files)} filenames")
+            raise InvalidArgumentError(
+                f"there are {len(indices)} face_indices for {len(files)} filenames"
+            )
         return cls._from_files(files, indices, size, face_models)
 
     @classmethod
@@ -191,18 +196,22 @@ class Dataset:
         pictures = np.asarray(images)
         square = pictures.ndim == 4 and pictures.shape[1] == pictures.shape[2]
         if not square or pictures.shape[3] != 3 or not pictures.size:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"images have shape {list(pictures.shape)}; it must be [n, side, side, 3]"
             )
         if pictures.dtype != np.uint8:
-            raise ValueError(f"images are {pictures.dtype}; they must be uint8 in [0, 255]")
+            raise InvalidArgumentError(
+                f"images are {pictures.dtype}; they must be uint8 in [0, 255]"
+            )
         if isinstance(names, str) or len(names) != len(pictures):
-            raise ValueError(f"names is {names!r}; it must be a list of {len(pictures)} names")
+            raise InvalidArgumentError(
+                f"names is {names!r}; it must be a list of {len(pictures)} names"
+            )
         if len(set(names)) != len(names):
-            raise ValueError(f"names is {list(names)!r}; they must be all different")
+            raise InvalidArgumentError(f"names is {list(names)!r}; they must be all different")
         inside = np.ones(pictures.shape[:3], bool) if masks is None else np.asarray(masks)
         if inside.shape != pictures.shape[:3] or inside.dtype != bool:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"masks are {inside.dtype} of shape {list(inside.shape)}; they must be bool of"
                 f" shape {list(pictures.shape[:3])}"
             )
@@ -292,7 +301,7 @@ class Dataset:
           ValueError: `batch_size` is not positive.
         """
         if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+            raise InvalidArgumentError(f"batch_size is {batch_size}; it must be at least 1")
         from mm_face_stylizer._keras import tf
 
         dataset = self._dataset
@@ -325,11 +334,11 @@ class Dataset:
           TypeError: the number of pictures is not known.
         """
         if not 0 < fraction < 1:
-            raise ValueError(f"fraction is {fraction!r}; it must be above 0 and below 1")
+            raise InvalidArgumentError(f"fraction is {fraction!r}; it must be above 0 and below 1")
         size = len(self)
         first = int(size * fraction)
         if first in (0, size):
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"fraction is {fraction!r}: of {size} pictures, one part would be empty"
             )
         if self._dataset is None:
@@ -359,7 +368,7 @@ class Dataset:
         face_models: FaceModels | None,
     ) -> Self:
         if size < 1:
-            raise ValueError(f"size is {size}; it must be at least 1")
+            raise InvalidArgumentError(f"size is {size}; it must be at least 1")
         images, masks = [], []
         with FaceFinder(face_models, max_faces=_MAX_FACES) as finder:
             for file, face_index in zip(files, face_indices, strict=True):
@@ -404,7 +413,7 @@ class _Arrays:
             images.append(image)
             labels.append(label)
         if not images:
-            raise ValueError("the TensorFlow dataset is empty")
+            raise DataError("the TensorFlow dataset is empty")
         pictures = np.stack(images)
         return cls(pictures, np.array(labels, np.int64), np.ones(pictures.shape[:3], bool))
 
@@ -431,7 +440,7 @@ def _choose(faces: Sequence[Face], face_index: int | None, file: Path) -> Face:
         return faces[0]
     if not 0 <= face_index < len(faces):
         places = "; ".join(f"{i} {_place(face)}" for i, face in enumerate(faces))
-        raise ValueError(
+        raise InvalidArgumentError(
             f"face_index is {face_index}; in {file} were found {len(faces)} face(s): {places}"
         )
     return faces[face_index]

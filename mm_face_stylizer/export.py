@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.errors import InvalidArgumentError
 
 
 class Exportable(Protocol):
@@ -41,9 +42,11 @@ def check_precision(precision: str, strength: float = 1.0) -> None:
       ValueError: A value is none of these.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
+        raise InvalidArgumentError(
+            f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}"
+        )
     if not 0.0 <= strength <= 1.0:
-        raise ValueError(f"strength is {strength!r}; it must be a number in [0, 1]")
+        raise InvalidArgumentError(f"strength is {strength!r}; it must be a number in [0, 1]")
 
 
 def convert(
@@ -70,7 +73,7 @@ def convert(
     """
     check_precision(precision)
     if precision == "int8" and calibration is None:
-        raise ValueError("precision 'int8' needs calibration pictures")
+        raise InvalidArgumentError("precision 'int8' needs calibration pictures")
     specification = [
         tf.TensorSpec(shape, tf.float32, name=f"input_{index}")
         for index, shape in enumerate(input_shapes)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.dataset import Dataset
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.export import export_stylizer
 from mm_face_stylizer.face_stylizer_options import FaceStylizerOptions
 from mm_face_stylizer.hyperparameters import HParams
@@ -280,7 +281,7 @@ def _pictures(data: Any, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(data, Dataset):
         data = Dataset(data.gen_tf_dataset().unbatch(), ["style"])
     if data.images.shape[1:] != (*shape, 3):
-        raise ValueError(
+        raise InvalidArgumentError(
             f"the pictures are {list(data.images.shape[1:])}; the model needs {[*shape, 3]}"
         )
     return data.images, data.masks

@@ -1,7 +1,8 @@
-"""The families of stylizers: which networks a preset's card means, and who trains them.
+"""The families of stylizers: the network classes that load their presets, and their commands.
 
-A family is a folder in `models/`, a folder in `training/`, and one row here. Rows name their parts
-as `module:name`, so that cards can be read and commands listed without importing TensorFlow.
+A family is a folder in `models/`, a folder in `training/`, and one row in `FAMILIES`. Rows name
+classes and functions as `module:name`, so that the command-line program can list commands and read
+cards without importing TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# Cards that were written before there were families do not name one.
-_FIRST = "blaze_stylegan"
+from mm_face_stylizer.errors import InvalidArgumentError
+
+# Cards written before there were several families do not name one.
+_DEFAULT_FAMILY = "blaze_stylegan"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,30 +23,47 @@ class Family:
     """One family of stylizers.
 
     Attributes:
-      name: What a card has as `family`.
-      config: `module:name` of the frozen dataclass that decides the networks' graphs. It is called
-        with the card's `config`, and has `latent_rows`, 0 where there is no w+ latent.
-      networks: `module:name` of the class whose `from_weights(config, weights)` builds trained
-        networks. They have `weights()`, `inference()` and `calibration_pictures()`.
-      commands: `module:name` of the function that adds the family's training commands to a parser's
-        sub-commands. Its module must not import TensorFlow.
+      name: The value of `family` in the cards of its presets.
+      config: `module:name` of a frozen dataclass that determines the networks' graphs. It is
+        constructed from the card's `config`, and has `latent_rows`, the number of rows of the w+
+        latent, 0 if the family has none.
+      networks: `module:name` of a class whose `from_weights(config, weights)` builds trained
+        networks from a mapping of names to arrays. Its instances have `config`, `weights()`,
+        `inference()` and `calibration_pictures()`; `mm_face_stylizer.export.Exportable` describes
+        the last two.
+      commands: `module:name` of a function that adds the family's training commands to what
+        `argparse.ArgumentParser.add_subparsers` returned. Its module must not import TensorFlow,
+        because every call of the program imports it.
+      drawing: `module:name` of a class whose `from_weights(config, styles, weights)` builds a
+        network that draws in several styles without tuning; empty if the family has none.
     """
 
     name: str
     config: str
     networks: str
     commands: str
+    drawing: str = ""
 
     def config_class(self) -> Callable[..., Any]:
-        """Imports the configuration's class."""
+        """Returns the class of the configuration."""
         return pkgutil.resolve_name(self.config)
 
     def networks_class(self) -> Any:
-        """Imports the networks' class, and TensorFlow with it."""
+        """Returns the class of the networks; imports TensorFlow."""
         return pkgutil.resolve_name(self.networks)
 
+    def drawing_class(self) -> Any:
+        """Returns the class of the network that draws without tuning; imports TensorFlow.
+
+        Raises:
+          InvalidArgumentError: The family has none.
+        """
+        if not self.drawing:
+            raise InvalidArgumentError(f"{self.name} has no network that draws without tuning")
+        return pkgutil.resolve_name(self.drawing)
+
     def add_commands(self, commands: Any) -> None:
-        """Adds the family's training commands to a parser's sub-commands."""
+        """Adds the family's training commands to the sub-commands of a parser."""
         pkgutil.resolve_name(self.commands)(commands)
 
 
@@ -53,22 +73,23 @@ FAMILIES = (
         config="mm_face_stylizer.models.blaze_stylegan.config:NetworksConfig",
         networks="mm_face_stylizer.models.blaze_stylegan.networks:Networks",
         commands="mm_face_stylizer.training.blaze_stylegan.command:add_recipe",
+        drawing="mm_face_stylizer.models.blaze_stylegan.drawing:Drawing",
     ),
 )
 
 
-def family_of(card: Mapping[str, Any]) -> Family:
-    """The family of a preset.
+def find_family(card: Mapping[str, Any]) -> Family:
+    """Returns the family of a preset.
 
     Args:
-      card: The preset's card; one without `family` is of the first family, BlazeStyleGAN.
+      card: The preset's card. Without the key `family` it is of BlazeStyleGAN.
 
     Raises:
-      ValueError: The card names a family that this version does not have.
+      InvalidArgumentError: This version does not have the family that the card names.
     """
-    name = card.get("family", _FIRST)
+    name = card.get("family", _DEFAULT_FAMILY)
     for family in FAMILIES:
         if family.name == name:
             return family
     known = ", ".join(family.name for family in FAMILIES)
-    raise ValueError(f"family is {name!r}; this version knows {known}")
+    raise InvalidArgumentError(f"family is {name!r}; this version has {known}")

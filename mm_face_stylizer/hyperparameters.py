@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mm_face_stylizer.errors import InvalidArgumentError
+
 if TYPE_CHECKING:
     from mm_face_stylizer._keras import tf
 
@@ -158,5 +160,5 @@ def _check_integer(options: HParams, name: str, least: int, most: int | None = N
         raise _error(options, name, f"an integer {span}")
 
 
-def _error(options: HParams, name: str, right: str) -> ValueError:
-    return ValueError(f"{name} is {getattr(options, name)!r}; it must be {right}")
+def _error(options: HParams, name: str, right: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{name} is {getattr(options, name)!r}; it must be {right}")

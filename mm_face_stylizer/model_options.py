@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mm_face_stylizer.errors import InvalidArgumentError
+
 
 @dataclasses.dataclass
 class PerceptualLossWeight:
@@ -62,10 +64,10 @@ class FaceStylizerModelOptions:
         """Checks the values that can be checked without a model."""
         self._check_swap_layers()
         if not _is_finite_number(self.alpha) or not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha is {self.alpha!r}; it must be a number in [0, 1]")
+            raise InvalidArgumentError(f"alpha is {self.alpha!r}; it must be a number in [0, 1]")
         for name in ("l1", "content", "style"):
             if not hasattr(self.perception_loss_weight, name):
-                raise ValueError(
+                raise InvalidArgumentError(
                     f"perception_loss_weight is {self.perception_loss_weight!r};"
                     " it must be a PerceptualLossWeight (l1, content, style)"
                 )
@@ -85,14 +87,14 @@ class FaceStylizerModelOptions:
         """
         outside = [layer for layer in self.swap_layers if layer >= rows]
         if outside:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"swap_layers is {list(self.swap_layers)!r}; the latent has rows 0 to {rows - 1},"
                 f" and no {', '.join(map(str, outside))}"
             )
 
     def _check_swap_layers(self) -> None:
         layers = self.swap_layers
-        error = ValueError(
+        error = InvalidArgumentError(
             f"swap_layers is {layers!r}; it must be a list of different integers, none negative"
         )
         if isinstance(layers, str | bytes) or not isinstance(layers, Sequence | np.ndarray):
@@ -112,4 +114,4 @@ def _is_finite_number(value: object) -> bool:
 
 def _check_weight(name: str, value: float) -> None:
     if not _is_finite_number(value) or value < 0:
-        raise ValueError(f"{name} is {value!r}; it must be a finite number of at least 0")
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be a finite number of at least 0")

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mm_face_stylizer.families import Family, family_of
+from mm_face_stylizer.errors import PresetError
+from mm_face_stylizer.families import Family, find_family
 from task_bundle.files import atomic_write
 
 _PRESETS_FOLDER = pathlib.Path(__file__).parent / "presets"
@@ -21,10 +22,6 @@ _CARD = "card.json"
 _WEIGHTS = "weights.npz"
 _DRAWING = "drawing.npz"
 DEFAULT_PRESET = "blaze_face_stylizer_256"
-
-
-class PresetError(RuntimeError):
-    """A preset is unknown, incomplete, or not the one that its card describes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +107,7 @@ class Preset:
 
     def _family(self) -> Family:
         try:
-            return family_of(self.card)
+            return find_family(self.card)
         except ValueError as error:
             raise PresetError(f"{self.folder / _CARD}: {error}") from None
 
@@ -164,12 +161,11 @@ class Preset:
         card = self.card.get("drawing")
         if card is None:
             raise PresetError(f"{self.folder} has not learned to draw; see pretrain-drawing.")
-        # Not at the top: cards can be read without TensorFlow.
-        from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
-
         with self._checked(_DRAWING, card["sha256"]) as weights:
             try:
-                return Drawing.from_weights(self.config(), self.styles, weights)
+                return (
+                    self._family().drawing_class().from_weights(self.config(), self.styles, weights)
+                )
             except (ValueError, TypeError) as error:
                 raise PresetError(f"{self.folder / _DRAWING}: {error}") from error
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from task_bundle.errors import UserError
+
 if TYPE_CHECKING:
     # What `ArgumentParser.add_subparsers` returns, and whatever has an `add_argument` method: a
     # parser or one of its groups. Both are public objects of classes with private names.
@@ -50,7 +52,7 @@ class CommandParser(argparse.ArgumentParser):
 def run(
     parser: argparse.ArgumentParser,
     argv: Sequence[str] | None,
-    errors: tuple[type[Exception], ...],
+    errors: tuple[type[Exception], ...] = (UserError,),
 ) -> int:
     """Parses the arguments, runs the chosen sub-command and reports its errors.
 
@@ -61,8 +63,8 @@ def run(
       parser: The parser of the program; its `prog` starts every error message. Use
         `CommandParser` to offer `--debug`.
       argv: The command-line arguments; those of the process if None.
-      errors: Base exceptions of the packages that the program uses, such as `TaskBundleError`.
-        Their messages are written for users. OSError and the ModuleNotFoundError of a package
+      errors: Base exceptions whose messages are written for users. `UserError` covers those of all
+        packages in this repository. OSError and the ModuleNotFoundError of a package
         that an extra installs are reported in the same way. Any other exception is a bug.
 
     Returns:

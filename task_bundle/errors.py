@@ -5,7 +5,15 @@ All of them derive from `TaskBundleError`, and also from the built-in exception 
 """
 
 
-class TaskBundleError(Exception):
+class UserError(Exception):
+    """An error that the user of a command-line program can do something about.
+
+    The base exceptions of all packages in this repository derive from it, so that a program can
+    report their errors without importing the packages of commands that are not used.
+    """
+
+
+class TaskBundleError(UserError):
     """Base class of the errors that a user of this package can do something about."""
 
 

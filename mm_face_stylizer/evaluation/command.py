@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mm_face_stylizer.errors import InvalidArgumentError
 from task_bundle.command_line import printable
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
     subject = find_subject(arguments.subject)
     if arguments.style and subject.kind == "preset":
-        raise ValueError(
+        raise InvalidArgumentError(
             f"--style was given, but {subject.name} is a preset, which has no style; evaluate a "
             "bundle that was tuned on the style pictures"
         )

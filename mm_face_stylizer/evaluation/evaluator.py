@@ -14,6 +14,7 @@ import numpy as np
 
 from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.dataset import Dataset
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.evaluation import report, sheets
 from mm_face_stylizer.evaluation.fairness import PersonalValues, largest_gap
 from mm_face_stylizer.evaluation.frechet import frechet_distance
@@ -67,9 +68,11 @@ class EvaluationOptions:
             ("samples", 2), ("people", 2), ("bootstrap", 100), ("smallest_group", 2), ("seed", 0)
         ):  # fmt: skip
             if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+                raise InvalidArgumentError(
+                    f"{name} is {getattr(self, name)}; it must be at least {least}"
+                )
         if not 0.0 <= self.truncation <= 1.0:
-            raise ValueError(f"truncation is {self.truncation}; it must be in [0, 1]")
+            raise InvalidArgumentError(f"truncation is {self.truncation}; it must be in [0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from mm_face_stylizer.errors import DataError, InvalidArgumentError
 from mm_face_stylizer.held_out import PICTURE_SUFFIXES, is_held_out
 from task_bundle.errors import ImageError
 from task_bundle.faces.alignment import FaceFinder
@@ -77,7 +78,7 @@ class PortraitSet:
           OSError: The list cannot be read.
         """
         if limit is not None and limit < 1:
-            raise ValueError(f"the limit of portraits is {limit}; it must be at least 1")
+            raise InvalidArgumentError(f"the limit of portraits is {limit}; it must be at least 1")
         names = _pictures(Path(folder))
         chosen = [name for name in names if everybody or is_held_out(name)]
         if not chosen:
@@ -173,16 +174,16 @@ def _rows(face_list: Path, names: Sequence[str]) -> dict[str, dict[str, str]]:
         with face_list.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if _FILE not in (reader.fieldnames or ()):
-                raise ValueError(
+                raise DataError(
                     f"{face_list} has no column 'file'; its first line must name the columns: "
                     f"file, and any of source, {', '.join(LABELS)}"
                 )
             rows = {row[_FILE]: row for row in reader}
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{face_list} is not a CSV file in UTF-8: {error}") from error
+        raise DataError(f"{face_list} is not a CSV file in UTF-8: {error}") from error
     missing = [name for name in names if name not in rows]
     if missing:
-        raise ValueError(
+        raise DataError(
             f"{face_list} has no row for {missing[0]}"
             + (f" and {len(missing) - 1} other pictures" if len(missing) > 1 else "")
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures, laplacian_pyramid
 
 _PATCH = 7
@@ -72,10 +73,10 @@ class StyleMeter:
           ValueError: There is no style picture, or pictures are smaller than 56 px.
         """
         if not len(styles):
-            raise ValueError("there is no style picture")
+            raise InvalidArgumentError("there is no style picture")
         side = styles.shape[1]
         if side // 2**_LEVELS < _PATCH:
-            raise ValueError(f"pictures of {side} px are too small; a style needs 56 px")
+            raise InvalidArgumentError(f"pictures of {side} px are too small; a style needs 56 px")
         random = np.random.default_rng(seed)
         self._places = random.random((_SAMPLES, 2))
         sizes = [_PATCH * _PATCH * 3] * _LEVELS + [3]

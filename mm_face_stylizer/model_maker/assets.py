@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.export import quiet_keras
 from mm_face_stylizer.model_maker.installed_files import InstalledFiles, Removal
 from mm_face_stylizer.models.blaze_stylegan.generator import copied
@@ -256,7 +257,7 @@ def install_assets(
     found = Preset.find(preset)
     networks = found.networks()
     if networks.config.image_size != _SIDE:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"preset {str(preset)!r} makes pictures of {networks.config.image_size} px; Model "
             f"Maker's stylizer is of {_SIDE} px"
         )

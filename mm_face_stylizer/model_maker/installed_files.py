@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from mm_face_stylizer.errors import DataError
 from task_bundle.files import atomic_write
 
 MANIFEST = "mm_face_stylizer.json"
@@ -206,8 +207,8 @@ class InstalledFiles:
                 raise self._damaged(f"{name!r} does not lie in its folder")
         return _Manifest(files, folders, about)
 
-    def _damaged(self, reason: str) -> ValueError:
-        return ValueError(
+    def _damaged(self, reason: str) -> DataError:
+        return DataError(
             f"{self._path} is damaged ({reason}); what it listed must be removed by hand"
         )
 

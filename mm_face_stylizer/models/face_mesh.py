@@ -14,6 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.errors import DataError
 
 _OPERATOR_NAMES = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
@@ -71,7 +72,7 @@ class FaceMeshFeatures(keras.Model):
         for operator in self._operators:
             name = self._names[operator.opcodeIndex]
             if not hasattr(self, f"_{name.lower()}"):
-                raise ValueError(f"The face landmark model has the unexpected operator {name}.")
+                raise DataError(f"The face landmark model has the unexpected operator {name}.")
             for index in operator.inputs:
                 data = flatbuffer.buffers[self._graph.tensors[index].buffer].data
                 if data is not None and len(data):
@@ -94,7 +95,7 @@ class FaceMeshFeatures(keras.Model):
             size = int(np.prod(self._graph.tensors[operator.outputs[0]].shape))
             if size in (3 * _MESH_POINTS, 3 * 478):
                 return operator.outputs[0]
-        raise ValueError("The face landmark model has no output of 468 or 478 points.")
+        raise DataError("The face landmark model has no output of 468 or 478 points.")
 
     def _needed_operators(self):
         """Returns the operators that the landmarks depend on, in order."""

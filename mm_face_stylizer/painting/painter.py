@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.painting.guides import GuideWeights, photo_guides, style_guides
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.synthesis import PatchSource
@@ -64,16 +65,18 @@ class Painter:
           ValueError: An option is out of range, there is no style picture, or their sides differ.
         """
         if not styles:
-            raise ValueError("there is no style picture")
+            raise InvalidArgumentError("there is no style picture")
         sides = sorted({style.side for style in styles})
         if len(sides) > 1 or sides[0] % 8:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"style pictures have the sides {sides}; they must have one, of 8 n px"
             )
         if likeness is not None and not 0.0 <= likeness <= 1.0:
-            raise ValueError(f"likeness is {likeness!r}; it must be a number from 0 to 1")
+            raise InvalidArgumentError(f"likeness is {likeness!r}; it must be a number from 0 to 1")
         if colors not in COLORS:
-            raise ValueError(f"colors is {colors!r}; it must be one of {', '.join(COLORS)}")
+            raise InvalidArgumentError(
+                f"colors is {colors!r}; it must be one of {', '.join(COLORS)}"
+            )
         self.likeness = likeness_of(styles) if likeness is None else float(likeness)
         self._colors = colors
         self._seed = seed
@@ -94,7 +97,7 @@ class Painter:
           ValueError: It has another side.
         """
         if photo.side != self._styles[0].side:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"the portrait has {photo.side} px; the style pictures have {self._styles[0].side}"
             )
         guides = [photo_guides(photo, style, self._weights) for style in self._styles]

@@ -16,6 +16,8 @@ import dataclasses
 
 import numpy as np
 
+from mm_face_stylizer.errors import InvalidArgumentError
+
 _PATCH = 5
 _RADIUS = _PATCH // 2
 _COMPONENTS = 12
@@ -287,7 +289,7 @@ def _prepared(picture, guides, valid, side) -> _Level:
     if not allowed.any():
         allowed = inside > 0
     if not allowed.any():
-        raise ValueError("nothing of the style picture lies inside the photo")
+        raise InvalidArgumentError("nothing of the style picture lies inside the photo")
     patches = _patches(small, 1)
     samples = patches[allowed.ravel()]
     samples = samples[:: max(1, len(samples) // _PCA_SAMPLES)].astype(np.float64)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.style_pictures import comic, ink, neon, oil
 from mm_face_stylizer.style_pictures.portrait import HAIR_STYLES, Portrait
 from mm_face_stylizer.style_pictures.relief import CANVAS
@@ -44,11 +45,13 @@ def draw_style(name: str, size: int = 512, seed: int = 0) -> npt.NDArray[np.uint
       ValueError: `name` is not a style, `size` is not positive, or `seed` is negative.
     """
     if name not in _STYLES:
-        raise ValueError(f"no style is called {name!r}; there are: {', '.join(STYLE_NAMES)}")
+        raise InvalidArgumentError(
+            f"no style is called {name!r}; there are: {', '.join(STYLE_NAMES)}"
+        )
     if size < 1:
-        raise ValueError(f"a picture's size must be positive, not {size}")
+        raise InvalidArgumentError(f"a picture's size must be positive, not {size}")
     if seed < 0:
-        raise ValueError(f"a seed must not be negative, not {seed}")
+        raise InvalidArgumentError(f"a seed must not be negative, not {seed}")
     draw, first_hair = _STYLES[name]
     rng = np.random.default_rng([STYLE_NAMES.index(name), seed])
     hair = HAIR_STYLES[(HAIR_STYLES.index(first_hair) + seed) % len(HAIR_STYLES)]

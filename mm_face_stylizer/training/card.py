@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Any
 
 from mm_face_stylizer._keras import tf
+from mm_face_stylizer.errors import DataError
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.training.run import TrainingRun
 from task_bundle.files import atomic_write
@@ -61,7 +62,7 @@ class Provenance:
             with self.data_list.open(newline="", encoding="utf-8-sig") as listing:
                 reader = csv.DictReader(listing)
                 if "file" not in (reader.fieldnames or ()):
-                    raise ValueError(
+                    raise DataError(
                         f"{self.data_list} has no column 'file'; its first line must name the "
                         "columns: file, and any of source, licence"
                     )
@@ -70,7 +71,7 @@ class Provenance:
                     for row in reader
                 }
         except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{self.data_list} is not a CSV file in UTF-8: {error}") from error
+            raise DataError(f"{self.data_list} is not a CSV file in UTF-8: {error}") from error
 
 
 def running_commit() -> str:

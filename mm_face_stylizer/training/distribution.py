@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mm_face_stylizer._keras import graph_function, keras, tf
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.hyperparameters import HParams
 
 _MULTI_WORKER = "multi_worker_mirrored"
@@ -102,7 +103,7 @@ class Distribution:
           ValueError: The batch cannot be shared evenly.
         """
         if self.replicas > 1 and batch_size % (group * self.replicas):
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"batch_size is {batch_size}; on {self.replicas} replicas it must be a multiple of "
                 f"{group * self.replicas}"
             )
@@ -283,7 +284,7 @@ def _check_workers(config: str | None) -> None:
     """
     right = f"it must be such as {_EXAMPLE}, with an index of its own for each worker"
     if not config:
-        raise ValueError(f"{_TF_CONFIG} is not set; {right}")
+        raise InvalidArgumentError(f"{_TF_CONFIG} is not set; {right}")
     try:
         parsed = json.loads(config)
         workers, task = parsed["cluster"]["worker"], parsed["task"]
@@ -291,4 +292,4 @@ def _check_workers(config: str | None) -> None:
     except (ValueError, KeyError, TypeError):
         is_right = False
     if not is_right:
-        raise ValueError(f"{_TF_CONFIG} is {config!r}; {right}")
+        raise InvalidArgumentError(f"{_TF_CONFIG} is {config!r}; {right}")

@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 from tqdm import tqdm
 
+from mm_face_stylizer.errors import DataError
 from mm_face_stylizer.held_out import PICTURE_SUFFIXES, is_held_out
 from task_bundle.media.images import load_image
 
@@ -51,13 +52,13 @@ class Portraits:
         """
         folder, cache = pathlib.Path(folder), pathlib.Path(cache)
         if not folder.is_dir():
-            raise ValueError(f"The portraits' folder {folder} does not exist.")
+            raise DataError(f"The portraits' folder {folder} does not exist.")
         names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
         self.side = side
         self.train_names = [name for name in names if not is_held_out(name)]
         self.held_out_names = [name for name in names if is_held_out(name)]
         if not self.train_names or not self.held_out_names:
-            raise ValueError(
+            raise DataError(
                 f"{folder} has {len(self.train_names)} portraits to train on and "
                 f"{len(self.held_out_names)} to hold out; both are needed."
             )

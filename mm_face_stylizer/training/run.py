@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.errors import DivergenceError
 from mm_face_stylizer.training.distribution import Distribution
 from mm_face_stylizer.training.training_log import TrainingLog
 
@@ -128,7 +129,7 @@ class TrainingRun(abc.ABC):
             while self.step < self.total_steps:
                 values = {name: float(value) for name, value in self._train(self.step).items()}
                 if not math.isfinite(sum(values.values())):
-                    raise FloatingPointError(f"A loss is not finite at step {self.step}: {values}.")
+                    raise DivergenceError(f"A loss is not finite at step {self.step}: {values}.")
                 self._step.assign_add(1)
                 step, last = self.step, self.step == self.total_steps
                 history.append(values)

@@ -6,22 +6,20 @@ import numpy as np
 import pytest
 from reports import drifting_rounds, report, row
 
-from benchmarks.command import add_benchmark
-from benchmarks.errors import BenchmarkError
+from benchmarks.command import configure_benchmark
 from benchmarks.litert import convolutions
 from benchmarks.report import Report
 from task_bundle import TaskBundle, load_image, save_png
 from task_bundle.command_line import run
-from task_bundle.errors import TaskBundleError
 
 
 @pytest.fixture
 def main():
     parser = argparse.ArgumentParser(prog="program")
-    add_benchmark(parser.add_subparsers())
+    configure_benchmark(parser.add_subparsers().add_parser("benchmark"))
 
     def call(*words: object) -> int:
-        return run(parser, ["benchmark", *map(str, words)], (BenchmarkError, TaskBundleError))
+        return run(parser, ["benchmark", *map(str, words)])
 
     return call
 

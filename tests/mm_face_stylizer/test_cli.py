@@ -1,3 +1,5 @@
+import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from native import native
 from PIL import Image
 from tiny import eager_steps, tiny_networks
 
+import mm_face_stylizer
 from mm_face_stylizer import face_stylizer
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.preset import save_preset
@@ -220,14 +223,95 @@ def test_help(command, capsys):
     assert "usage: mm-face-stylizer" in capsys.readouterr().out
 
 
-def test_help_does_not_import_tensorflow():
+_PROGRAM = [sys.executable, "-m", "mm_face_stylizer"]
+_ROOT = pathlib.Path(mm_face_stylizer.__file__).parent.parent
+
+
+def test_python_m_runs_the_command():
+    done = subprocess.run([*_PROGRAM, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: mm-face-stylizer ")
+
+
+def test_help_imports_no_tensorflow_and_no_other_package():
     code = (
         "import sys; sys.argv = ['x', '--help']\n"
         "from mm_face_stylizer.cli import main\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "assert 'tensorflow' not in sys.modules"
+        "sys.stderr.write(' '.join(sys.modules))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=_ROOT
+    )
+    listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ")]
+    assert {"create", "pretrain", "evaluate", "benchmark", "android-benchmark"} <= set(listed)
+    heavy = {"benchmarks", "android_harness", "matplotlib", "mediapipe", "pydantic", "scipy"}
+    heavy |= {"tensorflow", "tf_keras"}
+    assert not heavy & set(done.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def hiding(tmp_path_factory):
+    """A function that runs the program where the user has a folder called `benchmarks`."""
+    folder = tmp_path_factory.mktemp("hiding")
+    (folder / "benchmarks").mkdir()
+    (folder / "benchmarks" / "__init__.py").touch()
+
+    def call(*words):
+        return subprocess.run(
+            [*_PROGRAM, *words],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([".", str(_ROOT)])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.mark.parametrize("command", [[], ["create"], ["stylize"], ["pretrain"], ["evaluate"]])
+def test_a_folder_called_benchmarks_is_no_matter_to_other_commands(command, hiding):
+    done = hiding(*command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: mm-face-stylizer")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["benchmark", "--help"], ["benchmark", "compare", "a", "b"], ["android-benchmark", "x.task"]],
+)
+def test_benchmark_names_the_folder_that_hides_its_package(words, hiding):
+    done = hiding(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"mm-face-stylizer: error: {words[0]} needs ")
+    assert "hiding" in line and "/benchmarks first; rename" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["benchmark"], ["Measures how long", "run", "scale", "render", "compare"]),
+        (["benchmark", "run"], ["--variants", "--rounds"]),
+        (["android-benchmark"], ["Measures bundles on phones", "--serial", "--cool-down"]),
+    ],
+)
+def test_commands_of_other_packages_have_their_options(command, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: mm-face-stylizer {' '.join(command)} ")
+    assert all(word in text for word in words)
+
+
+def test_a_bug_is_not_reported_as_a_mistake_of_the_user(monkeypatch, tmp_path, capsys):
+    def broken(*_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("mm_face_stylizer.model_spec.ModelSpec.of_preset", broken)
+    assert main(["create", "x.png", "-o", str(tmp_path / "x.task")]) == 70
+    assert "internal error: ValueError: a bug" in capsys.readouterr().err
 
 
 def test_pretrain_without_portraits(tmp_path, capsys):

@@ -11,8 +11,9 @@ from tiny import eager_steps, tiny_networks
 
 import mm_face_stylizer as mm
 from mm_face_stylizer._keras import tf
+from mm_face_stylizer.errors import PresetError
 from mm_face_stylizer.model_spec import ModelSpec
-from mm_face_stylizer.preset import PresetError, save_preset
+from mm_face_stylizer.preset import save_preset
 from task_bundle import BundleError, FaceFinder, TaskBundle
 from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.runtime.stylizer import FaceStylizer as TaskStylizer

@@ -7,8 +7,8 @@ import types
 
 import pytest
 
+from mm_face_stylizer.errors import PresetError
 from mm_face_stylizer.model_spec import ModelSpec, SupportedModels
-from mm_face_stylizer.preset import PresetError
 
 
 def test_blaze_face_stylizer_256():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from tiny import tiny_networks
 
-from mm_face_stylizer.preset import Preset, PresetError, save_preset
+from mm_face_stylizer.errors import PresetError
+from mm_face_stylizer.preset import Preset, save_preset
 
 
 @pytest.fixture(scope="module")

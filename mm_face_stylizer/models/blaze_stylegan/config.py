@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from mm_face_stylizer.errors import InvalidArgumentError
+
 # Sides in pixels of the spatial latents that the face prior draws, and that a configuration has by
 # default.
 COARSE_SPATIAL_SIDES = (8, 16)
@@ -22,7 +24,7 @@ def block_count(image_size: int) -> int:
       ValueError: `image_size` is anything else.
     """
     if image_size not in (32, 64, 128, 256, 512, 1024):
-        raise ValueError(
+        raise InvalidArgumentError(
             f"image_size must be a power of two from 32 to 1024 pixels, but it is {image_size}."
         )
     return int(math.log2(image_size)) - 2

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
 from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
@@ -38,7 +39,9 @@ class Drawing:
           ValueError: The network does not know the style.
         """
         if style not in self.styles:
-            raise ValueError(f"style is {style!r}; the preset knows {', '.join(self.styles)}")
+            raise InvalidArgumentError(
+                f"style is {style!r}; the preset knows {', '.join(self.styles)}"
+            )
         return self.codes[self.styles.index(style)]
 
     def stylizer(self, networks: Networks, code: np.ndarray) -> Networks:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.config import (
     COARSE_SPATIAL_SIDES,
     block_channels,
@@ -123,7 +124,7 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
     """
     config = config or EncoderConfig()
     if config.input_size < _BACKBONE_SIDE or config.input_size % _BACKBONE_SIDE:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"input_size must be a multiple of {_BACKBONE_SIDE} pixels, "
             f"but it is {config.input_size}."
         )
@@ -133,7 +134,7 @@ def build_encoder(config: EncoderConfig | None = None) -> keras.Model:
     deep = maps[min(maps)]
     unknown = sorted(set(config.spatial_sides) - set(maps))
     if unknown:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"spatial_sides may be {', '.join(map(str, sorted(maps)))}, but {unknown[0]} is among "
             "them."
         )
@@ -176,7 +177,7 @@ def doubled_stem(kernel: np.ndarray, input_size: int) -> np.ndarray:
     """
     stride = input_size // _BACKBONE_SIDE
     if stride < 2:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"Encoders can be doubled from 128 pixels on, but input_size is {input_size}."
         )
     size = _stem_kernel_size(2 * stride)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.config import COARSE_SPATIAL_SIDES, NetworksConfig
 from mm_face_stylizer.models.blaze_stylegan.encoder import (
     EncoderConfig,
@@ -265,7 +266,7 @@ class Networks:
         """
         own = self.config.image_size
         if image_size != 2 * own:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"Networks for {own} px can grow to {2 * own} px, but image_size is {image_size}."
             )
         config = dataclasses.replace(self.config, image_size=image_size)

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.mapping import LATENT_DIM, MappingNetwork
 from mm_face_stylizer.models.stylegan.equalized_layers import (
     ACTIVATION_GAIN,
@@ -46,7 +47,7 @@ def teacher_sides(image_size: int) -> list[int]:
       ValueError: `image_size` is anything else.
     """
     if image_size not in (16, 32, 64, 128, 256, 512, 1024):
-        raise ValueError(
+        raise InvalidArgumentError(
             f"image_size must be a power of two from 16 to 1024 pixels, but it is {image_size}."
         )
     return [2**octave for octave in range(2, int(math.log2(image_size)) + 1)]

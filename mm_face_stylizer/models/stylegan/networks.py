@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.models.stylegan.discriminator import StyleGanDiscriminator
 from mm_face_stylizer.models.stylegan.generator import (
@@ -114,7 +115,7 @@ class Teacher:
           ValueError: `image_size` is smaller than the present one.
         """
         if image_size < self.config.image_size:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"A teacher of {self.config.image_size} px cannot go on at {image_size} px; it can "
                 f"at {self.config.image_size} px and more."
             )

@@ -16,6 +16,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig, block_count, latent_rows
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
@@ -89,7 +90,9 @@ class DistillationOptions:
         block_count(self.image_size)
         for name in ("style_mixing", "real_share", "truncation"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
+                raise InvalidArgumentError(
+                    f"{name} is {getattr(self, name)}; it must be from 0 to 1"
+                )
 
     @property
     def stages(self) -> tuple[DistillationOptions, ...]:
@@ -132,7 +135,7 @@ class Distillation(TrainingRun):
         sizes = {"teacher's pictures": teacher.config.image_size, "portraits": portraits.side}
         for name, size in sizes.items():
             if size < options.image_size:
-                raise ValueError(
+                raise InvalidArgumentError(
                     f"The {name} have {size} pixels a side; a student of {options.image_size} "
                     "pixels needs as many."
                 )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import graph_function, keras, tf
+from mm_face_stylizer.errors import DivergenceError, InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis, copied
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
@@ -207,7 +208,7 @@ class FewShotTrainer:
             )
             values = {name: float(value) for name, value in values.items()}
             if not math.isfinite(values["loss"]):
-                raise FloatingPointError(
+                raise DivergenceError(
                     f"The loss is not finite at step {step + 1}; "
                     f"a learning rate below {options.learning_rate:g} may help."
                 )
@@ -354,7 +355,7 @@ def interpolated(base: Synthesis, tuned: Synthesis, strength: float) -> Synthesi
       ValueError: The strength is outside [0, 1].
     """
     if not 0.0 <= strength <= 1.0:
-        raise ValueError(f"strength must be between 0 and 1, but it is {strength}.")
+        raise InvalidArgumentError(f"strength must be between 0 and 1, but it is {strength}.")
     result = copied(base, noise=tuned.noise)
     target = named_weights(tuned)
     for name, variable in named_weights(result).items():

@@ -15,6 +15,7 @@ from typing import Any
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.models.mapping import LATENT_DIM
@@ -121,7 +122,7 @@ class Inversion(TrainingRun):
         """
         size = networks.config.image_size
         if portraits.side != size:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"The portraits have {portraits.side} pixels a side; the networks need {size}."
             )
         super().__init__(folder, sum(stage.steps for stage in options.stages))

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
+from mm_face_stylizer.errors import DataError
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.training.portraits import Portraits
@@ -164,15 +165,15 @@ def read_style_list(path: pathlib.Path, folder: pathlib.Path) -> dict[str, list[
     with path.open(newline="", encoding="utf-8-sig") as listing:
         reader = csv.DictReader(listing)
         if missing := {"file", "set"} - set(reader.fieldnames or ()):
-            raise ValueError(f"{path} has no column {', '.join(sorted(missing))}")
+            raise DataError(f"{path} has no column {', '.join(sorted(missing))}")
         styles: dict[str, list[pathlib.Path]] = {}
         for row in reader:
             file = folder / row["file"]
             if not file.is_file():
-                raise ValueError(f"{path} lists {row['file']}, which {folder} does not have")
+                raise DataError(f"{path} lists {row['file']}, which {folder} does not have")
             styles.setdefault(row["set"], []).append(file)
     if not styles:
-        raise ValueError(f"{path} lists no style picture")
+        raise DataError(f"{path} lists no style picture")
     return styles
 
 

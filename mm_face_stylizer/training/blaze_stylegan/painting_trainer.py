@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import tf
+from mm_face_stylizer.errors import DivergenceError
 from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
 from mm_face_stylizer.models.blaze_stylegan.generator import copied
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks, rows_of
@@ -143,7 +144,7 @@ class PaintingTrainer:
             )
             values = {name: float(value) for name, value in values.items()}
             if not math.isfinite(values["loss"]):
-                raise FloatingPointError(
+                raise DivergenceError(
                     f"The loss is not finite at step {step + 1}; "
                     f"a learning rate below {options.learning_rate:g} may help."
                 )

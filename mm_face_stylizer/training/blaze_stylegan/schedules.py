@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.config import COARSE_SPATIAL_SIDES, NetworksConfig
 
 _Value = TypeVar("_Value")
@@ -317,15 +318,15 @@ def _schedule(
     """Returns the schedule from `start` to networks of `size` pixels with the spatial `sides`."""
     changed = start is None or (size, sides) != (start.image_size, start.spatial_sides)
     if request.sharpen and changed:
-        raise ValueError(
+        raise InvalidArgumentError(
             "--sharpen needs --start-from, and changes neither its --image-size nor its "
             "--spatial-sides"
         )
     if request.strength != 1.0 and not request.sharpen:
-        raise ValueError(f"--strength {request.strength:g} needs --sharpen")
+        raise InvalidArgumentError(f"--strength {request.strength:g} needs --sharpen")
     if start is None:
         if size != NetworksConfig.image_size:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"--image-size {size} needs --start-from, a preset of {size // 2} px; training "
                 f"from scratch is at {NetworksConfig.image_size} px"
             )
@@ -336,13 +337,13 @@ def _schedule(
         dropped = set(start.spatial_sides) - set(sides)
         return FEWER_SPATIAL if dropped else REFINEMENT
     if size != 2 * start.image_size:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"--image-size is {size}, but {request.start_from} is a preset of "
             f"{start.image_size} px; from it, {start.image_size} and {2 * start.image_size} can be "
             "trained"
         )
     if sides != start.spatial_sides:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"--spatial-sides {' '.join(map(str, sides))} and --image-size {size} change the "
             "preset at once; its spatial latents are "
             f"{' '.join(map(str, start.spatial_sides)) or 'none'}: change them first"

@@ -16,6 +16,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.contact_sheet import ContactSheet
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.models.stylegan.discriminator import DEVIATION_GROUP
 from mm_face_stylizer.models.stylegan.generator import teacher_sides
@@ -83,13 +84,15 @@ class TeacherOptions:
         teacher_sides(self.image_size)
         size = self.batch_size
         if size < 1 or (size > DEVIATION_GROUP and size % DEVIATION_GROUP):
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"batch_size is {size}; it must be 1 to {DEVIATION_GROUP} or a multiple of "
                 f"{DEVIATION_GROUP}, whose pictures the discriminator compares"
             )
         for name in ("steps", "r1_interval", "path_interval"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise InvalidArgumentError(
+                    f"{name} is {getattr(self, name)}; it must be at least 1"
+                )
 
     @property
     def stages(self) -> tuple[TeacherOptions, ...]:
@@ -137,7 +140,7 @@ class TeacherTraining(TrainingRun):
             replicas, or `start` is of another width or a larger side.
         """
         if portraits.side % options.image_size:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"The portraits have {portraits.side} pixels a side; {options.image_size} pixels "
                 "are not a fraction of that."
             )
@@ -151,7 +154,7 @@ class TeacherTraining(TrainingRun):
             live = Teacher.build(config, options.conv_dtype)
         else:
             if start.config.width != options.width:
-                raise ValueError(
+                raise InvalidArgumentError(
                     f"The width is {options.width}, but that of the teacher to start from is "
                     f"{start.config.width}; they must be the same."
                 )

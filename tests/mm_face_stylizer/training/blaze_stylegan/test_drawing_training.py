@@ -5,9 +5,10 @@ import pytest
 from tiny import assert_resumes, run_as_if_killed, tiny_networks
 
 from mm_face_stylizer._keras import tf
+from mm_face_stylizer.errors import PresetError
 from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
 from mm_face_stylizer.models.blaze_stylegan.generator import copied
-from mm_face_stylizer.preset import Preset, PresetError, save_drawing, save_preset
+from mm_face_stylizer.preset import Preset, save_drawing, save_preset
 from mm_face_stylizer.training.blaze_stylegan.drawing_training import (
     DrawingOptions,
     DrawingStage,

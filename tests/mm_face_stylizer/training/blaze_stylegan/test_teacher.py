@@ -6,8 +6,9 @@ import pytest
 from tiny import assert_resumes, run_as_if_killed, write_pictures
 
 from mm_face_stylizer._keras import tf
+from mm_face_stylizer.errors import PresetError
 from mm_face_stylizer.models.stylegan.networks import Teacher
-from mm_face_stylizer.preset import PresetError, save_preset
+from mm_face_stylizer.preset import save_preset
 from mm_face_stylizer.training.blaze_stylegan.teacher import TeacherOptions, TeacherTraining
 from mm_face_stylizer.training.portraits import Portraits
 
