@@ -78,7 +78,7 @@ class Preset:
                 f"{self.folder / _CARD} does not say config.image_size, a whole number of pixels."
             ) from None
 
-    def networks(self):
+    def networks(self) -> Any:
         """Builds the networks and fills them with the checked weights.
 
         Returns:
