@@ -143,6 +143,7 @@ def _arguments(folder, start, side):
     return [*arguments, "--start-from", str(start), "--image-size", str(side)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("face_models", "quick")
 def test_pretrain_makes_a_preset_of_twice_the_side(start, tmp_path, capsys):
     write_pictures(tmp_path / "faces", side=128, count=12)
@@ -186,6 +187,7 @@ def test_sharpening_keeps_the_latents(start, tmp_path, capsys):
     assert "--strength 0.5 needs --sharpen" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("face_models", "quick")
 def test_pretrain_goes_to_w_plus_alone(start, tmp_path, monkeypatch, capsys):
     write_pictures(tmp_path / "faces", side=128, count=12)
