@@ -1,7 +1,7 @@
-"""How good presets and bundles are: faithfulness, identity, style, and for whom.
+"""Evaluation of presets and bundles: reconstruction, identity, style and fairness.
 
-`evaluator.evaluate` is `mm-face-stylizer evaluate` as a library; what is named here needs no
-TensorFlow and no pydantic.
+`evaluator.evaluate` is the function behind `mm-face-stylizer evaluate`. The names that this package
+exports can be imported and used without TensorFlow and pydantic.
 """
 
 from mm_face_stylizer.evaluation.landmarks import landmark_error

@@ -1,4 +1,4 @@
-"""`mm-face-stylizer evaluate`: how good a preset or a bundle is, on people you choose."""
+"""The command `mm-face-stylizer evaluate`, which measures a preset or a bundle on portraits."""
 
 from __future__ import annotations
 
@@ -8,40 +8,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mm_face_stylizer.errors import InvalidArgumentError
-from task_bundle.command_line import printable
+from task_bundle.command_line import add_face_landmarker, add_overwrite, printable
 
 if TYPE_CHECKING:
     from mm_face_stylizer.evaluation.report import Evaluation, FairnessGap
 
 
 def add_evaluate(commands: Any) -> None:
-    """Adds the command.
+    """Adds the command `evaluate` and its options.
 
     Args:
-      commands: What the parser's `add_subparsers` returned.
+      commands: The object that `ArgumentParser.add_subparsers` returned.
     """
     command = commands.add_parser(
         "evaluate",
         help="measure a preset or a bundle on portraits",
-        description="Measures reconstruction, or with --style stylization, on aligned portraits: "
-        "faithfulness, faces found, landmarks, identity, style; all of it by group. Writes "
-        "evaluation.json and contact sheets.",
+        description="Runs a preset or a bundle on portraits and measures how well it reconstructs "
+        "them or, with --style, how well it stylizes them: image quality or distance from the "
+        "style, faces found, landmark error and identity, as means over all people and by group. "
+        "Writes evaluation.json and contact sheets.",
     )
-    command.add_argument("subject", metavar="PRESET_OR_BUNDLE", help="a name, a folder, a .task")
+    command.add_argument(
+        "subject",
+        metavar="PRESET_OR_BUNDLE",
+        help="name of a preset, folder of a preset, or .task file",
+    )
     command.add_argument(
         "--faces",
         required=True,
         type=Path,
         action=_Once,
         metavar="DIR",
-        help="portraits, cropped as the runtime crops faces; those held out of training by number",
+        help="folder of square portraits, cropped as the runtime crops faces; only portraits held "
+        "out of training are used, see --all",
     )
     command.add_argument(
         "--face-list",
         type=Path,
         action=_Once,
         metavar="CSV",
-        help="columns file, and any of source, gender, age, race",
+        help="table with the column file and any of the columns source, gender, age and race",
     )
     command.add_argument(
         "--style",
@@ -49,57 +55,91 @@ def add_evaluate(commands: Any) -> None:
         type=Path,
         default=[],
         metavar="IMG",
-        help="the bundle's style pictures, each with a face: judge it as a stylizer",
-    )
-    command.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER")
-    command.add_argument(
-        "--all", action="store_true", help="also portraits that presets are trained on"
+        help="pictures that the bundle was tuned on, each with a face; measures stylization "
+        "instead of reconstruction",
     )
     command.add_argument(
-        "--align", action="store_true", help="the pictures are photos: find and crop the face first"
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="FOLDER",
+        help="folder for evaluation.json and the contact sheets; created if it is missing",
     )
     command.add_argument(
-        "--limit", type=int, metavar="N", help="at most so many portraits, spread evenly"
+        "--all",
+        action="store_true",
+        help="use all portraits, including those that presets may have been trained on",
     )
     command.add_argument(
-        "--samples", type=int, default=1000, metavar="N", help="faces a preset generates (1000)"
+        "--align",
+        action="store_true",
+        help="the pictures are uncropped photos: find the largest face in each and crop it",
     )
     command.add_argument(
-        "--truncation", type=float, default=0.7, help="of the mapping network's latents (0.7)"
+        "--limit",
+        type=int,
+        metavar="N",
+        help="use at most N portraits, spread evenly over the sorted file names",
     )
     command.add_argument(
-        "--people", type=int, default=300, metavar="N", help="to find somebody among (300)"
+        "--samples",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="number of faces to generate with a preset, for each of its two ways to draw latents "
+        "(default: 1000)",
+    )
+    command.add_argument(
+        "--truncation",
+        type=float,
+        default=0.7,
+        metavar="PSI",
+        help="truncation of the mapping network's latents, from 0 (mean face) to 1 (none) "
+        "(default: 0.7)",
+    )
+    command.add_argument(
+        "--people",
+        type=int,
+        default=300,
+        metavar="N",
+        help="number of people in each gallery of the rank-1 identity test (default: 300)",
     )
     command.add_argument(
         "--not-for-identity",
         nargs="*",
         default=["voteview"],
         metavar="SOURCE",
-        help="sources whose people may be in another source as well (voteview)",
+        help="sources to leave out of the identity measures, because the same people may appear in "
+        "other sources (default: voteview)",
     )
     command.add_argument(
-        "--bootstrap", type=int, default=2000, metavar="N", help="rounds of resampling (2000)"
+        "--bootstrap",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="rounds of bootstrap resampling and of label shuffling (default: 2000)",
     )
     command.add_argument(
         "--smallest-group",
         type=int,
         default=10,
         metavar="N",
-        help="people a group needs to be compared (10)",
+        help="smallest number of people in a group that is compared with others (default: 10)",
     )
-    command.add_argument("--seed", type=int, default=0, help="same seed, same numbers (0)")
     command.add_argument(
-        "--face-landmarker",
-        type=Path,
-        metavar="X.task",
-        help="take face detector and landmark model from this bundle",
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of all random draws; the same seed gives the same numbers (default: 0)",
     )
-    command.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_face_landmarker(command)
+    add_overwrite(command)
     command.set_defaults(run=_evaluate)
 
 
 class _Once(argparse.Action):
-    """An option that is wrong twice: of two folders of faces, the first would be forgotten."""
+    """Stores an option and rejects a second occurrence, which would silently replace the first."""
 
     def __call__(
         self,
@@ -114,7 +154,7 @@ class _Once(argparse.Action):
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    # Here, since they import TensorFlow and pydantic, which most commands do without.
+    # These modules import TensorFlow and pydantic, which most commands do not need.
     from mm_face_stylizer.dataset import Dataset
     from mm_face_stylizer.evaluation.evaluator import (
         RESULT_FILE,
@@ -142,8 +182,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     subject = find_subject(arguments.subject)
     if arguments.style and subject.kind == "preset":
         raise InvalidArgumentError(
-            f"--style was given, but {subject.name} is a preset, which has no style; evaluate a "
-            "bundle that was tuned on the style pictures"
+            f"--style was given, but {subject.name} is a preset, which has no style; pass a bundle "
+            "that was tuned on the style pictures"
         )
     if not arguments.overwrite:
         names = (RESULT_FILE, *sheet_names(subject.kind, bool(arguments.style)))
@@ -176,13 +216,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def printed(evaluation: Evaluation) -> str:
-    """An evaluation as a table for a terminal.
+    """Formats the main results of an evaluation as a table for a terminal.
 
     Args:
-      evaluation: The numbers.
+      evaluation: The evaluation.
 
     Returns:
-      Lines.
+      Several lines of text, each ended by a newline: one for each measure with its mean, its 95%
+      interval and its largest gap between groups, then style, generated faces and units.
     """
     from mm_face_stylizer.evaluation.report import MEASURES
 
@@ -208,13 +249,13 @@ def printed(evaluation: Evaluation) -> str:
         )
     if evaluation.style is not None and evaluation.style.between_styles is not None:
         lines.append(
-            "style_distance of the style pictures, each from the others: "
+            "style_distance of each style picture from the others: "
             f"{evaluation.style.between_styles:.3f}"
         )
     for faces in evaluation.generated:
         how = "" if faces.truncation is None else f", truncation {faces.truncation:g}"
         lines.append(
-            f"{faces.count} faces of the {faces.drawn_by}{how}: a face found in "
+            f"{faces.count} faces generated with {faces.drawn_by} latents{how}: a face is found in "
             f"{faces.face_found:.1%}, Frechet distance {faces.frechet_distance:.2f}"
         )
     units = {name: MEASURES[name][0] for name in (m.name for m in evaluation.measures)}

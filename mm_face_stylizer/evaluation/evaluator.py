@@ -1,4 +1,4 @@
-"""Evaluating a preset or a bundle on people: from pictures to every number and sheet."""
+"""Evaluates a preset or a bundle on portraits: computes all measures and contact sheets."""
 
 from __future__ import annotations
 
@@ -36,17 +36,19 @@ _SKIN_TONE = "skin_tone"
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions:
-    """What decides the numbers, beside the pictures.
+    """Settings of an evaluation.
 
     Attributes:
-      samples: Faces that a preset generates, each way.
-      truncation: Of the mapping network's latents, in [0, 1].
-      people: Size of the galleries in which identity is looked for; all people if there are fewer.
-      sources_left_out: Sources that take no part in the retrieval, since people in them may be in
-        others, too.
-      bootstrap: Rounds of resampling and of shuffling.
-      smallest_group: Groups with fewer people are listed, but not compared.
-      seed: Of all that is drawn.
+      samples: Number of faces that a preset generates with mapping network latents, and again with
+        latents of the face prior; at least 2.
+      truncation: Truncation of the mapping network's latents, in [0, 1]; 1 means none.
+      people: Number of people in each gallery of the rank-1 identity test, at least 2; all people
+        if there are fewer.
+      sources_left_out: Sources that are left out of the identity measures, because the same people
+        may appear in other sources.
+      bootstrap: Rounds of bootstrap resampling and of label shuffling, at least 100.
+      smallest_group: Groups with fewer people are listed but not compared; at least 2.
+      seed: Seed of all random draws, at least 0.
     """
 
     samples: int = 1000
@@ -61,9 +63,9 @@ class EvaluationOptions:
         """Checks the values.
 
         Raises:
-          ValueError: One is out of its range.
+          ValueError: A value is out of its range.
         """
-        # A Fréchet distance needs two samples, a gallery two people, a gap groups of two.
+        # A Fréchet distance needs two samples, a gallery two people, and a group two members.
         for name, least in (
             ("samples", 2), ("people", 2), ("bootstrap", 100), ("smallest_group", 2), ("seed", 0)
         ):  # fmt: skip
@@ -77,28 +79,28 @@ class EvaluationOptions:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationResult:
-    """All that came of an evaluation.
+    """The results of `evaluate`.
 
     Attributes:
-      evaluation: The numbers.
-      sheets: Contact sheets by file name.
+      evaluation: The numbers, which `save` writes to `evaluation.json`.
+      sheets: The contact sheets, keyed by file name.
     """
 
     evaluation: report.Evaluation
     sheets: Mapping[str, ContactSheet]
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
-        """Writes `evaluation.json` and the sheets.
+        """Writes `evaluation.json` and the contact sheets.
 
         Args:
-          folder: Where to; made if it is missing.
+          folder: Output folder; it is created if it is missing.
           overwrite: Whether existing files may be replaced.
 
         Returns:
-          The files, `evaluation.json` first.
+          The paths of the written files, `evaluation.json` first.
 
         Raises:
-          FileExistsError: A file exists and `overwrite` is False; nothing is written then.
+          FileExistsError: A file exists and `overwrite` is False; nothing is written in this case.
           OSError: A file cannot be written.
         """
         place = Path(folder)
@@ -113,10 +115,13 @@ class EvaluationResult:
 
 
 def check_missing(files: Sequence[Path]) -> None:
-    """Checks that none of some files exists.
+    """Checks that no file exists yet.
+
+    Args:
+      files: Paths of the files to be written.
 
     Raises:
-      FileExistsError: One does.
+      FileExistsError: One of the files exists.
     """
     for file in files:
         if file.exists():
@@ -124,11 +129,11 @@ def check_missing(files: Sequence[Path]) -> None:
 
 
 def sheet_names(kind: str, stylized: bool) -> tuple[str, ...]:
-    """Files of the sheets that an evaluation gives.
+    """Returns the file names of the contact sheets that an evaluation makes.
 
     Args:
       kind: 'preset' or 'bundle'.
-      stylized: Whether there are style pictures.
+      stylized: Whether style pictures are given.
     """
     first = "stylized.png" if stylized else "reconstructions.png"
     drawn = ("samples_mapping.png", "samples_prior.png") if kind == "preset" else ()
@@ -145,24 +150,41 @@ def evaluate(
     aligned_here: bool = False,
     face_models: FaceModels,
 ) -> EvaluationResult:
-    """Evaluates a preset or a bundle.
+    """Evaluates a preset or a bundle on portraits.
+
+    Example:
+    ```python
+    from mm_face_stylizer.evaluation.evaluator import evaluate
+    from mm_face_stylizer.evaluation.portrait_set import PortraitSet
+    from mm_face_stylizer.evaluation.subject import find_subject
+    from task_bundle.faces.face_models import find_face_models
+
+    face_models = find_face_models()
+    subject = find_subject("face_stylizer.task")
+    portraits = PortraitSet.load("portraits", subject.side)
+    result = evaluate(subject, portraits, face_models=face_models)
+    print(result.evaluation.measure("landmark_error").mean)
+    result.save("evaluation")
+    ```
 
     Args:
-      subject: What is evaluated.
-      portraits: The people, of the side that the subject takes.
-      styles: Style pictures of that side, aligned: the subject is judged as a stylizer then, and as
-        a reconstruction otherwise.
-      options: Seeds and counts.
-      only_held_out: What the result says of the choice of portraits.
-      aligned_here: What it says of their alignment.
-      face_models: What faces are found with.
+      subject: The preset or bundle to evaluate.
+      portraits: Aligned portraits, with `subject.side` pixels a side.
+      styles: Aligned style pictures of the same side. If they are given, the outputs are measured
+        as stylizations in this style; if None, as reconstructions of the portraits.
+      options: Settings; the defaults of `EvaluationOptions` if None.
+      only_held_out: Whether the portraits are held out of training. It is only recorded in the
+        result.
+      aligned_here: Whether the portraits were cropped from photos by `PortraitSet.load`. It is only
+        recorded in the result.
+      face_models: The models that find faces and landmarks.
 
     Returns:
-      Numbers and contact sheets.
+      The numbers and the contact sheets.
 
     Raises:
-      BundleError: The stylizer fails.
-      ImageError: In no portrait a face is found.
+      BundleError: The bundle's stylizer fails.
+      ImageError: No face is found in any of the portraits.
     """
     options = options or EvaluationOptions()
     clock, began = time.perf_counter(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -244,15 +266,16 @@ def evaluate(
 def faces_values(
     photo_faces: Sequence[Face | None], picture_faces: Sequence[Face | None]
 ) -> dict[str, PersonalValues]:
-    """Whether a face is found, and how far its landmarks are off.
+    """Measures for each person whether a face is found in the output, and its landmark error.
 
     Args:
-      photo_faces: What is in each photo.
-      picture_faces: What is in what was made of it.
+      photo_faces: The face in each photo, or None.
+      picture_faces: The face in each output, or None, in the same order.
 
     Returns:
-      `face_found` and `landmark_error`, in % of the inter-ocular distance; NaN where the photo has
-      no face.
+      `face_found`, which is 1 or 0, and `landmark_error` in percent of the inter-ocular distance.
+      Both are NaN where no face was found in the photo; the error also where none was found in the
+      output.
     """
     count = len(photo_faces)
     found, errors = np.full(count, np.nan), np.full(count, np.nan)
@@ -270,7 +293,7 @@ def faces_values(
 def _reconstruction_values(
     photos: Pictures, pictures: Pictures, face_models: FaceModels
 ) -> dict[str, PersonalValues]:
-    # Here, since they need TensorFlow, which judging a style does without.
+    # These functions need TensorFlow, which measuring a style does not.
     from mm_face_stylizer.evaluation.feature_distance import feature_distances
     from mm_face_stylizer.evaluation.picture_quality import ms_ssim
 
@@ -303,7 +326,7 @@ def _style_values(
 
 
 def _ratio(values: Numbers, references: Numbers) -> PersonalValues:
-    """Ratios whose mean is the ratio of the sums; none where the reference is zero."""
+    """Ratios weighted so that their mean is the ratio of the sums; NaN where a reference is 0."""
     known = references > 0
     ratios = np.divide(values, references, out=np.full(len(values), np.nan), where=known)
     return PersonalValues(ratios, references)
@@ -330,14 +353,17 @@ def _generated(
 
 
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:
-    """95% interval of a share.
+    """Computes the 95% Wilson score interval of a share.
 
+    Unlike a bootstrap interval, it does not shrink to a single point if all or none succeed.
     Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
-    Unlike a bootstrap's it is no point where all succeed.
 
     Args:
-      successes: Of `count`.
-      count: At least 1.
+      successes: Number of successes, in [0, count].
+      count: Number of trials, at least 1.
+
+    Returns:
+      Lower and upper bound, in [0, 1].
     """
     z = 1.959964
     share = successes / count
@@ -349,14 +375,17 @@ def wilson_interval(successes: int, count: int) -> tuple[float, float]:
 
 def _caption(truncation: float | None) -> str:
     if truncation is None:
-        return "faces drawn by the prior"
-    return f"faces of the mapping network, truncation {truncation:g}"
+        return "faces from the face prior"
+    return f"faces from the mapping network, truncation {truncation:g}"
 
 
 def _labels(
     portraits: PortraitSet, faces: Sequence[Face | None]
 ) -> tuple[dict[str, tuple[str, ...]], list[float]]:
-    """Everybody's labels by kind, the measured skin tone last, and the angles it comes from."""
+    """Returns the labels of all people by kind, and their typology angles in degrees.
+
+    The last kind of label is the skin tone, which is derived from the angles.
+    """
     angles = [
         float("nan") if face is None else typology_angle(photo, face)
         for photo, face in zip(portraits.photos, faces, strict=True)

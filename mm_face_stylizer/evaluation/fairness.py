@@ -1,4 +1,4 @@
-"""How differently groups of people fare: means by group, and whether their gap is chance."""
+"""Compares groups of people: means by group, and whether their gap can be due to chance."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _INTERVAL = (2.5, 97.5)
 
 @dataclasses.dataclass(frozen=True)
 class PersonalValues:
-    """One measure, person by person.
+    """The values of one measure, one for each person.
 
     Attributes:
-      values: [people]; NaN where there is none.
-      weights: [people], with which the mean is taken; of a ratio its denominators, so that the mean
-        is the ratio of the sums.
+      values: [people]; NaN for people without a value.
+      weights: [people], the weights of the mean. If the values are ratios, the weights are their
+        denominators, so that the mean is the ratio of the sums.
     """
 
     values: Numbers
@@ -28,32 +28,37 @@ class PersonalValues:
 
     @classmethod
     def equal(cls, values: Numbers) -> PersonalValues:
-        """Values of which each counts as much as any."""
+        """Returns values with equal weights."""
         return cls(values, np.ones(len(values)))
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
-        """Who has a value, [people]."""
+        """Mask of the people that have a value and a positive weight, [people]."""
         return np.isfinite(self.values) & (self.weights > 0)
 
     def mean(self) -> float:
-        """The weighted mean; NaN if nobody has a value."""
+        """Returns the weighted mean; NaN if nobody has a value."""
         usable = self.usable
         if not usable.any():
             return float("nan")
         return float(np.average(self.values[usable], weights=self.weights[usable]))
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> PersonalValues:
-        """Those of some people."""
+        """Returns the values of the people that a mask of shape [people] selects."""
         return PersonalValues(self.values[chosen], self.weights[chosen])
 
     def interval(self, random: np.random.Generator, rounds: int) -> tuple[float, float]:
-        """95% percentile bootstrap interval of the mean; people are drawn with replacement."""
+        """Returns the 95% percentile bootstrap interval of the mean.
+
+        Args:
+          random: Generator that draws the people, with replacement.
+          rounds: Number of bootstrap rounds.
+        """
         low, high = np.percentile(self._resampled(random, rounds), _INTERVAL)
         return float(low), float(high)
 
     def _resampled(self, random: np.random.Generator, rounds: int) -> Numbers:
-        """Means of resamples, [rounds]."""
+        """Returns the means of bootstrap resamples, [rounds]."""
         known = self.of(self.usable)
         drawn = random.integers(0, len(known.values), (rounds, len(known.values)))
         weights = known.weights[drawn]
@@ -62,12 +67,12 @@ class PersonalValues:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """People with a label in common.
+    """The people that share a label.
 
     Attributes:
       name: The label.
-      count: How many of them have a value.
-      mean: Of theirs.
+      count: Number of people in the group that have a value.
+      mean: Weighted mean of their values.
     """
 
     name: str
@@ -77,18 +82,18 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Gap:
-    """The two groups that are furthest apart.
+    """The largest difference between the means of two groups.
 
     Attributes:
-      groups: All groups, by name, the small ones too.
-      low: Name of the group with the least mean, among those that are large enough.
-      high: Name of the group with the greatest.
-      gap: Difference of their means.
-      interval: 95% percentile bootstrap interval of the difference of these two groups; people are
-        drawn with replacement within each. The two were chosen for being apart, so an interval
-        without zero proves little by itself: see `p_value`.
+      groups: All groups, sorted by name, including those too small to be compared.
+      low: Name of the group with the smallest mean, among the groups that are compared.
+      high: Name of the group with the largest mean, among the groups that are compared.
+      gap: Mean of `high` minus mean of `low`.
+      interval: 95% percentile bootstrap interval of the gap between these two groups; people are
+        drawn with replacement within each group. Because the two groups are chosen for their large
+        gap, an interval that excludes zero is weak evidence: use `p_value`.
       by_chance: Mean of the largest gap when labels are shuffled among the people.
-      p_value: Share of shuffles with a gap at least as large.
+      p_value: Share of shuffles with a gap at least as large, in (0, 1].
     """
 
     groups: tuple[Group, ...]
@@ -107,17 +112,17 @@ def largest_gap(
     rounds: int,
     smallest: int,
 ) -> Gap | None:
-    """Compares groups.
+    """Finds the two groups whose means differ most, and tests if this can be due to chance.
 
     Args:
-      measured: One value a person.
-      labels: For each person the group; empty for people without one.
-      random: Draws resamples and shuffles.
-      rounds: How many of each.
-      smallest: Groups with fewer people are listed, but not compared.
+      measured: One value for each person.
+      labels: The group of each person; an empty string for people without a group.
+      random: Generator that draws resamples and shuffles.
+      rounds: Number of resamples, and number of shuffles.
+      smallest: Groups with fewer people are listed but not compared.
 
     Returns:
-      The gap; None unless two groups are large enough.
+      The gap; None if fewer than two groups are large enough.
     """
     names = np.array(labels)
     known = measured.usable & (names != "")
@@ -143,7 +148,8 @@ def largest_gap(
         gap=gap,
         interval=(float(interval[0]), float(interval[1])),
         by_chance=float(shuffled.mean()),
-        # The order as it is counts as one of the shuffles; rounding must not tell it from itself.
+        # The observed order counts as one more shuffle. The tolerance makes shuffles with the same
+        # gap count in spite of rounding.
         p_value=float((1 + (shuffled >= gap * (1 - 1e-9)).sum()) / (rounds + 1)),
     )
 
@@ -151,7 +157,7 @@ def largest_gap(
 def _shuffled_gaps(
     people: PersonalValues, counts: Sequence[int], random: np.random.Generator, rounds: int
 ) -> Numbers:
-    """Largest gaps between groups of these sizes into which people are put at random, [rounds]."""
+    """Returns the largest gap of each round when people are put into groups at random, [rounds]."""
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     order = random.permuted(np.tile(np.arange(len(people.values)), (rounds, 1)), axis=1)
     weights = people.weights[order]

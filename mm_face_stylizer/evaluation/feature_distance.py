@@ -1,4 +1,4 @@
-"""Distance of pictures in the space of the face-mesh network."""
+"""Distance between pictures in the feature space of the face mesh network."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ _EPSILON = 1e-6
 
 
 def feature_distances(photos: Pictures, pictures: Pictures, landmarks_model: bytes) -> Numbers:
-    """L1 of face-mesh features, layer by layer relative to the photo's mean magnitude.
+    """Computes the L1 distance of face mesh features, relative to the photo's features.
 
-    Training minimizes features of the same kind, so this flatters networks trained here against
-    others; it tells this project's own apart. The definition is fixed here and shared with no loss,
-    so that a figure means the same after a loss was tuned.
+    In each layer, the mean absolute difference is divided by the mean magnitude of the photo's
+    features; the result is the mean over layers.
+
+    Training in this project minimizes a loss on similar features, so this measure favors networks
+    trained here: use it to compare them with each other, not with other networks. The definition
+    is deliberately independent of the training losses, so that results stay comparable when a loss
+    is changed.
 
     Args:
-      photos: uint8 [count, side, side, 3].
-      pictures: uint8 of the same shape.
+      photos: uint8 [count, side, side, 3] RGB.
+      pictures: uint8 of the same shape, the pictures to compare with the photos.
       landmarks_model: A face landmark TFLite flatbuffer, as for `FaceMeshFeatures`.
 
     Returns:

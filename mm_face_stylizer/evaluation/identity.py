@@ -1,4 +1,4 @@
-"""Whose face it is: a feature space in which pictures of one person lie close together."""
+"""Face identity: an embedding in which pictures of the same person lie close together."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tqdm import tqdm
 from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures
 
 _WEIGHTS = Path(__file__).with_name("identity_space.npz")
-# The inner face of an aligned portrait, as shares of its side: brows to chin, without most of hair
-# and background, which are no part of a face.
+# The inner face of an aligned portrait, from brows to chin, as fractions of its side. It leaves out
+# most of hair and background, which say little about identity.
 _LEFT, _TOP, _WIDTH, _HEIGHT = 0.2, 0.22, 0.6, 0.7
 _SIZE = (96, 112)
-# Tan and Triggs' constants: gamma, the scales of the difference of Gaussians, and how far contrast
-# is compressed.
+# Constants of Tan and Triggs: the exponent of gamma correction, the two sigmas of the difference of
+# Gaussians in pixels, and the two constants of contrast equalization.
 _GAMMA, _INNER_SIGMA, _OUTER_SIGMA, _ALPHA, _TAU = 0.3, 1.0, 8.0, 0.1, 10.0
 _CELL, _BLOCK, _BINS, _CLIP = 8, 2, 9, 0.2
 _COARSE = (48, 56)
@@ -29,29 +29,29 @@ _PIXELS = (24, 28)
 
 
 def describe_face(portrait: Pictures) -> npt.NDArray[np.float32]:
-    """Describes an aligned face by its edges and shades; nothing in it was learned.
+    """Computes a hand-crafted feature vector of an aligned face.
 
-    Of the brightness of the inner face, its light evened out as Tan and Triggs do ("Enhanced local
-    texture feature sets for face recognition under difficult lighting conditions", 2010):
-    histograms of oriented gradients (Dalal and Triggs, 2005) at two scales, and the shades
-    themselves at a third, each of unit length.
+    The inner face is converted to gray and its illumination is normalized as in Tan and Triggs,
+    "Enhanced local texture feature sets for face recognition under difficult lighting conditions"
+    (2010). The features are histograms of oriented gradients (Dalal and Triggs, 2005) at two
+    scales and the normalized gray values at a third. Each of the three parts has unit length.
 
     Args:
-      portrait: uint8 [side, side, 3], aligned as the runtime crops faces.
+      portrait: uint8 [side, side, 3] RGB, aligned as the runtime crops faces.
 
     Returns:
-      [6900].
+      float32 [6900].
     """
     import cv2
 
     side = portrait.shape[0]
     scale_x, scale_y = _SIZE[0] / (_WIDTH * side), _SIZE[1] / (_HEIGHT * side)
     matrix = np.array([[scale_x, 0, -_LEFT * side * scale_x], [0, scale_y, -_TOP * side * scale_y]])
-    grey = portrait.mean(axis=2, dtype=np.float32)
+    gray = portrait.mean(axis=2, dtype=np.float32)
     if scale_x < 1:
-        grey = cv2.GaussianBlur(grey, (0, 0), 0.4 / scale_x)
-    inner = cv2.warpAffine(grey, matrix, _SIZE, borderMode=cv2.BORDER_REPLICATE)
-    shades = _evened(inner)
+        gray = cv2.GaussianBlur(gray, (0, 0), 0.4 / scale_x)
+    inner = cv2.warpAffine(gray, matrix, _SIZE, borderMode=cv2.BORDER_REPLICATE)
+    shades = _normalize_illumination(inner)
     parts = [
         _oriented_gradients(shades),
         _oriented_gradients(cv2.resize(shades, _COARSE, interpolation=cv2.INTER_AREA)),
@@ -64,10 +64,10 @@ def describe_face(portrait: Pictures) -> npt.NDArray[np.float32]:
 
 
 def _oriented_gradients(shades: Any) -> Any:
-    """Histograms of gradients' orientations in cells of 8 px, normalised in blocks of four.
+    """Histograms of oriented gradients in cells of 8 px, normalized in blocks of 2 x 2 cells.
 
-    Not OpenCV's: from the same picture its version 5 gives other numbers than 4. A pixel counts in
-    cells around it by a Gaussian of its distance.
+    OpenCV's implementation is not used because versions 4 and 5 return different numbers for the
+    same picture. Here, each pixel contributes to the cells around it with Gaussian weights.
     """
     import cv2
 
@@ -87,18 +87,18 @@ def _oriented_gradients(shades: Any) -> Any:
         axis=(0, 1),  # type: ignore[call-overload]
     )
     flat = blocks.reshape(*blocks.shape[:2], -1)
-    # Twice: after the strongest orientations of each block are cut (Dalal and Triggs' L2-Hys).
+    # L2-Hys of Dalal and Triggs: normalize each block, clip its values, and normalize again.
     for limit in (_CLIP, np.inf):
         flat = flat / (np.linalg.norm(flat, axis=-1, keepdims=True) + 1e-6)
         flat = np.minimum(flat, limit)
     return flat
 
 
-def _evened(grey: Any) -> Any:
-    """Shades in about [-10, 10] that hardly depend on the light."""
+def _normalize_illumination(gray: Any) -> Any:
+    """Normalizes the illumination of a gray picture; returns values in about [-10, 10]."""
     import cv2
 
-    bright = np.power(np.maximum(grey, 0.0) / 255.0 + 1e-3, _GAMMA)
+    bright = np.power(np.maximum(gray, 0.0) / 255.0 + 1e-3, _GAMMA)
     shades = cv2.GaussianBlur(bright, (0, 0), _INNER_SIGMA)
     shades -= cv2.GaussianBlur(bright, (0, 0), _OUTER_SIGMA)
     for limit in (np.inf, _TAU):
@@ -108,26 +108,27 @@ def _evened(grey: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class IdentitySpace:
-    """Fisher's discriminant of `describe_face`.
+    """A linear projection (Fisher discriminant) of `describe_face` that separates people.
 
-    No face recognition network comes with the packages that this one needs, and the face-mesh
-    network is no neutral judge, since training minimises distances of its features. So
-    `identity_fit` learned a linear projection from 1,600 training portraits: it keeps what differs
-    between people and suppresses what differs between a portrait and itself mirrored, shifted,
-    bent, lit from aside, blurred, noisy, posterised, or drawn.
+    The packages that this one depends on include no face recognition network, and the face mesh
+    network would be biased, because training minimizes distances of its features. Therefore
+    `identity_fit` learned a linear projection from 1,600 training portraits. It keeps differences
+    between people and suppresses differences between a portrait and versions of it that are
+    mirrored, shifted, warped, lit from the side, blurred, noisy, posterized, or turned into a
+    drawing.
 
-    How good it is, as rank-1 shares among 300 people that the fit never saw: 100% for photos that
-    were mirrored, darkened to 60%, blurred by 2 or 4 px of 256 or shifted by 5; 98.7% (among 150)
-    through OpenCV's `stylization` filter; 99.8% for variations as the fit draws them. Of 83 people
-    photographed twice in one studio, neutral and smiling, 96.4%. It is no network trained on
-    millions: across years, light and pose it would do far worse, and what it says of outputs is
-    how much of the same photo's face is left.
+    Rank-1 accuracy among 300 people that were not in the fit is 100% for photos that are mirrored,
+    darkened to 60%, shifted by 5 px or blurred by 2 or 4 px (of 256 px), 98.7% (among 150 people)
+    after OpenCV's `stylization` filter, and 99.8% for the augmentations used in the fit. For 83
+    people photographed twice in one studio, neutral and smiling, it is 96.4%. Across years,
+    lighting and pose, accuracy would be far lower than that of a network trained on millions of
+    photos. Use it to measure how much of a photo's face is left in an output made of that photo.
 
     Attributes:
-      centre: Mean description, [6900].
-      projection: [6900, dimensions].
-      sha256: Of the file.
-      description: In words.
+      centre: Mean of the training descriptions, float32 [6900].
+      projection: Projection matrix, float32 [6900, dimensions].
+      sha256: SHA-256 of the weight file, in hexadecimal.
+      description: A short description for reports.
     """
 
     centre: npt.NDArray[np.float32]
@@ -137,7 +138,7 @@ class IdentitySpace:
 
     @classmethod
     def load(cls) -> Self:
-        """Reads the projection that comes with the package."""
+        """Loads the projection that is included in the package."""
         content = _WEIGHTS.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return cls(
@@ -149,17 +150,18 @@ class IdentitySpace:
 
     @property
     def dimensions(self) -> int:
-        """Numbers of an embedding."""
+        """Number of dimensions of an embedding."""
         return self.projection.shape[1]
 
     def embed(self, portraits: Pictures) -> Numbers:
         """Embeds aligned faces.
 
         Args:
-          portraits: uint8 [count, side, side, 3].
+          portraits: uint8 [count, side, side, 3] RGB, aligned as the runtime crops faces.
 
         Returns:
-          [count, dimensions]; along each axis, pictures of one person spread by about 1.
+          float64 [count, dimensions]. In each dimension, pictures of the same person have a
+          standard deviation of about 1.
         """
         progress = tqdm(portraits, "Describing faces", unit="image", leave=False)
         described = np.stack([describe_face(portrait) for portrait in progress])
@@ -167,48 +169,48 @@ class IdentitySpace:
 
 
 def own_similarity(gallery: Numbers, queries: Numbers) -> Numbers:
-    """How similar each query is to its own person.
+    """Computes how similar each query is to the gallery embedding of the same person.
 
-    Cosine similarity, from the mean of each set: a style moves all faces in one direction, which
-    says nothing about whose they are. Where `rank_one` finds everybody, this still tells more of a
-    face from less.
+    This is the cosine similarity after subtracting its mean from each set, because a style shifts
+    all faces in the same direction, which says nothing about identity. Even where `rank_one` is 1
+    for everybody, this measure shows how much of a face is preserved.
 
     Args:
-      gallery: One embedding a person, [count, dimensions].
-      queries: In the same order, [count, dimensions].
+      gallery: One embedding for each person, [count, dimensions].
+      queries: One embedding for each person in the same order, [count, dimensions].
 
     Returns:
-      [count], in [-1, 1]; of strangers about 0.
+      [count], in [-1, 1]; about 0 for different people.
     """
     return np.diag(_similarities(gallery, queries)).copy()
 
 
 def _similarities(gallery: Numbers, queries: Numbers) -> Numbers:
-    """Of each query, a row, with each person, a column."""
+    """Cosine similarity of each query (row) to each person of the gallery (column)."""
     portraits, outputs = (
-        centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-        for centred in (some - some.mean(axis=0) for some in (gallery, queries))
+        centered / np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-12)
+        for centered in (some - some.mean(axis=0) for some in (gallery, queries))
     )
     return np.asarray(outputs @ portraits.T)
 
 
 def rank_one(gallery: Numbers, queries: Numbers, people: int) -> Numbers:
-    """How likely each query is to find its own person first.
+    """Computes the probability that each query's nearest gallery embedding is of its own person.
 
-    By the similarity of `own_similarity`. Galleries of `people` are drawn from all, the query's own
-    person among them; the result is the exact expectation over such draws, so that sets of
-    different sizes can be compared.
+    Nearest means the largest similarity as in `own_similarity`. The probability is over random
+    galleries that contain the query's own person and `people` - 1 others. It is computed exactly,
+    without drawing galleries, so that sets with different numbers of people can be compared.
 
     Args:
-      gallery: One embedding a person, [count, dimensions].
-      queries: In the same order, [count, dimensions].
-      people: Size of a gallery; `count` if that is less.
+      gallery: One embedding for each person, [count, dimensions].
+      queries: One embedding for each person in the same order, [count, dimensions].
+      people: Number of people in a gallery; `count` if that is less.
 
     Returns:
       [count], in [0, 1].
     """
     similarity = _similarities(gallery, queries)
-    # As near as one's own is nearer: equal embeddings tell nobody apart.
+    # Ties count as misses, because equal embeddings cannot tell people apart.
     nearer = (similarity >= np.diag(similarity)[:, np.newaxis]).sum(axis=1) - 1
     others, drawn = len(gallery) - 1, min(people, len(gallery)) - 1
     return np.array(

@@ -1,9 +1,12 @@
-"""Fits the identity space: `python -m mm_face_stylizer.evaluation.identity_fit --data DIR`.
+"""Fits the projection of `IdentitySpace` to a folder of portraits.
 
-Fisher's linear discriminant (1936; Belhumeur et al., "Eigenfaces vs. Fisherfaces", 1997) in
-principal components, each portrait and its variations being a person. Held-out portraits take no
-part. The projection of the package was fitted on portraits that presets are trained on (their
-`data.csv` has files, sources and licences), without a source that shows people twice, with
+Run `python -m mm_face_stylizer.evaluation.identity_fit --data DIR -o X.npz`.
+
+The method is Fisher's linear discriminant (1936) after a principal component analysis, as in
+Belhumeur et al., "Eigenfaces vs. Fisherfaces" (1997). Each portrait and its augmented versions form
+a class. Held-out portraits are not used. The projection in this package was fitted to the portraits
+that the presets are trained on (each preset's `data.csv` lists files, sources and licenses), except
+for one source that shows people twice, with these options:
 
     --data faces256 --data-list faces.csv --leave-out webmorphR_london -o identity_space.npz
 """
@@ -31,7 +34,8 @@ from task_bundle.media.images import load_image
 _SIDE = 160
 _COMPONENTS = 400
 _DIMENSIONS = 128
-# Share of the mean variance that each axis within people has at least, against fits of noise.
+# Regularization: this fraction of the mean within-class variance is added to the variance of each
+# axis, so that axes with little variance in the training set do not dominate.
 _SHRINKAGE = 0.1
 
 
@@ -39,24 +43,24 @@ def fit(portraits: Pictures, variations: int, seed: int = 0) -> dict[str, npt.ND
     """Fits the projection.
 
     Args:
-      portraits: uint8 [people, side, side, 3], aligned, a person each.
-      variations: Of each portrait, at least 1.
-      seed: Draws them.
+      portraits: uint8 [people, side, side, 3] RGB, aligned, one portrait for each person.
+      variations: Number of augmented versions of each portrait, at least 1.
+      seed: Seed of the augmentation.
 
     Returns:
-      `centre` and `projection`, as `IdentitySpace` reads them.
+      The float16 arrays `centre` and `projection`, as `IdentitySpace.load` reads them.
     """
     random = np.random.default_rng(seed)
     plain = np.stack([describe_face(portrait) for portrait in portraits])
     varied = np.stack(
         [
             [describe_face(vary(portrait, random)) for _ in range(variations)]
-            for portrait in tqdm(portraits, "Varying", unit="person")
+            for portrait in tqdm(portraits, "Augmenting", unit="person")
         ]
     )
-    centre = plain.mean(axis=0)
-    axes = _principal_axes(plain - centre, _COMPONENTS)
-    everything = np.concatenate([plain[:, np.newaxis], varied], axis=1) - centre
+    center = plain.mean(axis=0)
+    axes = _principal_axes(plain - center, _COMPONENTS)
+    everything = np.concatenate([plain[:, np.newaxis], varied], axis=1) - center
     people = everything.astype(np.float64) @ axes
     means = people.mean(axis=1)
     within = np.cov((people - means[:, np.newaxis]).reshape(-1, axes.shape[1]), rowvar=False)
@@ -65,11 +69,14 @@ def fit(portraits: Pictures, variations: int, seed: int = 0) -> dict[str, npt.ND
     whitened = vectors / np.sqrt(values)
     _, between = np.linalg.eigh(np.cov(means @ whitened, rowvar=False))
     projection = axes @ whitened @ between[:, ::-1][:, :_DIMENSIONS]
-    return {"centre": centre.astype(np.float16), "projection": projection.astype(np.float16)}
+    return {"centre": center.astype(np.float16), "projection": projection.astype(np.float16)}
 
 
 def _principal_axes(samples: Any, count: int) -> Numbers:
-    """Unit columns [size, count], from the Gram matrix: there are fewer samples than numbers."""
+    """Returns the first principal axes as unit columns, [features, count].
+
+    They come from the Gram matrix, which is small: there are fewer samples than features.
+    """
     values, vectors = np.linalg.eigh((samples @ samples.T).astype(np.float64))
     chosen = np.argsort(-values)[: min(count, len(samples) - 1)]
     axes = samples.T @ vectors[:, chosen]
@@ -77,11 +84,16 @@ def _principal_axes(samples: Any, count: int) -> Numbers:
 
 
 def vary(portrait: Pictures, random: np.random.Generator) -> Pictures:
-    """Draws another picture of the same person, as far as pictures can be changed.
+    """Augments a portrait at random, to imitate another picture of the same person.
+
+    The changes are mirroring, warping, contrast, lighting, blur, and a drawing style or noise.
 
     Args:
-      portrait: uint8 [side, side, 3].
-      random: Draws how.
+      portrait: uint8 [side, side, 3] RGB.
+      random: Generator of the random changes.
+
+    Returns:
+      uint8 [side, side, 3].
     """
     import cv2
 
@@ -104,12 +116,12 @@ def vary(portrait: Pictures, random: np.random.Generator) -> Pictures:
     if random.random() < 0.6:
         sigma = random.uniform(0.5, 3.0) * side / 256
         picture = cv2.GaussianBlur(picture, (0, 0), sigma)
-    draw = (_plain, _plain, _posterised, _drawn, _noisy)[random.integers(5)]
+    draw = (_plain, _plain, _posterized, _drawn, _noisy)[random.integers(5)]
     return np.asarray(draw(picture, random), np.uint8)
 
 
 def _displaced(side: int, random: np.random.Generator) -> tuple[Any, Any]:
-    """Where each pixel comes from: another crop of a face that moves a little."""
+    """Returns source x and y of each pixel, [side, side], for a random crop and a slight warp."""
     import cv2
 
     turn: Any = cv2.getRotationMatrix2D(
@@ -127,7 +139,7 @@ def _plain(pixels: Any, random: np.random.Generator) -> Any:
     return pixels
 
 
-def _posterised(pixels: Any, random: np.random.Generator) -> Any:
+def _posterized(pixels: Any, random: np.random.Generator) -> Any:
     import cv2
 
     tones = random.integers(3, 7)
@@ -136,13 +148,13 @@ def _posterised(pixels: Any, random: np.random.Generator) -> Any:
 
 
 def _drawn(pixels: Any, random: np.random.Generator) -> Any:
-    """Dark lines on paper, over some of the shades."""
+    """Imitates a pencil drawing: dark lines, blended with the gray picture."""
     import cv2
 
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    lines = 255.0 * grey / (cv2.GaussianBlur(grey, (0, 0), random.uniform(1.5, 4)) + 1.0)
+    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    lines = 255.0 * gray / (cv2.GaussianBlur(gray, (0, 0), random.uniform(1.5, 4)) + 1.0)
     share = random.uniform(0.3, 1.0)
-    mixed = np.clip(share * lines + (1 - share) * grey, 0, 255).astype(np.uint8)
+    mixed = np.clip(share * lines + (1 - share) * gray, 0, 255).astype(np.uint8)
     return np.repeat(mixed[..., np.newaxis], 3, axis=2)
 
 
@@ -154,12 +166,15 @@ def _noisy(pixels: Any, random: np.random.Generator) -> Any:
 def training_files(
     folder: Path, data_list: Path | None = None, left_out: Sequence[str] = ()
 ) -> list[Path]:
-    """Pictures of a folder that are not held out.
+    """Lists the pictures in a folder that are not held out.
 
     Args:
       folder: Folder of aligned portraits.
-      data_list: CSV with the columns `file` and `source`, if sources are left out.
-      left_out: Beginnings of those sources' names.
+      data_list: CSV with the columns `file` and `source`; only needed to leave out sources.
+      left_out: Prefixes of the names of the sources to leave out.
+
+    Returns:
+      Paths of the pictures, sorted by name.
     """
     sources: dict[str, str] = {}
     if data_list is not None:
@@ -174,20 +189,30 @@ def training_files(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fits the space and writes it into the package, or elsewhere.
+    """Fits the projection and writes it to an .npz file.
 
     Args:
-      argv: Arguments; those of the process if None.
+      argv: Command line arguments; `sys.argv[1:]` if None.
 
     Returns:
-      0.
+      The exit status, 0.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, type=Path, metavar="DIR")
     parser.add_argument("--data-list", type=Path, metavar="CSV")
     parser.add_argument("--leave-out", nargs="*", default=[], metavar="SOURCE")
-    parser.add_argument("--people", type=int, default=1600, help="spread over the data (1600)")
-    parser.add_argument("--variations", type=int, default=3, help="of each portrait (3)")
+    parser.add_argument(
+        "--people",
+        type=int,
+        default=1600,
+        help="number of portraits, spread evenly over the data (default: 1600)",
+    )
+    parser.add_argument(
+        "--variations",
+        type=int,
+        default=3,
+        help="number of augmented versions of each portrait (default: 3)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="X.npz")
     arguments = parser.parse_args(argv)

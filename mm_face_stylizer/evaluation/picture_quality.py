@@ -1,4 +1,4 @@
-"""How close one picture is to another, and how sharp: one number a pair."""
+"""Measures of image quality: similarity of two pictures, and sharpness."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy.typing as npt
 Pictures = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float64]
 
-# MS-SSIM's window has 11 pixels, and must fit into the smallest scale.
+# Side of the MS-SSIM window in pixels, which must fit into the smallest scale.
 _WINDOW = 11
-# Weights of the scales, finest first: Wang, Simoncelli and Bovik (2003), section 3.2.
+# Weights of the scales, finest first. Source: Wang, Simoncelli and Bovik (2003), section 3.2.
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _BATCH = 16
 
 
 def psnr(photos: Pictures, pictures: Pictures) -> Numbers:
-    """Peak signal-to-noise ratio.
+    """Computes the peak signal-to-noise ratio of each pair of pictures.
 
     Args:
       photos: uint8 [count, side, side, 3].
       pictures: uint8 of the same shape.
 
     Returns:
-      dB, [count]; 108.1 for equal pictures, where it would be infinite.
+      [count], in dB. Equal pictures have 108.1 dB instead of infinity.
     """
     pairs = zip(photos, pictures, strict=True)
     squared = [np.square(a.astype(np.float32) - b.astype(np.float32)).mean() for a, b in pairs]
@@ -34,18 +34,19 @@ def psnr(photos: Pictures, pictures: Pictures) -> Numbers:
 
 
 def ms_ssim(photos: Pictures, pictures: Pictures) -> Numbers:
-    """Structural similarity over several scales.
+    """Computes the multi-scale structural similarity (MS-SSIM) of each pair of pictures.
 
-    TensorFlow's. Source: Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image
-    quality assessment" (2003). Pictures under 176 px have room for fewer than five scales; the
-    weights of those that are left then add up to what five do.
+    This calls `tf.image.ssim_multiscale`. Pictures smaller than 176 px are too small for five
+    scales; the weights of the remaining scales are then multiplied by a factor that keeps their
+    sum. Source: Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image quality
+    assessment" (2003).
 
     Args:
-      photos: uint8 [count, side, side, 3], the side at least 11 px.
+      photos: uint8 [count, side, side, 3], with a side of at least 11 px.
       pictures: uint8 of the same shape.
 
     Returns:
-      [count], 1 for equal pictures.
+      [count], at most 1; 1 for equal pictures.
     """
     from mm_face_stylizer._keras import tf
 
@@ -66,29 +67,32 @@ def ms_ssim(photos: Pictures, pictures: Pictures) -> Numbers:
 
 
 def detail_energy(pictures: Pictures) -> Numbers:
-    """Energy of the finest level of the Laplacian pyramid.
+    """Computes the energy of the finest level of the Laplacian pyramid, a measure of sharpness.
 
-    What a picture loses when it is halved and doubled again: edges of hair, lashes, pores. Source:
-    Burt and Adelson, "The Laplacian pyramid as a compact image code" (1983).
+    The level holds what a picture loses when it is scaled to half its size and back, such as
+    hair, eyelashes and pores. Source: Burt and Adelson, "The Laplacian pyramid as a compact image
+    code" (1983).
 
     Args:
       pictures: uint8 [count, side, side, 3].
 
     Returns:
-      Mean square of that level, of values in [0, 255], [count].
+      Mean square of the level, [count], for pixel values in [0, 255].
     """
     return np.array([np.square(laplacian_pyramid(one, 2)[0]).mean() for one in pictures])
 
 
 def laplacian_pyramid(picture: Pictures, levels: int) -> list[npt.NDArray[np.float32]]:
-    """Splits a picture into levels of detail.
+    """Computes the Laplacian pyramid of a picture.
 
     Args:
       picture: uint8 [height, width, 3].
-      levels: Number of arrays to return.
+      levels: Number of levels to return, at least 1.
 
     Returns:
-      Finest first, what each halving loses, and last the smallest picture; in [0, 255].
+      `levels` arrays [height, width, 3], each half the size of the one before. All but the last
+      hold the detail lost by halving, in [-255, 255]; the last is the smallest picture, in
+      [0, 255].
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""The people that an evaluation is about: aligned portraits, and what a list says of them."""
+"""The portraits of an evaluation, with their sources and labels from a CSV file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from task_bundle.faces.face_models import FaceModels
 from task_bundle.media.images import load_image
 
 HELD_OUT_RULE = "the file's number is divisible by ten, or its name's checksum if it is no number"
-# Columns of a list by which people are compared.
+# Columns of the CSV file whose labels define the groups that are compared.
 LABELS = ("gender", "age", "race")
 _FILE, _SOURCE = "file", "source"
 
@@ -32,12 +32,12 @@ class PortraitSet:
     """Portraits, aligned as the runtime aligns faces.
 
     Attributes:
-      photos: uint8 [count, side, side, 3].
-      files: Their file names.
-      sources: Where each is from, by the list; empty where it does not say.
-      labels: For each of `LABELS` that the list has the label of each portrait, empty where it
-        does not say.
-      without_face: Files that were left out, since no face was found to align.
+      photos: uint8 [count, side, side, 3] RGB.
+      files: File name of each portrait.
+      sources: Source of each portrait, from the CSV file; empty if unknown.
+      labels: For each name in `LABELS` that the CSV file has labels for, the label of each
+        portrait; empty if unknown.
+      without_face: Names of the files that were left out because no face was found in them.
     """
 
     photos: npt.NDArray[np.uint8]
@@ -58,24 +58,32 @@ class PortraitSet:
         align: bool = False,
         face_models: FaceModels | None = None,
     ) -> Self:
-        """Reads portraits.
+        """Loads portraits from a folder.
 
         Args:
-          folder: Folder of pictures, cropped as `task_bundle.faces.alignment.FaceCrop` crops.
-          side: Side in pixels that they are resized to.
-          face_list: CSV with the column `file`, and if it has them `source`, `gender`, `age` and
-            `race`.
-          everybody: Also pictures that presets may have been trained on; see `HELD_OUT_RULE`.
-          limit: At most so many, spread evenly over the files' names.
-          align: The pictures are photos: find the biggest face in each and crop it.
-          face_models: What faces are found with, for `align`.
+          folder: Folder of square pictures, cropped as `task_bundle.faces.alignment.FaceCrop` does,
+            or of photos if `align` is True.
+          side: Side in pixels to which the portraits are resized.
+          face_list: CSV file with the column `file` and any of the columns `source`, `gender`,
+            `age` and `race`.
+          everybody: Whether to include pictures that presets may have been trained on. If False,
+            only held-out pictures are loaded; see `HELD_OUT_RULE`.
+          limit: Maximum number of portraits, chosen at even steps from the sorted file names; no
+            limit if None.
+          align: Whether to find the largest face in each picture and crop it.
+          face_models: The models that find faces if `align` is True; those of `find_face_models()`
+            if None.
+
+        Returns:
+          The portraits, sorted by file name.
 
         Raises:
-          ImageError: There is no such folder, it has no pictures or none that are held out, one
-            cannot be read, or is not square and `align` is false; no face was found in any.
-          ValueError: The list has no column `file`, or not all pictures; or the limit is not
-            positive.
-          OSError: The list cannot be read.
+          ImageError: The folder does not exist, or it has no pictures or no held-out pictures; a
+            picture cannot be read, or is not square although `align` is False; or no face was found
+            in any picture.
+          ValueError: The CSV file has no column `file` or lacks a row for a picture, or the limit
+            is not positive.
+          OSError: The CSV file cannot be read.
         """
         if limit is not None and limit < 1:
             raise InvalidArgumentError(f"the limit of portraits is {limit}; it must be at least 1")
@@ -84,7 +92,7 @@ class PortraitSet:
         if not chosen:
             raise ImageError(
                 f"none of the {len(names)} pictures in {folder} is held out ({HELD_OUT_RULE}); to "
-                "evaluate all of them, say so (--all)"
+                "evaluate all of them, pass --all (in Python: everybody=True)"
             )
         if limit is not None:
             spread = np.linspace(0, len(chosen) - 1, min(limit, len(chosen))).astype(int)
@@ -121,14 +129,14 @@ class PortraitSet:
 
 
 class _Reader:
-    """Reads aligned portraits, or aligns photos."""
+    """Reads pictures, and aligns them on request."""
 
     def __init__(self, folder: Path, side: int, align: bool, face_models: FaceModels | None):
         self._folder, self._side = folder, side
         self._finder = FaceFinder(face_models) if align else None
 
     def read(self, name: str) -> npt.NDArray[np.uint8] | None:
-        """Reads a portrait; None if there is no face to align."""
+        """Returns a portrait, uint8 [side, side, 3]; None if a photo has no face to align."""
         import cv2
 
         photo = load_image(self._folder / name)
@@ -139,7 +147,8 @@ class _Reader:
         if height != width:
             raise ImageError(
                 f"{self._folder / name} has {width} x {height} pixels; portraits must be aligned "
-                "and square, as the runtime crops faces, or be aligned here (--align)"
+                "and square, as the runtime crops faces; to crop photos, pass --align (in Python: "
+                "align=True)"
             )
         way = cv2.INTER_AREA if height > self._side else cv2.INTER_LINEAR
         resized = cv2.resize(photo, (self._side, self._side), interpolation=way)
@@ -169,14 +178,14 @@ def _pictures(folder: Path) -> list[str]:
 
 
 def _rows(face_list: Path, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The rows of a list by file."""
+    """Returns the rows of the CSV file, keyed by file name."""
     try:
         with face_list.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if _FILE not in (reader.fieldnames or ()):
                 raise DataError(
                     f"{face_list} has no column 'file'; its first line must name the columns: "
-                    f"file, and any of source, {', '.join(LABELS)}"
+                    f"file and any of source, {', '.join(LABELS)}"
                 )
             rows = {row[_FILE]: row for row in reader}
     except (UnicodeDecodeError, csv.Error) as error:
@@ -191,10 +200,13 @@ def _rows(face_list: Path, names: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def age_group(label: str) -> str:
-    """Brings decades into one form: '50s' and '50-59' are '50-59', '70plus' is '70+'.
+    """Normalizes the notation of an age group: '50s' becomes '50-59', '70plus' becomes '70+'.
 
     Args:
-      label: As a list has it; anything else stays as it is.
+      label: The label in the CSV file.
+
+    Returns:
+      The normalized label. Labels in any other form only lose surrounding spaces.
     """
     decade = re.fullmatch(r"(\d+)0s", label.strip())
     if decade:

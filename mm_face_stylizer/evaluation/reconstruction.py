@@ -1,4 +1,4 @@
-"""How faithful reconstructions are: the numbers on a preset's card."""
+"""Reconstruction quality: the metrics on a preset's card."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from task_bundle.faces.face_models import FaceModels
 
 @dataclasses.dataclass(frozen=True)
 class ReconstructionMetrics:
-    """Means over the pictures that were evaluated.
+    """Mean reconstruction metrics of a set of pictures.
 
     Attributes:
       count: Number of pictures.
-      psnr: Peak signal-to-noise ratio in dB, mean over pictures.
-      l1: Mean absolute difference, of values in [-1, 1].
-      face_found: Share of reconstructions in which MediaPipe finds a face, of those pictures in
-        which it finds one before.
-      landmark_error: Mean distance of the 468 landmarks from the input's, as a fraction of the
-        input's inter-ocular distance.
+      psnr: Peak signal-to-noise ratio in dB, averaged over pictures.
+      l1: Mean absolute difference of pixel values scaled to [-1, 1].
+      face_found: Share of the photos with a face in whose reconstruction a face is found as well,
+        in [0, 1]; 0 if no photo has a face.
+      landmark_error: Mean distance between the 468 landmarks in the reconstruction and in the
+        photo, as a fraction of the photo's inter-ocular distance; infinite if no reconstruction
+        has a face.
     """
 
     count: int
@@ -37,13 +38,23 @@ def evaluate_reconstructions(
 ) -> ReconstructionMetrics:
     """Compares photos with their reconstructions.
 
+    Example:
+    ```python
+    from mm_face_stylizer import Dataset
+    from mm_face_stylizer.evaluation import evaluate_reconstructions
+
+    photos = Dataset.from_folder("photos", size=256).images
+    metrics = evaluate_reconstructions(photos, photos)
+    print(f"{metrics.psnr:.1f} dB, landmark error {metrics.landmark_error:.3f}")
+    ```
+
     Args:
-      photos: uint8 [count, side, side, 3].
-      reconstructions: uint8 of the same shape.
-      face_models: What MediaPipe finds faces with; found as usual if None.
+      photos: uint8 [count, side, side, 3] RGB, aligned.
+      reconstructions: uint8 of the same shape, in the same order.
+      face_models: The models that find faces and landmarks; those of `find_face_models()` if None.
 
     Returns:
-      The means.
+      The mean metrics.
     """
     difference = photos.astype(np.float32) - reconstructions.astype(np.float32)
     faces = zip(

@@ -1,4 +1,4 @@
-"""Results of an evaluation: the format of `evaluation.json`."""
+"""Results of an evaluation, in the format of `evaluation.json`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ VERSION: Final = 1
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Interval = tuple[float, float]
-# A file's name without folders: where a picture lies is nobody's business.
+# A file name without folders. Reports leave out folders because they can reveal private paths.
 FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 
 
 @dataclass(frozen=True, config=CONFIG)
 class SubjectFacts:
-    """What was evaluated.
+    """The preset or bundle that was evaluated.
 
     Attributes:
-      name: a preset's name, a bundle's file.
+      name: the name of a preset, or the file name of a bundle.
       kind: 'preset' or 'bundle'.
-      sha256: of a preset's weights, of a bundle.
-      side: side in pixels of the portraits that it takes.
+      sha256: SHA-256 of a preset's weights or of a bundle's file, in hexadecimal.
+      side: side of the input portraits in pixels.
     """
 
     name: Text
@@ -37,12 +37,12 @@ class SubjectFacts:
 
 @dataclass(frozen=True, config=CONFIG)
 class FaceModelFacts:
-    """What faces and landmarks were found with.
+    """The models that found faces and landmarks.
 
     Attributes:
-      source: where the models come from.
-      detector_sha256: of the detector.
-      landmarks_sha256: of the face mesh.
+      source: the file or package that the models were read from.
+      detector_sha256: SHA-256 of the face detector, in hexadecimal.
+      landmarks_sha256: SHA-256 of the landmark model, in hexadecimal.
     """
 
     source: Text
@@ -52,14 +52,15 @@ class FaceModelFacts:
 
 @dataclass(frozen=True, config=CONFIG)
 class FacesFacts:
-    """The people.
+    """The portraits of an evaluation.
 
     Attributes:
-      count: portraits that were evaluated.
+      count: number of portraits that were evaluated.
       only_held_out: whether pictures that presets are trained on were left out.
-      rule: how they are told apart.
-      aligned_here: whether faces were found in photos and cropped, or pictures were crops already.
-      without_face: files left out, since no face was found to align.
+      rule: the rule that decides which pictures are held out of training, in words.
+      aligned_here: True if faces were found and cropped in photos; False if the pictures were
+        cropped already.
+      without_face: names of the files that were left out because no face was found in them.
     """
 
     count: Annotated[int, Field(ge=1)]
@@ -71,17 +72,17 @@ class FacesFacts:
 
 @dataclass(frozen=True, config=CONFIG)
 class IdentityFacts:
-    """How identity was judged.
+    """How identity was measured.
 
     Attributes:
-      space: the feature space, in words.
-      sha256: of its weights.
-      dimensions: of an embedding.
-      gallery: portraits among which the right one is to be the nearest.
-      people: size of the galleries that rank-1 shares are for: galleries of so many are drawn from
-        all, and the share is the expectation over them.
-      sources_left_out: sources of portraits that took no part, since their people may be in others,
-        too.
+      space: short description of the identity embedding.
+      sha256: SHA-256 of the weights of the embedding, in hexadecimal.
+      dimensions: number of dimensions of the embedding.
+      gallery: number of portraits that took part in the identity measures.
+      people: number of people in each gallery of the rank-1 test; `rank1_identity` is the expected
+        share over all galleries of this size.
+      sources_left_out: sources of portraits that were left out of the identity measures, because
+        the same people may appear in other sources.
     """
 
     space: Text
@@ -94,13 +95,13 @@ class IdentityFacts:
 
 @dataclass(frozen=True, config=CONFIG)
 class Measure:
-    """One number for all people.
+    """The mean of one measure over all people.
 
     Attributes:
-      name: see `MEASURES`.
-      mean: of all people; of a ratio, the ratio of the sums.
+      name: a key of `MEASURES`.
+      mean: the mean over all people; for measures that are ratios, the ratio of the sums.
       interval: 95% bootstrap interval of the mean.
-      count: people that have a value.
+      count: number of people that have a value.
     """
 
     name: Text
@@ -111,12 +112,12 @@ class Measure:
 
 @dataclass(frozen=True, config=CONFIG)
 class GroupMean:
-    """People with a label in common.
+    """The mean of one measure over the people that share a label.
 
     Attributes:
       name: the label.
-      count: how many of them have a value.
-      mean: of theirs.
+      count: number of people in the group that have a value.
+      mean: the mean of their values.
     """
 
     name: Text
@@ -126,20 +127,20 @@ class GroupMean:
 
 @dataclass(frozen=True, config=CONFIG)
 class FairnessGap:
-    """A line of the fairness table: one measure, by one kind of group.
+    """The largest gap between groups for one measure and one kind of label.
 
     Attributes:
-      measure: a `Measure.name` of the evaluation.
-      by: 'gender', 'age', 'race' or 'skin_tone'.
-      groups: all groups, by name, those too small to be compared as well.
-      low: the group with the least mean, among those compared.
-      high: the group with the greatest.
-      gap: difference of their means.
-      interval: 95% bootstrap interval of the gap of these two groups.
-      by_chance: mean largest gap with labels shuffled among the people: groups of these sizes would
-        differ by so much anyway.
+      measure: name of a measure of the evaluation.
+      by: kind of label: 'gender', 'age', 'race' or 'skin_tone'.
+      groups: all groups, sorted by name, including those too small to be compared.
+      low: name of the group with the smallest mean, among the groups that are compared.
+      high: name of the group with the largest mean, among the groups that are compared.
+      gap: mean of `high` minus mean of `low`.
+      interval: 95% bootstrap interval of the gap between these two groups.
+      by_chance: mean of the largest gap when labels are shuffled among the people, which is the gap
+        to expect between groups of these sizes without any real difference.
       p_value: share of shuffles with a gap at least as large.
-      relative_gap: the gap by the mean of all people; None where that is zero.
+      relative_gap: `gap` divided by the absolute mean over all people; None if that mean is zero.
     """
 
     measure: Text
@@ -156,14 +157,15 @@ class FairnessGap:
 
 @dataclass(frozen=True, config=CONFIG)
 class StyleFacts:
-    """The style pictures.
+    """The style pictures of a stylization.
 
     Attributes:
-      files: their names, without the extension.
-      photos_distance: mean distance of the unstylized photos, which the style measures are relative
-        to; in standard deviations of patches and colours.
-      between_styles: distance of each style picture from the others by `photos_distance`: what
-        pictures of the style would have; None if there is one only.
+      files: file names without extension.
+      photos_distance: mean distance of the photos from the style before stylization, in standard
+        deviations of patches and colors. The style measures are relative to it.
+      between_styles: mean distance of each style picture from the others, divided by
+        `photos_distance`. An output in exactly this style has about this `style_distance`. None if
+        there is only one style picture.
     """
 
     files: tuple[FileName, ...]
@@ -173,17 +175,17 @@ class StyleFacts:
 
 @dataclass(frozen=True, config=CONFIG)
 class GeneratedFaces:
-    """Faces that a preset makes up.
+    """Random faces that a preset generated.
 
     Attributes:
-      drawn_by: 'mapping', w+ latents of the mapping network; or 'prior', all latents, as few-shot
-        training draws them.
-      count: how many.
-      face_found: share in which a face is found.
-      face_found_interval: its 95% interval (Wilson).
-      frechet_distance: to the portraits, in the space of identities.
-      portraits: how many portraits they were compared with.
-      truncation: of the mapping network's latents; None for the prior, which has its own.
+      drawn_by: where the latents come from: 'mapping' for w+ latents of the mapping network, or
+        'prior' for latents of the face prior, as in few-shot training.
+      count: number of faces.
+      face_found: share of the generated pictures in which a face is found.
+      face_found_interval: 95% Wilson interval of `face_found`.
+      frechet_distance: squared Fréchet distance from the portraits, in the identity embedding.
+      portraits: number of portraits that the faces were compared with.
+      truncation: truncation of the mapping network's latents; None for the prior.
     """
 
     drawn_by: Literal["mapping", "prior"]
@@ -197,13 +199,13 @@ class GeneratedFaces:
 
 @dataclass(frozen=True, config=CONFIG)
 class Person:
-    """One portrait.
+    """The labels and values of one portrait.
 
     Attributes:
-      file: its name.
-      labels: what the list says, and the measured skin tone.
-      values: by a measure's name; measures without a value are left out.
-      typology_angle: individual typology angle of the cheeks, degrees; None where it could not be
+      file: file name of the portrait.
+      labels: labels by kind: those of the CSV file, and the measured skin tone.
+      values: values by the name of the measure; measures without a value are left out.
+      typology_angle: individual typology angle of the cheeks in degrees; None if it could not be
         measured.
     """
 
@@ -215,24 +217,24 @@ class Person:
 
 @dataclass(frozen=True, config=CONFIG)
 class Evaluation(Result):
-    """All results.
+    """All results of an evaluation.
 
     Attributes:
-      began: when, UTC.
-      seconds: how long it took.
-      options: what decides the numbers, by name: seeds, counts, truncation.
-      subject: what was evaluated.
-      task: 'reconstruction', or 'stylization' where style pictures were given.
-      face_models: what judged the faces.
-      faces: the people.
-      identity: how identity was judged.
-      measures: the results.
-      fairness: the results by group.
-      people: the results by person.
-      style: the style pictures, of a stylization.
-      generated: what a preset makes up.
+      began: start time in UTC.
+      seconds: duration of the evaluation in seconds.
+      options: the settings, by their names in `EvaluationOptions`.
+      subject: the preset or bundle that was evaluated.
+      task: 'reconstruction', or 'stylization' if style pictures were given.
+      face_models: the models that found faces and landmarks.
+      faces: the portraits.
+      identity: how identity was measured.
+      measures: the mean of each measure.
+      fairness: the gaps between groups.
+      people: the values of each portrait.
+      style: the style pictures; None for a reconstruction.
+      generated: the random faces of a preset; empty for a bundle.
       format: `FORMAT`.
-      version: `VERSION`, which grows when old readers would misunderstand.
+      version: `VERSION`, which increases when the format changes incompatibly.
     """
 
     kind: ClassVar[str] = "an evaluation"
@@ -254,27 +256,33 @@ class Evaluation(Result):
     version: Literal[1] = VERSION
 
     def __post_init__(self) -> None:
-        """Checks that names are known and that lines refer to what is there.
+        """Checks that the results are consistent.
 
         Raises:
-          ValueError: they are not, or do not.
+          ValueError: a measure is unknown or listed twice, a gap refers to a measure that is not
+            listed, or the number of people is not that of the portraits.
         """
         names = [measure.name for measure in self.measures]
         if unknown := sorted(set(names) - set(MEASURES)):
-            raise ValueError(f"there is no measure {unknown[0]!r}")
+            raise ValueError(f"unknown measure {unknown[0]!r}")
         if len(set(names)) < len(names):
-            raise ValueError("a measure is there twice")
+            raise ValueError("a measure is listed twice")
         for line in self.fairness:
             if line.measure not in names:
-                raise ValueError(f"a gap is of {line.measure!r}, which was not measured")
+                raise ValueError(f"a gap refers to {line.measure!r}, which was not measured")
         if len(self.people) != self.faces.count:
-            raise ValueError(f"there are {len(self.people)} people, not {self.faces.count}")
+            raise ValueError(
+                f"there are {len(self.people)} people, not {self.faces.count} as faces.count says"
+            )
 
     def measure(self, name: str) -> Measure:
-        """Returns a measure by its name.
+        """Returns the result of a measure.
+
+        Args:
+          name: a key of `MEASURES`.
 
         Raises:
-          KeyError: it was not measured.
+          KeyError: the evaluation does not have this measure.
         """
         for measure in self.measures:
             if measure.name == name:
@@ -282,18 +290,24 @@ class Evaluation(Result):
         raise KeyError(name)
 
 
-# Every measure, its unit, and what it means; faces are looked for in the output alone where one is
-# found in the photo.
+# Unit and meaning of each measure. face_found and landmark_error only include people whose photo has a
+# face that is found.
 MEASURES: Final = {
-    "psnr": ("dB", "peak signal-to-noise ratio of the reconstruction; more is better"),
+    "psnr": ("dB", "peak signal-to-noise ratio of the reconstruction; higher is better"),
     "ms_ssim": ("1", "multi-scale structural similarity; 1 is equal"),
-    "feature_distance": ("1", "L1 of face-mesh features relative to the photo's; less is better"),
-    "sharpness": ("1", "energy of the finest Laplacian level, of the photo's; 1 is as sharp"),
-    "face_found": ("share", "outputs in which a face is found; more is better"),
-    "landmark_error": ("% of the inter-ocular distance", "mean distance of the 468 landmarks"),
-    "rank1_identity": ("share", "outputs whose nearest portrait is their own; more is better"),
-    "identity_similarity": ("1", "cosine with the own portrait; 1 is equal, strangers have 0"),
-    "style_distance": ("1", "patches and colour together, of the photo's; less is better"),
-    "style_patches": ("1", "sliced Wasserstein distance of patches, of the photo's"),
-    "style_colour": ("1", "sliced Wasserstein distance of colours, of the photo's"),
+    "feature_distance": ("1", "L1 of face mesh features relative to the photo's; lower is better"),
+    "sharpness": (
+        "1",
+        "energy of the finest Laplacian level relative to the photo's; 1 is as sharp",
+    ),
+    "face_found": ("share", "outputs in which a face is found; higher is better"),
+    "landmark_error": (
+        "% of the inter-ocular distance",
+        "mean distance of the 468 landmarks; lower is better",
+    ),
+    "rank1_identity": ("share", "outputs whose nearest portrait is their own; higher is better"),
+    "identity_similarity": ("1", "cosine with the own portrait; 1 is equal, others have about 0"),
+    "style_distance": ("1", "mean of patches and color, relative to the photo's; lower is better"),
+    "style_patches": ("1", "sliced Wasserstein distance of patches relative to the photo's"),
+    "style_colour": ("1", "sliced Wasserstein distance of colors relative to the photo's"),
 }

@@ -1,4 +1,4 @@
-"""Contact sheets of an evaluation, for people to judge what numbers say."""
+"""Contact sheets of an evaluation, for visual inspection."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _WORST = 16
 def pairs_sheet(
     photos: Pictures, pictures: Pictures, made: str, styles: Sequence[Pictures] = ()
 ) -> ContactSheet:
-    """Photos above what was made of them, up to 64, spread evenly over all.
+    """Shows up to 64 photos, spread evenly over the set, each with its output below it.
 
     Args:
       photos: uint8 [count, side, side, 3].
-      pictures: uint8 of the same shape.
-      made: What they are called.
-      styles: Style pictures, of which the first eight come first.
+      pictures: uint8 of the same shape, the outputs.
+      made: Caption of the outputs.
+      styles: Style pictures; the first eight are shown in a row at the top.
     """
     chosen = np.linspace(0, len(photos) - 1, min(_PAIRS, len(photos))).astype(int)
     sheet = _pairs(photos[chosen], pictures[chosen], made)
@@ -36,14 +36,14 @@ def pairs_sheet(
 def worst_sheet(
     photos: Pictures, pictures: Pictures, errors: Numbers, lost: Sequence[int], made: str
 ) -> ContactSheet:
-    """What went most wrong: no face found first, then the greatest landmark errors.
+    """Shows the 16 worst outputs: those without a face, then those with the largest errors.
 
     Args:
       photos: uint8 [count, side, side, 3].
-      pictures: uint8 of the same shape.
-      errors: [count]; NaN where there is none.
-      lost: Indices of the pictures without a face.
-      made: What the pictures are called.
+      pictures: uint8 of the same shape, the outputs.
+      errors: Landmark errors, [count]; NaN where there is none.
+      lost: Indices of the outputs in which no face is found.
+      made: Caption of the outputs.
     """
     known = [int(i) for i in np.argsort(-errors) if np.isfinite(errors[i])]
     chosen = [*lost, *known][:_WORST]
@@ -51,11 +51,11 @@ def worst_sheet(
 
 
 def faces_sheet(faces: Pictures, caption: str) -> ContactSheet:
-    """The first 64 of some faces.
+    """Shows up to 64 faces, the first of a set.
 
     Args:
       faces: uint8 [count, side, side, 3].
-      caption: What they are.
+      caption: Caption of the sheet.
     """
     shown = min(_PAIRS, len(faces))
     rows = [list(faces[start : start + COLUMNS]) for start in range(0, shown, COLUMNS)]

@@ -1,4 +1,4 @@
-"""Skin tone, measured: the individual typology angle of a photo's cheeks."""
+"""Skin tone of a photo, measured as the individual typology angle of the cheeks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy.typing as npt
 from mm_face_stylizer.evaluation.landmarks import inter_ocular_distance
 from task_bundle.faces.alignment import Face
 
-# Mesh points on the cheekbones and below, of the left and of the right cheek.
+# Face mesh indices of one point on and one point below each cheekbone.
 _CHEEKS = (50, 205, 280, 425)
-# Half the side of the square round each, of the inter-ocular distance.
+# Half the side of the square around each point, as a fraction of the inter-ocular distance.
 _REACH = 0.08
-# Below it a photo is as good as grey, and has no skin tone to measure.
+# Chroma in CIELAB below which a photo counts as gray, so that its skin tone cannot be measured.
 _LEAST_CHROMA = 2.0
-# Lower bounds in degrees: Del Bino and Bernerd, "Variations in skin colour and the biological
-# consequences of ultraviolet radiation exposure" (2013).
+# Lower bounds in degrees. Source: Del Bino and Bernerd, "Variations in skin colour and the
+# biological consequences of ultraviolet radiation exposure" (2013).
 _TONES = (
     (55.0, "very light"),
     (41.0, "light"),
@@ -27,19 +27,20 @@ _TONES = (
 
 
 def typology_angle(photo: npt.NDArray[np.uint8], face: Face) -> float:
-    """Individual typology angle of the cheeks.
+    """Computes the individual typology angle of the cheeks, arctan((L* - 50) / b*).
 
-    arctan((L* - 50) / b*) in degrees. Source: Chardon, Cretois and Hourseau, "Skin colour typology
-    and suntanning pathways" (1991). The median of the pixels of four small squares, in CIELAB of
-    sRGB under D65; the light of the photo is not taken out, so that a person in the shade measures
-    darker.
+    L* and b* are medians over the pixels of four small squares on the cheeks, converted from sRGB
+    to CIELAB (D65). The lighting of the photo is not corrected, so a person in the shade has a
+    smaller angle. Source: Chardon, Cretois and Hourseau, "Skin colour typology and suntanning
+    pathways" (1991).
 
     Args:
       photo: uint8 [height, width, 3] RGB.
-      face: The face in it.
+      face: The face in the photo.
 
     Returns:
-      Degrees, the lighter the greater; NaN for a grey photo and for cheeks outside of it.
+      The angle in degrees, in [-90, 90]; larger is lighter. NaN if the photo is gray or the cheeks
+      are outside the photo.
     """
     import cv2
 
@@ -57,10 +58,18 @@ def typology_angle(photo: npt.NDArray[np.uint8], face: Face) -> float:
     lightness, a, b = np.median(lab, axis=0)
     if np.hypot(a, b) < _LEAST_CHROMA:
         return float("nan")
-    # Skin is yellowish; where b* is not positive the light is blue, and the angle ends at 90.
+    # b* of skin is positive except in blue light. It is clipped there, so that the angle stays
+    # within [-90, 90].
     return float(np.degrees(np.arctan2(lightness - 50.0, max(float(b), 1e-3))))
 
 
 def tone(angle: float) -> str:
-    """Returns the name of a typology angle's class; empty for NaN."""
+    """Returns the name of the skin tone class of a typology angle.
+
+    Args:
+      angle: Individual typology angle in degrees, or NaN.
+
+    Returns:
+      A name from 'very light' to 'dark'; empty for NaN.
+    """
     return next((name for least, name in _TONES if angle >= least), "")

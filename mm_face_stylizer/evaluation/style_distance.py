@@ -1,4 +1,4 @@
-"""How far pictures are from a style: sliced Wasserstein distances of patches and of colours."""
+"""Distance of pictures from a style: sliced Wasserstein distances of patches and colors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures, laplacian_pyramid
 
 _PATCH = 7
-# Laplacian levels whose patches are compared: the finest three, strokes of up to 28 px.
+# Number of Laplacian levels whose patches are compared, from the finest. On the third level, a
+# patch covers 28 px of the picture.
 _LEVELS = 3
 _SAMPLES = 1024
 _SLICES = 64
-# Colours are compared at a quarter of the side, where strokes have melted into tones.
-_COLOUR_LEVEL = 2
+# Colors are compared at a quarter of the side, where single strokes are no longer visible.
+_COLOR_LEVEL = 2
 _LEAST_SPREAD = 1e-3
 _SCALING_PHOTOS = 64
 
@@ -26,11 +27,11 @@ _Sorted = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class StyleDistances:
-    """Distances of pictures from a style, [count] each, in standard deviations of what is compared.
+    """Distances of pictures from a style, in standard deviations of patches or colors.
 
     Attributes:
-      patches: Of patches on three levels of detail, their mean.
-      colour: Of the colours.
+      patches: Distance of the patches, averaged over three Laplacian levels, [count].
+      colour: Distance of the colors, [count].
     """
 
     patches: Numbers
@@ -38,20 +39,24 @@ class StyleDistances:
 
     @property
     def both(self) -> Numbers:
-        """Their mean."""
+        """Mean of patch distance and color distance, [count]."""
         return (self.patches + self.colour) / 2.0
 
 
 class StyleMeter:
-    """Measures how far pictures are from style pictures.
+    """Measures how far pictures are from a set of style pictures.
 
-    Of every picture, 1,024 patches of 7 px on each of the three finest Laplacian levels, and its
-    colours at a quarter of the side, are projected onto 64 random directions; along each, the
-    1-Wasserstein distance from the style pictures' is the mean distance of the sorted values.
-    Where in a picture a patch lies is not compared. A picture is compared on its own, so even one
-    of the style is a little off: `between` says how much. Source: Karras et al., "Progressive
-    Growing of GANs" (2017), section 5; but levels are divided by their spread in photos and style
-    together, and not each set by its own, since how strong strokes are is part of a style.
+    From each picture, 1,024 patches of 7 x 7 px are sampled on each of the three finest Laplacian
+    levels, and 1,024 colors at a quarter of the side. Both are projected onto 64 random directions.
+    Along each direction, the 1-Wasserstein distance between a picture and the style pictures is the
+    mean absolute difference of the sorted projections. The positions of patches are not compared.
+
+    Each picture is compared with the style by itself, so even a picture of the same style has a
+    distance greater than 0; `between` estimates it.
+
+    Source: Karras et al., "Progressive Growing of GANs" (2017), section 5. Unlike there, each level
+    is divided by its standard deviation over photos and style pictures together, instead of
+    normalizing each set by itself, because the strength of strokes is part of a style.
     """
 
     def __init__(
@@ -61,22 +66,24 @@ class StyleMeter:
         photos: Pictures,
         seed: int = 0,
     ) -> None:
-        """Looks at the style.
+        """Samples the style pictures, and the photos that define the scale of the distances.
 
         Args:
-          styles: uint8 [count, side, side, 3], aligned faces in the style.
-          masks: bool [count, side, side], what of each is picture and not empty border.
-          photos: uint8 [count, side, side, 3], aligned photos; they set the scale.
-          seed: Decides directions and places of patches.
+          styles: uint8 [styles, side, side, 3] RGB, aligned faces in the style.
+          masks: bool [styles, side, side], False in the empty border of a style picture.
+          photos: uint8 [photos, side, side, 3] RGB, aligned photos.
+          seed: Seed of the random directions and of the positions of patches.
 
         Raises:
-          ValueError: There is no style picture, or pictures are smaller than 56 px.
+          ValueError: There is no style picture, or the side is less than 56 px.
         """
         if not len(styles):
-            raise InvalidArgumentError("there is no style picture")
+            raise InvalidArgumentError("there is no style picture; at least one is needed")
         side = styles.shape[1]
         if side // 2**_LEVELS < _PATCH:
-            raise InvalidArgumentError(f"pictures of {side} px are too small; a style needs 56 px")
+            raise InvalidArgumentError(
+                f"style pictures of {side} px are too small; the side must be at least 56 px"
+            )
         random = np.random.default_rng(seed)
         self._places = random.random((_SAMPLES, 2))
         sizes = [_PATCH * _PATCH * 3] * _LEVELS + [3]
@@ -93,18 +100,19 @@ class StyleMeter:
         self._target = _pooled(self._styles)
 
     def measure(self, pictures: Pictures) -> StyleDistances:
-        """Measures pictures.
+        """Measures the distance of each picture from the style.
 
         Args:
-          pictures: uint8 [count, side, side, 3], of the styles' side.
+          pictures: uint8 [count, side, side, 3] RGB, with the same side as the style pictures.
         """
         return self._distances(map(self._values, pictures), self._target)
 
     def between(self) -> float | None:
-        """Mean distance of each style picture from the others, patches and colour together.
+        """Computes the mean distance (`both`) of each style picture from the others.
 
         Returns:
-          What a perfect picture of the style would have; None if there is one style picture only.
+          The distance to expect of a picture in exactly this style; None if there is only one style
+          picture.
         """
         if len(self._styles) < 2:
             return None
@@ -132,7 +140,7 @@ class StyleMeter:
     def _values(
         self, picture: Pictures, mask: npt.NDArray[np.bool_] | None = None
     ) -> list[_Sorted]:
-        """Sorted projections, [slices, samples], of the patches a level and of the colours."""
+        """Returns sorted projections, [slices, samples], for each level and for the colors."""
         levels = laplacian_pyramid(picture, _LEVELS + 1)
         values = []
         for level in range(_LEVELS):
@@ -143,9 +151,9 @@ class StyleMeter:
             )
             rows, columns = self._chosen(patches.shape[:2], mask, level, _PATCH // 2)
             values.append(patches[rows, columns].reshape(_SAMPLES, -1))
-        colours = laplacian_pyramid(picture, _COLOUR_LEVEL + 1)[-1]
-        rows, columns = self._chosen(colours.shape[:2], mask, _COLOUR_LEVEL, 0)
-        values.append(colours[rows, columns])
+        colors = laplacian_pyramid(picture, _COLOR_LEVEL + 1)[-1]
+        rows, columns = self._chosen(colors.shape[:2], mask, _COLOR_LEVEL, 0)
+        values.append(colors[rows, columns])
         return [
             np.sort((one @ along).T, axis=1)
             for one, along in zip(values, self._directions, strict=True)
@@ -158,7 +166,7 @@ class StyleMeter:
         level: int,
         margin: int,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Where patches are taken: rows and columns, inside the mask if there is one."""
+        """Returns rows and columns, [samples] each, of the patches; inside the mask if given."""
         if mask is not None and not mask.all():
             rows, columns = np.nonzero(mask[:: 2**level, :: 2**level])
             rows, columns = rows - margin, columns - margin
@@ -171,16 +179,19 @@ class StyleMeter:
 
 
 def _directions(random: np.random.Generator, size: int) -> npt.NDArray[np.float32]:
-    """Unit vectors, [size, slices]."""
+    """Draws random unit vectors, [size, slices]."""
     directions = random.standard_normal((size, _SLICES))
     return np.asarray(directions / np.linalg.norm(directions, axis=0), np.float32)
 
 
 def _pooled(pictures: list[list[_Sorted]]) -> list[_Sorted]:
-    """As many values as one picture has, from all of several: their quantiles."""
+    """Pools the sorted projections of several pictures.
+
+    The result has as many samples as one picture: quantiles of the pooled values.
+    """
     pooled = []
     for values in zip(*pictures, strict=True):
         together = np.sort(np.concatenate(values, axis=1), axis=1)
-        # The middle ones of as many runs as a picture has values.
+        # Split the sorted values into one run for each sample and take the middle of each run.
         pooled.append(together[:, len(values) // 2 :: len(values)])
     return pooled

@@ -1,4 +1,4 @@
-"""What is evaluated: a preset's networks, or a bundle's stylizer."""
+"""The subjects of an evaluation: a preset's networks or a bundle's stylizer."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _BATCH = 16
 
 
 class Subject(Protocol):
-    """Something that makes a picture of an aligned portrait.
+    """A preset or a bundle, which turns aligned portraits into pictures.
 
     Attributes:
-      name: A preset's name, a bundle's file.
+      name: The name of a preset, or the file name of a bundle.
       kind: 'preset' or 'bundle'.
-      sha256: Of a preset's weights, of a bundle.
-      side: Side in pixels of the portraits that it takes.
+      sha256: SHA-256 of a preset's weights or of a bundle's file, in hexadecimal.
+      side: Side of the input portraits in pixels.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Subject(Protocol):
     side: int
 
     def pictures(self, photos: Pictures) -> Pictures:
-        """Makes a picture of each portrait.
+        """Reconstructs or stylizes each portrait.
 
         Args:
-          photos: uint8 [count, side, side, 3], aligned.
+          photos: uint8 [count, side, side, 3] RGB, aligned.
 
         Returns:
           uint8 of the same shape.
@@ -47,18 +47,18 @@ class Subject(Protocol):
 
 
 class PresetSubject:
-    """A preset: portraits are reconstructed, and faces that nobody has are generated."""
+    """A preset, which reconstructs portraits and generates random faces. See `Subject`."""
 
     kind: Literal["preset"] = "preset"
 
     def __init__(self, preset: Preset) -> None:
-        """Builds the networks.
+        """Builds the networks of a preset.
 
         Args:
           preset: The preset.
 
         Raises:
-          PresetError: Its weights are missing or not those of its card.
+          PresetError: The preset's weights are missing, or are not those that its card describes.
         """
         self.name = str(preset.card.get("name", preset.folder.name))
         build: Any = preset.networks
@@ -76,18 +76,18 @@ class PresetSubject:
         return _of_side(np.concatenate(made), self.side)
 
     def generated(self, count: int, seed: int, truncation: float | None) -> Pictures:
-        """Generates faces.
+        """Generates random faces.
 
         Args:
           count: Number of faces.
-          seed: Seed of the noise.
-          truncation: Factor on the distance of the mapping network's w+ latents from the mean
-            latent; 0 is the mean face, 1 the mapping network as it is. Source: Karras et al., "A
-            style-based generator architecture" (2019), section 3 and appendix B. None: faces as
-            few-shot training draws them, from the face prior.
+          seed: Seed of the random latents.
+          truncation: Factor by which the mapping network's w+ latents are pulled toward the mean
+            latent, in [0, 1]: 0 gives the mean face, 1 leaves the latents unchanged. If None,
+            latents are drawn from the face prior instead, as in few-shot training. Source: Karras
+            et al., "A style-based generator architecture" (2019), section 3 and appendix B.
 
         Returns:
-          uint8 [count, side, side, 3].
+          uint8 [count, side, side, 3] RGB.
         """
         from mm_face_stylizer.models.blaze_stylegan.networks import rows_of
         from mm_face_stylizer.pixels import to_pixels
@@ -98,7 +98,7 @@ class PresetSubject:
         else:
             noise = networks.random_latents(count, seed)
             latents = {"inputs": networks.w_avg + truncation * (noise - networks.w_avg)}
-        # As pixels at once: a thousand faces of 512 px would be gigabytes of float32.
+        # Converted to uint8 batch by batch, because 1,000 float32 faces of 512 px take 3 GB.
         faces = [
             to_pixels(networks.synthesis(rows_of(latents, rows))["image"][-1].numpy())
             for rows in tqdm(_batches(count), "Generating", unit="batch", leave=False)
@@ -107,11 +107,11 @@ class PresetSubject:
 
 
 class BundleSubject:
-    """A bundle, run in LiteRT as the portable runtime runs it.
+    """A bundle, whose stylizer runs in LiteRT as in the portable runtime. See `Subject`.
 
-    Its stylizer gets the aligned portrait itself. To find the face once more would crop a second
-    time: a portrait's edge is as far from the face as the crop's, so the crop would be a slightly
-    other one, with a black border where it goes beyond.
+    The stylizer's input is the aligned portrait itself. Finding the face in the portrait again
+    would crop it a second time, slightly differently and with a black border where the new crop
+    extends beyond the portrait.
     """
 
     kind: Literal["bundle"] = "bundle"
@@ -123,9 +123,9 @@ class BundleSubject:
           path: The `.task` file.
 
         Raises:
-          BundleError: It is no bundle of a face stylizer, or not safe to load, or LiteRT cannot run
-            it.
-          OSError: It cannot be read.
+          BundleError: The file is not a face stylizer bundle, it is not safe to load, LiteRT cannot
+            run it, or its stylizer's input is not square.
+          OSError: The file cannot be read.
         """
         self.name = Path(path).name
         content = Path(path).read_bytes()
@@ -136,8 +136,8 @@ class BundleSubject:
         width, self.side = self._model.input_size
         if width != self.side:
             raise BundleError(
-                f"{path}: its stylizer takes {width} x {self.side} pixels; only stylizers of "
-                "square pictures can be evaluated"
+                f"{path}: the input of its stylizer has {width} x {self.side} pixels; only "
+                "stylizers with square inputs can be evaluated"
             )
 
     def pictures(self, photos: Pictures) -> Pictures:
@@ -150,12 +150,15 @@ def find_subject(name: str | os.PathLike[str]) -> PresetSubject | BundleSubject:
     """Opens a bundle or a preset.
 
     Args:
-      name: A `.task` file, a preset's folder, or a preset's name.
+      name: Path of a `.task` file, or path of a preset's folder, or name of a preset.
+
+    Returns:
+      The bundle if `name` is a file or ends in `.task`, the preset otherwise.
 
     Raises:
-      BundleError: A file is no bundle that can be run.
+      BundleError: The file is not a bundle that can be run.
       PresetError: There is no such preset, or it is damaged.
-      OSError: A file cannot be read.
+      OSError: The file cannot be read.
     """
     path = Path(name)
     if path.suffix.lower() == ".task" or path.is_file():
@@ -168,7 +171,7 @@ def _batches(count: int) -> list[slice]:
 
 
 def _of_side(pictures: Pictures, side: int) -> Pictures:
-    """Brings pictures to the photos' size, to compare them pixel by pixel."""
+    """Resizes outputs to the side of the photos, so that pixels can be compared."""
     import cv2
 
     if pictures.shape[1] == side:

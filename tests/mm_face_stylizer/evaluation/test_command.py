@@ -224,7 +224,7 @@ def test_a_stylizer_that_does_what_the_style_does(
     assert evaluation.style.files == ("style", "other")
     between = evaluation.style.between_styles
     assert 0 < between < evaluation.measure("style_distance").mean
-    assert f"each from the others: {between:.3f}" in capsys.readouterr().out
+    assert f"style picture from the others: {between:.3f}" in capsys.readouterr().out
     assert evaluation.measure("style_colour").mean < 0.8
     assert evaluation.measure("style_patches").mean < 0.8
     assert evaluation.style.photos_distance > 0

@@ -104,7 +104,7 @@ def test_frechet_distance_of_few_samples_and_large_offsets(random):
     [
         (np.zeros((5, 3)), np.zeros((5, 2)), "shapes"),
         (np.zeros((1, 3)), np.zeros((5, 3)), "two samples"),
-        (np.full((5, 3), np.nan), np.zeros((5, 3)), "not finite"),
+        (np.full((5, 3), np.nan), np.zeros((5, 3)), "must be finite"),
     ],
 )
 def test_frechet_distance_refuses(a, b, words):
