@@ -149,7 +149,7 @@ class _Once(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         if getattr(namespace, self.dest) is not None:
-            raise argparse.ArgumentError(self, "may be given once")
+            raise argparse.ArgumentError(self, "can only be given once")
         setattr(namespace, self.dest, values)
 
 

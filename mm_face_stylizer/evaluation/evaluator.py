@@ -200,12 +200,12 @@ def evaluate(
     gallery = int(in_gallery.sum())
     if gallery > 1:
         pair = embedded[in_gallery], space.embed(pictures[in_gallery])
-        for name, judged in (
+        for name, scores in (
             ("rank1_identity", rank_one(*pair, options.people)),
             ("identity_similarity", own_similarity(*pair)),
         ):
             everybody = np.full(len(portraits), np.nan)
-            everybody[in_gallery] = judged
+            everybody[in_gallery] = scores
             values[name] = PersonalValues.equal(everybody)
     style = None
     if styles is None:

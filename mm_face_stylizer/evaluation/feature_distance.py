@@ -34,12 +34,12 @@ def feature_distances(photos: Pictures, pictures: Pictures, landmarks_model: byt
     """
     face_mesh = FaceMeshFeatures(landmarks_model)
 
-    look = graph_function(lambda batch: face_mesh(batch).features, reduce_retracing=True)
+    features_of = graph_function(lambda batch: face_mesh(batch).features, reduce_retracing=True)
 
     distances: list[Numbers] = []
     for start in range(0, len(photos), _BATCH):
         wanted, seen = (
-            [layer.numpy() for layer in look(from_pixels(some[start : start + _BATCH]))]
+            [layer.numpy() for layer in features_of(from_pixels(some[start : start + _BATCH]))]
             for some in (photos, pictures)
         )
         layers = [

@@ -42,9 +42,11 @@ def evaluate_reconstructions(
     ```python
     from mm_face_stylizer import Dataset
     from mm_face_stylizer.evaluation import evaluate_reconstructions
+    from mm_face_stylizer.evaluation.subject import find_subject
 
-    photos = Dataset.from_folder("photos", size=256).images
-    metrics = evaluate_reconstructions(photos, photos)
+    subject = find_subject("blaze_face_stylizer_256")
+    photos = Dataset.from_folder("photos", size=subject.side).images
+    metrics = evaluate_reconstructions(photos, subject.pictures(photos))
     print(f"{metrics.psnr:.1f} dB, landmark error {metrics.landmark_error:.3f}")
     ```
 

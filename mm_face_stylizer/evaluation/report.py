@@ -290,8 +290,8 @@ class Evaluation(Result):
         raise KeyError(name)
 
 
-# Unit and meaning of each measure. face_found and landmark_error only include people whose photo has a
-# face that is found.
+# Unit and meaning of each measure. People in whose photo no face is found are left out of
+# face_found and landmark_error.
 MEASURES: Final = {
     "psnr": ("dB", "peak signal-to-noise ratio of the reconstruction; higher is better"),
     "ms_ssim": ("1", "multi-scale structural similarity; 1 is equal"),

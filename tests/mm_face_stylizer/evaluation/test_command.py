@@ -285,7 +285,7 @@ def test_two_folders_of_faces(bundle, faces, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", str(bundle), *twice, "-o", str(tmp_path / "out")])
     assert stop.value.code == 2
-    assert "--faces: may be given once" in capsys.readouterr().err
+    assert "--faces: can only be given once" in capsys.readouterr().err
 
 
 def test_pictures_without_a_face(bundle, tmp_path, capsys):
