@@ -1,4 +1,4 @@
-"""Aligned face pictures to train on or to stylize."""
+"""Datasets of aligned face images, for training and for stylizing."""
 
 import functools
 import os
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from mm_face_stylizer._keras import tf
 
 _EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# More than a picture of a style has; the biggest of a group must be among those found.
+# Upper bound on the detected faces: high enough that the largest face of a group photo is among
+# them.
 _MAX_FACES = 10
 _SHUFFLE_SEED = 0
 
@@ -29,22 +30,23 @@ _Masks = npt.NDArray[np.bool_]
 
 
 class Dataset:
-    """Aligned face pictures, each a class of its own, in the shape of Model Maker's datasets.
+    """A dataset of aligned face images with the interface of Model Maker's datasets.
 
-    `from_image`, `from_images` and `from_folder` find the faces and cut them out as the runtime
-    does; `from_arrays` takes pictures that are aligned already.
+    `from_image`, `from_images` and `from_folder` detect one face in each file and crop it exactly
+    as the MediaPipe runtime does. `from_arrays` takes images that are already aligned. In all four
+    cases, each image is a class of its own, and its label is its index.
     """
 
     def __init__(
         self, dataset: "tf.data.Dataset", label_names: Sequence[str], size: int | None = None
     ) -> None:
-        """Wraps a TensorFlow dataset, as Model Maker's constructor does.
+        """Wraps a TensorFlow dataset, with the signature of Model Maker's constructor.
 
         Args:
-          dataset: pictures, [height, width, 3] in [0, 255], alone or in pairs (picture, label), a
-            label being an index into `label_names`. Not batched.
+          dataset: an unbatched dataset whose elements are RGB images, [height, width, 3] in
+            [0, 255], or pairs (image, label). A label is an index into `label_names`.
           label_names: the names of the labels.
-          size: number of pictures; asked of `dataset` if None.
+          size: number of images. If None, `len(dataset)` is used.
 
         Raises:
           ValueError: `label_names` is a string, or `size` is negative.
@@ -69,24 +71,33 @@ class Dataset:
         size: int = 256,
         face_models: FaceModels | None = None,
     ) -> Self:
-        """Makes a dataset of one picture.
+        """Creates a dataset of one image file.
+
+        Example:
+        ```python
+        import mm_face_stylizer as mm
+
+        data = mm.Dataset.from_image("style.png")
+        print(data.images.shape)  # (1, 256, 256, 3)
+        ```
 
         Args:
-          filename: a picture of a face in any format that Pillow reads. How cameras note
-            orientation is heeded; transparency is laid over white.
-          face_index: which face to take, the biggest being 0. If None, the biggest, with a
-            warning if there are several.
-          size: side of the aligned picture in pixels.
-          face_models: the models that find faces; `find_face_models()` if None.
+          filename: an image of a face, in any format that Pillow reads. The EXIF orientation is
+            applied, and transparent images are composited onto white.
+          face_index: index of the face to use; faces are sorted by size, and 0 is the largest. If
+            None, the largest face is used, with a `UserWarning` if there are several.
+          size: side of the aligned image in pixels.
+          face_models: the face detector and the landmark model;
+            `task_bundle.faces.face_models.find_face_models()` if None.
 
         Returns:
-          The dataset; the label's name is the file's, without the extension.
+          A dataset of one image. Its label is the file name without the extension.
 
         Raises:
           ImageError: the file cannot be read.
-          NoFaceError: no face was found in it.
-          FaceModelsError: there are no face models.
-          ValueError: there is no face of that index, or `size` is not positive.
+          NoFaceError: no face was found in the image.
+          FaceModelsError: no face models were found.
+          ValueError: `face_index` is out of range, or `size` is not positive.
         """
         return cls._from_files([filename], [face_index], size, face_models)
 
@@ -99,32 +110,44 @@ class Dataset:
         size: int = 256,
         face_models: FaceModels | None = None,
     ) -> Self:
-        """Makes a dataset of several pictures of one style.
+        """Creates a dataset of several image files of one style.
+
+        Example:
+        ```python
+        import mm_face_stylizer as mm
+
+        # The second-largest face of the first file, the largest face of the second file.
+        data = mm.Dataset.from_images(["group.jpg", "portrait.jpg"], face_indices=[1, None])
+        print(len(data), data.label_names)  # 2 ['group', 'portrait']
+        ```
 
         Args:
-          filenames: pictures as in `from_image`.
-          face_indices: for each of them, as `face_index` in `from_image`.
-          size: side of the aligned pictures in pixels.
-          face_models: the models that find faces; `find_face_models()` if None.
+          filenames: image files, each as in `from_image`.
+          face_indices: one `face_index` for each file, as in `from_image`; None for every file if
+            this is None.
+          size: side of the aligned images in pixels.
+          face_models: the face detector and the landmark model;
+            `task_bundle.faces.face_models.find_face_models()` if None.
 
         Returns:
-          The dataset, in the order of `filenames`.
+          A dataset with one image for each file, in the order of `filenames`. The labels are the
+          file names without the extension; repeated names get the suffix -2, -3 and so on.
 
         Raises:
           ImageError: a file cannot be read.
-          NoFaceError: no face was found in one.
-          FaceModelsError: there are no face models.
-          ValueError: `filenames` is empty or a single path, `face_indices` is of another length,
-            there is no face of an index, or `size` is not positive.
+          NoFaceError: no face was found in one of the images.
+          FaceModelsError: no face models were found.
+          ValueError: `filenames` is empty or a single path, `face_indices` has a different length
+            than `filenames` or an index that is out of range, or `size` is not positive.
         """
         if isinstance(filenames, str | bytes | os.PathLike):
             raise InvalidArgumentError(
                 f"filenames is {os.fspath(filenames)!r}; it must be a list of files"
-                " (from_image takes one file, from_folder a folder)"
+                " (use from_image for one file, from_folder for a folder)"
             )
         files = list(filenames)
         if not files:
-            raise InvalidArgumentError("filenames is empty; at least one picture is needed")
+            raise InvalidArgumentError("filenames is empty; it must have at least one file")
         indices: list[int | None] = [None] * len(files)
         if face_indices is not None:
             indices = list(face_indices)
@@ -142,23 +165,32 @@ class Dataset:
         size: int = 256,
         face_models: FaceModels | None = None,
     ) -> Self:
-        """Makes a dataset of all pictures in a folder, sorted by name.
+        """Creates a dataset of all image files in a folder, sorted by name.
 
-        Pictures are files with a usual extension (.bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff,
-        .webp, in any case). Hidden files and folders inside are left out.
+        Image files are recognized by their extension: .bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff or
+        .webp, in upper or lower case. Hidden files and subfolders are skipped.
+
+        Example:
+        ```python
+        import mm_face_stylizer as mm
+
+        data = mm.Dataset.from_folder("style_images", size=512)
+        print(data.images.shape)  # (n, 512, 512, 3) for a folder of n images
+        ```
 
         Args:
-          folder: the folder.
-          size: side of the aligned pictures in pixels.
-          face_models: the models that find faces; `find_face_models()` if None.
+          folder: folder with the image files. In each image, the largest face is used.
+          size: side of the aligned images in pixels.
+          face_models: the face detector and the landmark model;
+            `task_bundle.faces.face_models.find_face_models()` if None.
 
         Returns:
-          The dataset.
+          A dataset with one image for each file, labeled as in `from_images`.
 
         Raises:
-          ImageError: there is no such folder, it has no pictures, or one cannot be read.
-          NoFaceError: no face was found in one.
-          FaceModelsError: there are no face models.
+          ImageError: the folder does not exist or has no images, or an image cannot be read.
+          NoFaceError: no face was found in one of the images.
+          FaceModelsError: no face models were found.
           ValueError: `size` is not positive.
         """
         path = Path(folder)
@@ -173,25 +205,26 @@ class Dataset:
             if file.is_file()
         )
         if not files:
-            raise ImageError(f"{path} has no pictures ({', '.join(_EXTENSIONS)})")
+            raise ImageError(f"{path} has no images ({', '.join(_EXTENSIONS)})")
         return cls._from_files(files, [None] * len(files), size, face_models)
 
     @classmethod
     def from_arrays(
         cls, images: npt.ArrayLike, names: Sequence[str], masks: npt.ArrayLike | None = None
     ) -> Self:
-        """Makes a dataset of pictures that are aligned already.
+        """Creates a dataset of images that are already aligned.
 
         Args:
-          images: [n, side, side, 3] uint8 RGB, at least one; copied.
-          names: a name for each, all different.
-          masks: [n, side, side] bool, which pixels belong to the picture; all if None. Copied.
+          images: [n, side, side, 3] uint8 RGB in [0, 255], with n at least 1. The array is copied.
+          names: n unique names, one for each image.
+          masks: [n, side, side] bool, true for the pixels that training uses; all pixels if None.
+            The array is copied.
 
         Returns:
-          The dataset.
+          A dataset of the n images.
 
         Raises:
-          ValueError: an argument is not of this kind.
+          ValueError: the type, the shape or the values of an argument are not as above.
         """
         pictures = np.asarray(images)
         square = pictures.ndim == 4 and pictures.shape[1] == pictures.shape[2]
@@ -208,7 +241,7 @@ class Dataset:
                 f"names is {names!r}; it must be a list of {len(pictures)} names"
             )
         if len(set(names)) != len(names):
-            raise InvalidArgumentError(f"names is {list(names)!r}; they must be all different")
+            raise InvalidArgumentError(f"names is {list(names)!r}; they must be unique")
         inside = np.ones(pictures.shape[:3], bool) if masks is None else np.asarray(masks)
         if inside.shape != pictures.shape[:3] or inside.dtype != bool:
             raise InvalidArgumentError(
@@ -216,28 +249,30 @@ class Dataset:
                 f" shape {list(pictures.shape[:3])}"
             )
         arrays = _Arrays(pictures.copy(), np.arange(len(pictures), dtype=np.int64), inside.copy())
-        return cls._of(arrays, names)
+        return cls._from_memory(arrays, names)
 
     @property
     def size(self) -> int:
-        """Number of pictures, as `len` gives it.
+        """Number of images, equal to `len(dataset)`.
 
         Raises:
-          TypeError: it was not given, and the wrapped TensorFlow dataset does not know it.
+          TypeError: the number was not given, and the wrapped TensorFlow dataset does not know its
+            length.
         """
         return len(self)
 
     def __len__(self) -> int:
-        """Returns the number of pictures.
+        """Returns the number of images.
 
         Raises:
-          TypeError: it was not given, and the wrapped TensorFlow dataset does not know it.
+          TypeError: the number was not given, and the wrapped TensorFlow dataset does not know its
+            length.
         """
         return len(self._dataset) if self._size is None else self._size
 
     @property
     def label_names(self) -> list[str]:
-        """Names of the labels; for pictures from files, the files' without the extension."""
+        """Names of the labels; for images from files, the file names without the extension."""
         return list(self._label_names)
 
     @property
@@ -247,20 +282,20 @@ class Dataset:
 
     @property
     def index_by_label(self) -> dict[str, int]:
-        """For each label's name its index."""
+        """A mapping from label names to label indices."""
         return {name: index for index, name in enumerate(self._label_names)}
 
     @property
     def images(self) -> _Images:
-        """The pictures: [n, height, width, 3] uint8 RGB, not writeable.
+        """The images, a read-only array [n, height, width, 3] of uint8 RGB in [0, 255].
 
-        A wrapped TensorFlow dataset is read whole when this is first used.
+        A wrapped TensorFlow dataset is read into memory on the first access.
         """
         return self._read().images
 
     @property
     def image_names(self) -> list[str]:
-        """For each picture the name of its label."""
+        """The label name of each image."""
         names = self._label_names
         return [
             names[label] if 0 <= label < len(names) else str(label) for label in self._read().labels
@@ -268,10 +303,11 @@ class Dataset:
 
     @property
     def masks(self) -> _Masks:
-        """Which pixels show the photo: [n, height, width] bool, not writeable.
+        """A read-only array [n, height, width] of bool, true for pixels inside the source photo.
 
-        Where a face is near its photo's edge, the crop goes beyond and is black there; that black
-        is no part of a style. All true where nothing is known of the photos.
+        If a face is near the edge of its photo, the crop extends past the edge and is black there.
+        Those pixels are false, so that training does not learn the black border as part of the
+        style. For a wrapped TensorFlow dataset, all pixels are true.
         """
         return self._read().masks
 
@@ -283,19 +319,21 @@ class Dataset:
         preprocess: Callable[..., Any] | None = None,
         drop_remainder: bool = False,
     ) -> "tf.data.Dataset":
-        """Returns the pictures as a TensorFlow dataset.
+        """Returns the images and labels as a batched TensorFlow dataset.
 
         Args:
-          batch_size: pictures a batch; positive.
-          is_training: handed to `preprocess`; also, nothing is shuffled without it.
-          shuffle: whether to shuffle, each pass anew, but alike in every run of the program.
-          preprocess: called as `preprocess(image, label, is_training=...)` for each picture, before
-            batching; returns what takes their place.
-          drop_remainder: whether to leave out a last batch that is not full.
+          batch_size: images per batch; positive.
+          is_training: passed to `preprocess`. `shuffle` has an effect only if this is true.
+          shuffle: whether to shuffle the images before each epoch. Each epoch
+            has a different order, but the seed is fixed, so every run of the program gets the same
+            sequence of orders.
+          preprocess: called as `preprocess(image, label, is_training=...)` for each image before
+            batching; its return value replaces the pair (image, label).
+          drop_remainder: whether to drop the last batch if it has fewer than `batch_size` images.
 
         Returns:
-          A dataset of batches: image [batch, height, width, 3] uint8 RGB in [0, 255], label [batch]
-          int64. Finite. A wrapped TensorFlow dataset keeps its own types.
+          A finite dataset of pairs: images [batch, height, width, 3] uint8 RGB in [0, 255] and
+          labels [batch] int64. A wrapped TensorFlow dataset keeps its own element types and length.
 
         Raises:
           ValueError: `batch_size` is not positive.
@@ -314,38 +352,42 @@ class Dataset:
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
         if is_training and shuffle:
-            # All of them where the number is known: a smaller buffer only mixes neighbours.
+            # The buffer holds all images if their number is known: a smaller buffer would mix only
+            # images that are close to each other.
             buffer_size = max(self._size or 0, 3 * batch_size)
             dataset = dataset.shuffle(buffer_size, seed=_SHUFFLE_SEED)
         return dataset.batch(batch_size, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)
 
     def split(self, fraction: float) -> tuple[Self, Self]:
-        """Splits the dataset into two, in order.
+        """Splits the dataset into two parts without shuffling.
 
         Args:
-          fraction: share of the pictures in the first part, above 0 and below 1; rounded down to
-            whole pictures.
+          fraction: fraction of the images in the first part, in the open interval (0, 1). The
+            number of images is rounded down.
 
         Returns:
-          The two parts. Both keep all `label_names`, so that labels mean the same in both.
+          The first and the second part. Both keep all `label_names`, so that a label index means
+          the same in both.
 
         Raises:
-          ValueError: `fraction` is outside its range, or a part would be empty.
-          TypeError: the number of pictures is not known.
+          ValueError: `fraction` is out of range, or a part would be empty.
+          TypeError: the number of images is not known.
         """
         if not 0 < fraction < 1:
-            raise InvalidArgumentError(f"fraction is {fraction!r}; it must be above 0 and below 1")
+            raise InvalidArgumentError(
+                f"fraction is {fraction!r}; it must be greater than 0 and less than 1"
+            )
         size = len(self)
         first = int(size * fraction)
         if first in (0, size):
             raise InvalidArgumentError(
-                f"fraction is {fraction!r}: of {size} pictures, one part would be empty"
+                f"fraction is {fraction!r}; with {size} images, one part would be empty"
             )
         if self._dataset is None:
             arrays = self._read()
             return (
-                self._of(arrays[:first], self._label_names),
-                self._of(arrays[first:], self._label_names),
+                self._from_memory(arrays[:first], self._label_names),
+                self._from_memory(arrays[first:], self._label_names),
             )
         cls = type(self)
         return (
@@ -354,7 +396,7 @@ class Dataset:
         )
 
     @classmethod
-    def _of(cls, arrays: "_Arrays", label_names: Sequence[str]) -> Self:
+    def _from_memory(cls, arrays: "_Arrays", label_names: Sequence[str]) -> Self:
         dataset = cls(None, label_names, len(arrays.images))
         dataset._arrays = arrays
         return dataset
@@ -373,29 +415,29 @@ class Dataset:
         with FaceFinder(face_models, max_faces=_MAX_FACES) as finder:
             for file, face_index in zip(files, face_indices, strict=True):
                 photo = load_image(file)
-                crop = _choose(finder.find(photo), face_index, Path(file)).crop
+                crop = _choose_face(finder.find(photo), face_index, Path(file)).crop
                 images.append(crop.crop(photo, size))
-                masks.append(_inside(crop, size, photo.shape[0], photo.shape[1]))
-        names = _different([Path(file).stem for file in files])
+                masks.append(_photo_mask(crop, size, photo.shape[0], photo.shape[1]))
+        names = _make_unique([Path(file).stem for file in files])
         return cls.from_arrays(np.stack(images), names, np.stack(masks))
 
     def _read(self) -> "_Arrays":
         if self._arrays is None:
             dataset = self._dataset
             self._arrays = _Arrays.from_tf_dataset(
-                # It may go on for ever.
+                # A dataset that repeats without end can be read only up to its given size.
                 dataset if self._size is None else dataset.take(self._size)
             )
         return self._arrays
 
 
 class _Arrays:
-    """Pictures in memory, not writeable.
+    """Images, labels and masks in memory, as read-only arrays.
 
     Attributes:
-      images: [n, height, width, 3] uint8.
-      labels: [n] int64.
-      masks: [n, height, width] bool.
+      images: [n, height, width, 3] uint8 RGB in [0, 255].
+      labels: [n] int64, indices into the label names.
+      masks: [n, height, width] bool, true for pixels inside the source photo.
     """
 
     def __init__(self, images: _Images, labels: npt.NDArray[np.int64], masks: _Masks) -> None:
@@ -421,48 +463,53 @@ class _Arrays:
         return _Arrays(self.images[part], self.labels[part], self.masks[part])
 
 
-def _choose(faces: Sequence[Face], face_index: int | None, file: Path) -> Face:
-    """Returns the face to take; `faces` are sorted, the biggest first."""
+def _choose_face(faces: Sequence[Face], face_index: int | None, file: Path) -> Face:
+    """Returns the face at `face_index` of `faces`, which are sorted by size, largest first."""
     if not faces:
         raise NoFaceError(
             f"no face was found in {file}; it should show one, from the front and upright"
         )
     if face_index is None:
         if len(faces) > 1:
-            places = "; ".join(f"face_index {i} {_place(face)}" for i, face in enumerate(faces))
+            places = "; ".join(
+                f"face_index {i} {_describe_place(face)}" for i, face in enumerate(faces)
+            )
             warnings.warn(
-                f"{len(faces)} faces were found in {file}: {places}. The biggest, face_index 0, is"
-                " taken; give a face_index to choose another",
+                f"{len(faces)} faces were found in {file}: {places}. The largest,"
+                " face_index 0, is used; pass face_index to choose another",
                 UserWarning,
-                # The caller of Dataset.from_image, above _from_files.
+                # The warning points at the line that calls Dataset.from_image.
                 stacklevel=4,
             )
         return faces[0]
     if not 0 <= face_index < len(faces):
-        places = "; ".join(f"{i} {_place(face)}" for i, face in enumerate(faces))
+        places = "; ".join(f"{i} {_describe_place(face)}" for i, face in enumerate(faces))
         raise InvalidArgumentError(
-            f"face_index is {face_index}; in {file} were found {len(faces)} face(s): {places}"
+            f"face_index is {face_index}; in {file} there are {len(faces)} face(s): {places}"
         )
     return faces[face_index]
 
 
-def _place(face: Face) -> str:
+def _describe_place(face: Face) -> str:
     crop = face.crop
     return f"at x {crop.center_x:.0f}, y {crop.center_y:.0f}, {crop.side:.0f} pixels wide"
 
 
-def _inside(crop: FaceCrop, size: int, height: int, width: int) -> _Masks:
-    """Returns which pixels of a crop owe nothing to the black beyond the photo's edge."""
+def _photo_mask(crop: FaceCrop, size: int, height: int, width: int) -> _Masks:
+    """Returns a [size, size] mask of the crop's pixels that lie fully inside the photo.
+
+    The photo has `height` x `width` pixels. Beyond its edges, the crop is black.
+    """
     inverse = crop.inverse(size)
     v, u = np.mgrid[:size, :size]
     x = inverse[0, 0] * u + inverse[0, 1] * v + inverse[0, 2]
     y = inverse[1, 0] * u + inverse[1, 1] * v + inverse[1, 2]
-    # Bilinear sampling is pure up to the centre of the last pixel.
+    # Up to the center of the last pixel, bilinear sampling reads only pixels of the photo.
     return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
 
 
-def _different(names: Sequence[str]) -> list[str]:
-    """Appends -2, -3 and so on to names that occur again."""
+def _make_unique(names: Sequence[str]) -> list[str]:
+    """Returns `names` with -2, -3 and so on appended to the repeated ones."""
     taken: set[str] = set()
     result = []
     for name in names:

@@ -269,7 +269,7 @@ class TestFromFolder:
 
     def test_a_folder_without_pictures(self, tmp_path):
         (tmp_path / "notes.txt").write_text("not a picture")
-        with pytest.raises(ImageError, match=rf"{tmp_path.name} has no pictures \(.*\.png"):
+        with pytest.raises(ImageError, match=rf"{tmp_path.name} has no images \(.*\.png"):
             Dataset.from_folder(tmp_path)
 
     def test_no_folder(self, tmp_path, grace_hopper_file):
