@@ -1,7 +1,7 @@
-"""Trains face stylizers from a few pictures of a style and exports them as `.task` bundles.
+"""Trains face stylizers on a few images of a style and exports them as `.task` bundles.
 
-The names are those of `mediapipe_model_maker.face_stylizer`. Importing the package does not import
-TensorFlow; `FaceStylizer`, which needs it, is loaded when it is first asked for.
+The public names are the same as in `mediapipe_model_maker.face_stylizer`. Importing this package
+does not import TensorFlow; the first access to `FaceStylizer` does.
 """
 
 import importlib
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loads `FaceStylizer`, and with it TensorFlow, when it is first used (PEP 562)."""
+    """Imports `FaceStylizer`, and with it TensorFlow, on the first access (PEP 562)."""
     if name != "FaceStylizer":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = importlib.import_module("mm_face_stylizer.face_stylizer").FaceStylizer
@@ -38,5 +38,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Lists the public names, loaded or not."""
+    """Lists the public names, including `FaceStylizer` before its first access."""
     return sorted({*globals(), *__all__})

@@ -9,14 +9,16 @@ from mm_face_stylizer.model_spec import ModelSpec, SupportedModels
 
 @dataclasses.dataclass
 class FaceStylizerOptions:
-    """Options of `FaceStylizer.create`, which reads them and leaves them as they are.
+    """Options of `FaceStylizer.create`, which does not modify them.
 
-    Model Maker's own objects serve as well as this package's: only their attributes count.
+    The values may also be objects of `mediapipe_model_maker`, because only their attributes are
+    read.
 
     Attributes:
-      model: the stylizer to train, or `ModelSpec.of_preset(folder)` for a preset of one's own.
-      model_options: options of the stylizer and its losses; the defaults if None.
-      hparams: hyperparameters of training; the defaults if None.
+      model: the pretrained stylizer to fine-tune: a member of `SupportedModels`, or
+        `ModelSpec.of_preset(folder)` for a preset in a folder.
+      model_options: options of the stylizer and its losses; `FaceStylizerModelOptions()` if None.
+      hparams: hyperparameters of the fine-tuning; `HParams()` if None.
 
     Raises:
       TypeError: `model` is not a supported stylizer.
@@ -27,5 +29,5 @@ class FaceStylizerOptions:
     hparams: HParams | None = None
 
     def __post_init__(self) -> None:
-        """Checks the model now rather than after the pictures have been read."""
+        """Checks the model early, before any images are read."""
         SupportedModels.get(self.model)

@@ -18,41 +18,43 @@ if TYPE_CHECKING:
 
 _STRATEGIES = ("off", "one_device", "mirrored", "multi_worker_mirrored")
 _UNSUPPORTED_STRATEGIES = ("parameter_server", "tpu")
-# The biggest seed that NumPy and Keras both take.
+# The largest seed that both NumPy and Keras accept.
 _MAX_SEED = 2**32 - 1
 
 
 def _new_export_dir() -> str:
-    # A name nobody can guess, and no folder yet: most are never exported to.
+    # The random name prevents other users from guessing the path. The folder is created only on
+    # export, because most instances never export anything.
     return os.path.join(tempfile.gettempdir(), f"mm_face_stylizer_{secrets.token_hex(8)}")
 
 
 @dataclasses.dataclass
 class HParams:
-    """Hyperparameters of few-shot training, with Model Maker's names, order and defaults.
+    """Hyperparameters of few-shot training, with the names, order and defaults of Model Maker.
 
     Attributes:
-      learning_rate: Adam's learning rate, positive.
-      batch_size: pictures a step, of all replicas together; positive.
-      epochs: number of training iterations, which are steps and not passes over the pictures, as
-        in Model Maker's face stylizer; positive.
-      steps_per_epoch: not used by face stylization, neither here nor in Model Maker.
-      class_weights: not used, as above.
-      shuffle: not used, as above.
-      repeat: not used, as above.
-      export_dir: folder of the exported files, made when something is exported. By default a new
-        one for each instance, in the system's folder for temporary files.
+      learning_rate: learning rate of the Adam optimizer; positive.
+      batch_size: global batch size, in images per step over all replicas; positive.
+      epochs: number of training steps; positive. As in Model Maker's face stylizer, this is the
+        number of optimizer steps, not the number of passes over the images.
+      steps_per_epoch: ignored, as by Model Maker's face stylizer.
+      class_weights: ignored, as by Model Maker's face stylizer.
+      shuffle: ignored, as by Model Maker's face stylizer.
+      repeat: ignored, as by Model Maker's face stylizer.
+      export_dir: folder for the exported files, created on export. The default is a new folder for
+        each instance in the system's temporary folder.
       distribution_strategy: 'off', 'one_device', 'mirrored' or 'multi_worker_mirrored', in upper or
-        lower case. Not used by few-shot training, which is a minute's work of one device, as in
-        Model Maker; the trainings of presets have `--distribution`.
-      num_gpus: GPUs of each worker for 'one_device' (at most 1) and 'mirrored'; 0 means the CPU.
-      tpu: not used: TPUs are not supported.
-      beta_1: Adam's decay of the mean gradient, in [0, 1).
-      beta_2: Adam's decay of the mean squared gradient, in [0, 1).
-      seed: of all that is random in training, in [0, 2**32).
+        lower case. Few-shot training ignores it and runs on one device, as in Model Maker. The
+        commands that train presets have the option `--distribution` instead.
+      num_gpus: number of GPUs per worker, for 'one_device' (at most 1) and 'mirrored'; 0 means the
+        CPU.
+      tpu: ignored; TPUs are not supported.
+      beta_1: Adam's decay rate of the mean gradient, in [0, 1).
+      beta_2: Adam's decay rate of the mean squared gradient, in [0, 1).
+      seed: seed of all random numbers in training, in [0, 2**32).
 
     Raises:
-      ValueError: a value is of the wrong kind or outside its range; it is named.
+      ValueError: a value has the wrong type or is out of range; the message names the attribute.
     """
 
     learning_rate: float = 8e-4
@@ -93,22 +95,22 @@ class HParams:
         _check_integer(self, "seed", 0, _MAX_SEED)
 
     def get_strategy(self) -> "tf.distribute.Strategy":
-        """Returns the distribution strategy, the same one at each call.
+        """Returns the distribution strategy; every call returns the same object.
 
-        TensorFlow is imported now, not before. TensorFlow wants 'multi_worker_mirrored' to be asked
-        for before any of its operations has run; the workers are those of the environment variable
-        TF_CONFIG.
+        The first call imports TensorFlow. For 'multi_worker_mirrored', it must be made before
+        TensorFlow runs any operation; the environment variable TF_CONFIG lists the workers.
 
         Returns:
-          The strategy; for 'off', TensorFlow's default strategy or the one whose scope is active.
+          The strategy. For 'off', this is `tf.distribute.get_strategy()`: the strategy whose scope
+          is active, or else TensorFlow's default strategy.
 
         Raises:
-          ValueError: there are fewer GPUs than `num_gpus`.
-          RuntimeError: 'multi_worker_mirrored' was asked for too late.
+          ValueError: `num_gpus` is greater than the number of GPUs of this machine.
+          RuntimeError: 'multi_worker_mirrored' was requested after TensorFlow ran an operation.
         """
         return self._strategy
 
-    # Not a field, so that copies, comparisons and `dataclasses.asdict` do without it.
+    # This is not a dataclass field, so copies, comparisons and `dataclasses.asdict` leave it out.
     @functools.cached_property
     def _strategy(self) -> Any:
         from mm_face_stylizer._keras import tf
@@ -120,24 +122,24 @@ class HParams:
             return tf.distribute.MultiWorkerMirroredStrategy()
         present = len(tf.config.list_physical_devices("GPU"))
         if self.num_gpus > present:
-            raise _error(self, "num_gpus", f"at most {present}, the number of GPUs here")
+            raise _error(self, "num_gpus", f"at most {present}, the number of GPUs of this machine")
         devices = [f"GPU:{i}" for i in range(self.num_gpus)] or ["CPU:0"]
         if name == "one_device":
             return tf.distribute.OneDeviceStrategy(devices[0])
         return tf.distribute.MirroredStrategy(devices)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns the fields alone: a strategy can be neither copied nor pickled."""
+        """Returns only the fields, because a strategy can be neither copied nor pickled."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def _check_strategy(self) -> str:
-        """Returns the strategy's name in lower case."""
+        """Checks the strategy and `num_gpus`, and returns the strategy's name in lower case."""
         right = "one of " + ", ".join(_STRATEGIES)
         if not isinstance(self.distribution_strategy, str):
             raise _error(self, "distribution_strategy", right)
         name = self.distribution_strategy.lower()
         if name in _UNSUPPORTED_STRATEGIES:
-            raise _error(self, "distribution_strategy", f"{right}: this one is not supported")
+            raise _error(self, "distribution_strategy", f"{right}; this strategy is not supported")
         if name not in _STRATEGIES:
             raise _error(self, "distribution_strategy", right)
         if name in ("off", "one_device") and self.num_gpus > 1:

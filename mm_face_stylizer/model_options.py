@@ -1,4 +1,4 @@
-"""Options of the stylizer and its losses."""
+"""Options of the face stylizer and its training losses."""
 
 import dataclasses
 import math
@@ -14,9 +14,9 @@ class PerceptualLossWeight:
     """Weights of the terms of the perceptual loss.
 
     Attributes:
-      l1: weight of the mean absolute difference of pixels; not negative.
-      content: weight of the distance of deep features; not negative.
-      style: weight of the distance of the features' Gram matrices; not negative.
+      l1: weight of the mean absolute difference between the pixels; at least 0.
+      content: weight of the distance between deep features; at least 0.
+      style: weight of the distance between the Gram matrices of deep features; at least 0.
 
     Raises:
       ValueError: a weight is negative or not a finite number.
@@ -38,19 +38,20 @@ def _default_perceptual_loss_weight() -> PerceptualLossWeight:
 
 @dataclasses.dataclass
 class FaceStylizerModelOptions:
-    """Options of the stylizer and its losses, with Model Maker's names, order and defaults.
+    """Options of the stylizer and its losses, with the names, order and defaults of Model Maker.
 
     Attributes:
-      swap_layers: rows of the latent, counted from 0, that are mixed between the style picture and
-        other faces during training; all different.
-      alpha: share of the style picture in the mixed rows, in [0, 1]. The greater it is, the less
-        other faces take part, and the more the style's own face comes through.
-      perception_loss_weight: weights of the perceptual loss; anything with the attributes l1,
-        content and style.
-      adv_loss_weight: weight of the adversarial feature loss; not negative.
+      swap_layers: unique indices of the latent's rows, counted from 0, that training mixes between
+        the latent of the style image and latents of other faces.
+      alpha: weight of the style image's latent in the mixed rows, in [0, 1]; the other face's
+        latent has the weight 1 - alpha. With a larger alpha, stylized photos look more like the
+        face in the style image.
+      perception_loss_weight: weights of the perceptual loss; a `PerceptualLossWeight`, or any
+        object with the attributes l1, content and style.
+      adv_loss_weight: weight of the adversarial feature loss; at least 0.
 
     Raises:
-      ValueError: a value is of the wrong kind or outside its range; it is named.
+      ValueError: a value has the wrong type or is out of range; the message names the attribute.
     """
 
     swap_layers: Sequence[int] = dataclasses.field(default_factory=lambda: [4, 5, 10, 11])
@@ -61,7 +62,7 @@ class FaceStylizerModelOptions:
     adv_loss_weight: float = 0.2
 
     def __post_init__(self) -> None:
-        """Checks the values that can be checked without a model."""
+        """Checks the values that do not depend on a model."""
         self._check_swap_layers()
         if not _is_finite_number(self.alpha) or not 0 <= self.alpha <= 1:
             raise InvalidArgumentError(f"alpha is {self.alpha!r}; it must be a number in [0, 1]")
@@ -77,25 +78,25 @@ class FaceStylizerModelOptions:
         _check_weight("adv_loss_weight", self.adv_loss_weight)
 
     def check_rows(self, rows: int) -> None:
-        """Checks `swap_layers` against a model.
+        """Checks `swap_layers` against the number of rows of a model's latent.
 
         Args:
-          rows: number of rows of the model's latent; 12 at 256 pixels.
+          rows: number of rows of the model's latent; 12 for the model of 256 x 256 pixels.
 
         Raises:
-          ValueError: the model has no such rows; they are named.
+          ValueError: an index is not less than `rows`; the message lists all such indices.
         """
         outside = [layer for layer in self.swap_layers if layer >= rows]
         if outside:
             raise InvalidArgumentError(
                 f"swap_layers is {list(self.swap_layers)!r}; the latent has rows 0 to {rows - 1},"
-                f" and no {', '.join(map(str, outside))}"
+                f" but not {', '.join(map(str, outside))}"
             )
 
     def _check_swap_layers(self) -> None:
         layers = self.swap_layers
         error = InvalidArgumentError(
-            f"swap_layers is {layers!r}; it must be a list of different integers, none negative"
+            f"swap_layers is {layers!r}; it must be a list of unique integers of at least 0"
         )
         if isinstance(layers, str | bytes) or not isinstance(layers, Sequence | np.ndarray):
             raise error

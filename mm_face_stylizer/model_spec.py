@@ -1,4 +1,4 @@
-"""The stylizers that can be trained."""
+"""Specifications of the pretrained stylizers that can be fine-tuned."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any
 
 from mm_face_stylizer.preset import Preset
 
-_MODEL_MAKERS_SPEC = "mediapipe_model_maker.python.vision.face_stylizer.model_spec"
+_MODEL_MAKER_SPEC_MODULE = "mediapipe_model_maker.python.vision.face_stylizer.model_spec"
 
 
 @dataclasses.dataclass
 class ModelSpec:
-    """What the rest of the package has to know about a stylizer.
+    """Specification of a pretrained stylizer.
 
     Attributes:
       style_block_num: number of rows of the latent, one for each modulated convolution.
-      input_image_shape: height and width of the input in pixels.
-      name: the preset, a name or a folder.
-      mean_rgb: subtracted from pixels in [0, 255]; one number for all channels.
-      stddev_rgb: divides what is left; with the defaults the input lies in [-1, 1].
+      input_image_shape: [height, width] of the input image in pixels.
+      name: name of the preset, or its folder.
+      mean_rgb: a list of one number, which is subtracted from all channels of the pixels in
+        [0, 255].
+      stddev_rgb: a list of one number, by which the result is divided. With the defaults, the
+        input of the networks is in [-1, 1].
     """
 
     style_block_num: int
@@ -33,20 +35,21 @@ class ModelSpec:
     stddev_rgb: list[float] = dataclasses.field(default_factory=lambda: [127.5])
 
     def __post_init__(self) -> None:
-        """Takes copies of the lists, which the specs below would otherwise share."""
+        """Copies the lists, so that instances made by the partials below do not share them."""
         self.input_image_shape = list(self.input_image_shape)
         self.mean_rgb = list(self.mean_rgb)
         self.stddev_rgb = list(self.stddev_rgb)
 
     @classmethod
     def of_preset(cls, name_or_folder: str | pathlib.Path) -> ModelSpec:
-        """The specification of any preset, by its card.
+        """Creates the specification of a preset from its card.
 
         Args:
-          name_or_folder: for instance `blaze_face_stylizer_512`, or a folder that `pretrain` wrote.
+          name_or_folder: name of a preset of this package, such as `blaze_face_stylizer_512`, or a
+            folder that the `pretrain` command wrote.
 
         Raises:
-          PresetError: there is no such preset, or its card does not say for which pictures it is.
+          PresetError: the preset does not exist, or its card has no valid `config.image_size`.
         """
         preset = Preset.find(name_or_folder)
         side = preset.image_size
@@ -70,39 +73,42 @@ blaze_face_stylizer_512_spec = functools.partial(
 
 @enum.unique
 class SupportedModels(enum.Enum):
-    """The stylizers that can be trained; a member's value makes its `ModelSpec`.
+    """The pretrained stylizers that can be fine-tuned.
+
+    The value of a member is a callable that returns the `ModelSpec`.
 
     Attributes:
-      BLAZE_FACE_STYLIZER_256: BlazeStyleGAN with 256 x 256 pixels in and out, 12 latent rows.
-      BLAZE_FACE_STYLIZER_512: the same with 512 x 512 pixels, 14 latent rows; tuning takes
-        about twice as long.
+      BLAZE_FACE_STYLIZER_256: BlazeStyleGAN with an input and output of 256 x 256 pixels and 12
+        latent rows.
+      BLAZE_FACE_STYLIZER_512: BlazeStyleGAN with an input and output of 512 x 512 pixels and 14
+        latent rows. Fine-tuning takes about twice as long.
     """
 
-    # `member`, because newer Pythons take a bare partial for a method.
+    # `enum.member` is needed because newer Python versions treat a bare partial as a method.
     BLAZE_FACE_STYLIZER_256 = enum.member(blaze_face_stylizer_256_spec)
     BLAZE_FACE_STYLIZER_512 = enum.member(blaze_face_stylizer_512_spec)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        """Model Maker's enum of the same name where that is loaded, this one otherwise.
+        """Model Maker's enum of the same name if that module is imported, otherwise this enum.
 
-        Model Maker asks `isinstance`, which goes by this attribute as well as by the type: so its
-        trainer takes these members for its own.
+        Model Maker checks its argument with `isinstance`, which looks at this attribute as well as
+        at the type. This property makes Model Maker's trainer accept the members of this enum.
         """
-        theirs = sys.modules.get(_MODEL_MAKERS_SPEC)
+        theirs = sys.modules.get(_MODEL_MAKER_SPEC_MODULE)
         return type(self) if theirs is None else theirs.SupportedModels
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """Pickles the member as one of this enum, whatever `__class__` says."""
+        """Pickles the member as a member of this enum, regardless of `__class__`."""
         return getattr, (type(self), self.name)
 
     @classmethod
     def get(cls, spec: Any) -> ModelSpec:
-        """Returns the specification of a stylizer, a new one at each call.
+        """Returns the specification of a stylizer; each call returns a new object.
 
         Args:
-          spec: a member, the member of the same name of Model Maker's own enum, or a `ModelSpec`
-            that names its preset.
+          spec: a member of this enum, a member of Model Maker's enum with the same name, or a
+            `ModelSpec` whose `name` is not empty.
 
         Returns:
           The specification.
@@ -112,7 +118,8 @@ class SupportedModels(enum.Enum):
         """
         if isinstance(spec, ModelSpec) and spec.name:
             return dataclasses.replace(spec)
-        # Model Maker's members are enum members too, of an enum that need not be installed.
+        # Members of Model Maker's enum are recognized by their name, because Model Maker may not be
+        # installed.
         name = spec.name if isinstance(spec, enum.Enum) else ""
         if name not in cls.__members__:
             supported = ", ".join(f"SupportedModels.{member}" for member in cls.__members__)

@@ -76,7 +76,7 @@ def test_stylize_goes_on_after_a_photo_without_a_face(made, grace_hopper_file, t
 def test_create_from_a_preset_of_another_side(tiny, grace_hopper_file, tmp_path, capsys):
     command = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task"), *tiny[:2]]
     assert main(command) == 1
-    assert "the latent has rows 0 to 7, and no 10, 11" in _error(capsys)
+    assert "the latent has rows 0 to 7, but not 10, 11" in _error(capsys)
     with eager_steps():
         assert main([*command, *tiny[2:]]) == 0
     stylizer = describe(TaskBundle.open(tmp_path / "x.task").stylizer)

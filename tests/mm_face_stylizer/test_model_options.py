@@ -76,7 +76,7 @@ def test_perceptual_weights_of_model_maker_serve():
 
 def test_check_rows():
     options = FaceStylizerModelOptions(swap_layers=[0, 11, 12, 40])
-    with pytest.raises(ValueError, match=r"\[0, 11, 12, 40\].* rows 0 to 11, and no 12, 40"):
+    with pytest.raises(ValueError, match=r"\[0, 11, 12, 40\].* rows 0 to 11, but not 12, 40"):
         options.check_rows(12)
     options.check_rows(41)
     FaceStylizerModelOptions().check_rows(12)
