@@ -1,7 +1,8 @@
-"""Keras networks to a TFLite stylizer with a clean graph.
+"""Converts Keras networks to a TFLite model of the stylizer.
 
-One subgraph, builtin operators, static shapes, no variables, no randomness, batch normalisation
-folded, float32 input and output in [0, 1].
+The TFLite model has one subgraph with builtin operators only, static shapes, no variables and no
+random operators. Batch normalization is folded into the convolutions. The input and output are
+float32 in [0, 1].
 """
 
 from __future__ import annotations
@@ -19,27 +20,31 @@ from mm_face_stylizer.errors import InvalidArgumentError
 
 
 class Exportable(Protocol):
-    """Networks of any family, as far as the export has to know them."""
+    """The methods that networks of any family need for the export."""
 
     def inference(self) -> keras.Model:
-        """The inference graph, photo in [0, 1] to picture in [0, 1], with `side` in pixels."""
+        """Returns the model for inference.
+
+        Its input and output are RGB images, float32 [batch, side, side, 3] in [0, 1]. It has an
+        attribute `side`, in pixels.
+        """
 
     def calibration_pictures(self) -> np.ndarray:
-        """Photos for int8, float32 [count, side, side, 3] in [0, 1]."""
+        """Returns images to calibrate int8 with, float32 [count, side, side, 3] in [0, 1]."""
 
 
 PRECISIONS = ("float32", "float16", "int8")
 
 
 def check_precision(precision: str, strength: float = 1.0) -> None:
-    """Checks export options before the training whose result they concern.
+    """Checks export options, so that a mistake is found before the training and not after it.
 
     Args:
       precision: One of `PRECISIONS`.
-      strength: Between 0 and 1.
+      strength: Strength of the style in [0, 1].
 
     Raises:
-      ValueError: A value is none of these.
+      ValueError: `precision` is unknown, or `strength` is not in [0, 1].
     """
     if precision not in PRECISIONS:
         raise InvalidArgumentError(
@@ -58,22 +63,23 @@ def convert(
     """Converts a Keras model to TFLite with static shapes.
 
     Args:
-      model: Any model with float32 inputs and one output.
-      input_shapes: Static shape of each input, the batch included.
-      precision: `float32`; `float16` (weights only, half the size); or `int8` (weights and
-        activations, float32 input and output).
-      calibration: Yields lists of inputs, as the converter's representative data set; needed for
-        `int8` alone.
+      model: A model with float32 inputs and one output.
+      input_shapes: Static shape of each input, including the batch dimension.
+      precision: `float32`; `float16` (weights in half precision, which halves the size); or `int8`
+        (weights and activations quantized, with float32 inputs and output).
+      calibration: Function that returns an iterable of lists of input arrays, as the
+        `representative_dataset` of `tf.lite.TFLiteConverter`. Required for `int8`, otherwise
+        ignored.
 
     Returns:
-      The flatbuffer.
+      The TFLite flatbuffer.
 
     Raises:
-      ValueError: The precision is unknown, or `int8` comes without calibration pictures.
+      ValueError: `precision` is unknown, or it is `int8` and `calibration` is None.
     """
     check_precision(precision)
     if precision == "int8" and calibration is None:
-        raise InvalidArgumentError("precision 'int8' needs calibration pictures")
+        raise InvalidArgumentError("precision is 'int8'; it needs calibration images")
     specification = [
         tf.TensorSpec(shape, tf.float32, name=f"input_{index}")
         for index, shape in enumerate(input_shapes)
@@ -83,8 +89,9 @@ def convert(
     def serve(*inputs):
         return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
 
-    # A bare module and not the model: for that, the converter would save and load every Keras layer
-    # as a function of its own, which takes four times as long as all the rest.
+    # The converter gets a plain module that holds the variables instead of the model: for a Keras
+    # model, it would save and load each layer as a separate function, which takes four times as
+    # long as the whole rest of the conversion.
     variables = tf.Module()
     variables.all = model.variables
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
@@ -103,7 +110,7 @@ def convert(
 
 @contextlib.contextmanager
 def quiet_keras():
-    """Holds back the converter's notices; its errors are exceptions and come through."""
+    """Suppresses log messages below errors and the standard output; exceptions pass through."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -119,16 +126,19 @@ def quiet_keras():
 def export_stylizer(
     networks: Exportable, precision: str = "float16", calibration_images: np.ndarray | None = None
 ) -> bytes:
-    """Exports a whole stylizer of any family.
+    """Converts the trained networks of a stylizer to TFLite.
 
     Args:
-      networks: Trained networks.
+      networks: Trained networks of any family.
       precision: See `convert`.
-      calibration_images: float32 [count, side, side, 3] in [0, 1], for `int8`; the networks' own
-        `calibration_pictures` if None.
+      calibration_images: Images to calibrate `int8` with, float32 [count, side, side, 3] in [0, 1];
+        `networks.calibration_pictures()` if None.
 
     Returns:
       A TFLite flatbuffer without metadata.
+
+    Raises:
+      ValueError: `precision` is unknown.
     """
     calibration = None
     if precision == "int8":

@@ -1,4 +1,4 @@
-"""FaceStylizer: from a few pictures of a style to a `.task` bundle."""
+"""FaceStylizer: fine-tunes on a few style images and exports a `.task` bundle."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ Preview = Callable[[int, "FaceStylizer"], None]
 
 
 class FaceStylizer:
-    """A face stylizer, tuned to a style.
+    """A face stylizer that is fine-tuned to a style.
 
     Attributes:
-      w_avg: Mean latent, float32 [1, rows, 512]; `encoder(image) + w_avg` is a picture's latent.
-      history: Each loss of the training by name, one value a step.
+      w_avg: Mean latent, float32 [1, rows, 512]. The latent of an image is
+        `encoder(image) + w_avg`.
+      history: The training losses by name; each is a list with one value per step.
     """
 
     def __init__(
@@ -54,19 +55,21 @@ class FaceStylizer:
         hparams: HParams,
         face_models: FaceModels | None = None,
     ):
-        """Prepares a stylizer; `create` is the usual way to get one.
+        """Stores the options; use `create` to get a fine-tuned stylizer.
 
         Args:
-          model_spec: The preset.
-          model_options: Options of the losses and of latent swapping.
-          hparams: Hyperparameters.
-          face_models: Face detector and landmark model for training and for the bundle; found as
-            `task_bundle.faces.face_models.find_face_models` says if None.
+          model_spec: Specification of the preset to start from.
+          model_options: Options of the losses and of the swapped latent rows.
+          hparams: Hyperparameters of the fine-tuning.
+          face_models: Face detector and landmark model, used in training and stored in the bundle;
+            `task_bundle.faces.face_models.find_face_models()` if None.
 
         Raises:
-          ValueError: A row of `swap_layers` is not a row of the model's latent.
+          ValueError: An index in `swap_layers` is not a row of the model's latent.
+          FaceModelsError: No face models were found.
         """
-        # Rebuilt, so that Google's objects, which check nothing, are checked here.
+        # Copying the options into our own class also checks them if they are Model Maker's, whose
+        # class checks nothing.
         model_options = FaceStylizerModelOptions(
             list(model_options.swap_layers),
             model_options.alpha,
@@ -89,24 +92,36 @@ class FaceStylizer:
         face_models: FaceModels | None = None,
         preview: Preview | None = None,
     ) -> FaceStylizer:
-        """Fine-tunes a stylizer on style pictures.
+        """Creates a stylizer from a preset and fine-tunes it on style images.
+
+        Example:
+        ```python
+        import mm_face_stylizer as mm
+
+        data = mm.Dataset.from_image("style.png")
+        options = mm.FaceStylizerOptions(model=mm.SupportedModels.BLAZE_FACE_STYLIZER_256)
+        stylizer = mm.FaceStylizer.create(data, options)
+        ```
 
         Args:
-          train_data: Aligned style pictures; all of them are used.
-          options: Model, model options and hyperparameters; left as they are.
-          on_step: Called after each training step with the number of steps done and the step's
-            losses by name. An exception that it raises ends the training.
+          train_data: Aligned style images of the model's input size; all of them are used.
+          options: Model, model options and hyperparameters. They are not modified.
+          on_step: Called after each training step as `on_step(step, losses)`, where `step` is the
+            number of completed steps and `losses` maps the names of the losses to the values of
+            this step. An exception raised in it ends the training.
           face_models: See `__init__`.
-          preview: Called like `on_step`, with the number of steps done and the stylizer as it is by
-            then: its `stylize_images` shows how far the style has come.
+          preview: Called after each training step as `preview(step, stylizer)`, where `stylizer` is
+            this stylizer with the weights after that step. Its `stylize_images` can be used to
+            watch the progress.
 
         Returns:
-          The tuned stylizer.
+          The fine-tuned stylizer.
 
         Raises:
           TypeError: `options.model` is not supported.
-          ValueError: The data are empty, or an option does not fit the model.
-          PresetError: There is no such preset, or it is damaged.
+          ValueError: The dataset is empty, the images have the wrong size, or an option does not
+            fit the model.
+          PresetError: The preset does not exist or is damaged.
           FaceModelsError: No face models were found.
           FloatingPointError: The training diverged.
         """
@@ -121,7 +136,7 @@ class FaceStylizer:
         return stylizer
 
     def _create_model(self) -> None:
-        """Loads the preset, under the names that Model Maker has for its parts."""
+        """Loads the preset into attributes with the same names as in Model Maker."""
         self._preset = Preset.find(self._model_spec.name).networks()
         self._tuned = self._preset
         self._encoder = keras.Model(
@@ -138,7 +153,7 @@ class FaceStylizer:
     def _train_model(
         self, train_data: Dataset, on_step: OnStep | None = None, preview: Preview | None = None
     ) -> None:
-        images, masks = _pictures(train_data, self._model_spec.input_image_shape)
+        images, masks = _images_and_masks(train_data, self._model_spec.input_image_shape)
         options = _few_shot_options(self._model_options, self._hparams)
         trainer = FewShotTrainer(
             self._preset, FaceMeshFeatures(self._face_models.landmarks), options
@@ -158,56 +173,84 @@ class FaceStylizer:
             self.history = trainer.fit(images, masks, report, synthesis).history
 
     def networks(self, strength: float = 1.0) -> Networks:
-        """The networks between the preset and the full style.
+        """Interpolates between the weights of the preset and the fine-tuned weights.
 
         Args:
-          strength: 0 for the photo's reconstruction, 1 for the full style.
+          strength: Strength of the style in [0, 1]: 0 gives the networks of the preset, which
+            reconstruct the photo; 1 gives the fine-tuned networks.
+
+        Returns:
+          New networks with the interpolated weights.
 
         Raises:
-          ValueError: The strength is outside [0, 1].
+          ValueError: `strength` is not in [0, 1].
         """
         synthesis = interpolated(self._preset.synthesis, self._tuned.synthesis, strength)
         return dataclasses.replace(self._tuned, synthesis=synthesis)
 
     def stylize(self, data: Dataset, strength: float = 1.0) -> Dataset:
-        """Stylizes aligned faces.
+        """Stylizes the aligned faces of a dataset.
+
+        Example:
+        ```python
+        import mm_face_stylizer as mm
+
+        data = mm.Dataset.from_image("style.png")
+        options = mm.FaceStylizerOptions(model=mm.SupportedModels.BLAZE_FACE_STYLIZER_256)
+        stylizer = mm.FaceStylizer.create(data, options)
+        stylized = stylizer.stylize(mm.Dataset.from_image("photo.jpg"))
+        print(stylized.images.shape)  # (1, 256, 256, 3)
+        ```
 
         Args:
-          data: Faces as `Dataset.from_image` aligns them.
-          strength: 0 for the photo's reconstruction, 1 for the full style.
+          data: Aligned faces of the model's input size, as from `Dataset.from_image`.
+          strength: Strength of the style in [0, 1]: 0 reconstructs the photo, 1 gives the full
+            style.
 
         Returns:
-          A data set of images without labels, float32 [side, side, 3] in [0, 255].
+          A dataset of the stylized images, float32 RGB [side, side, 3] in [0, 255], without
+          labels.
 
         Raises:
-          ValueError: The strength is outside [0, 1], or the data are empty.
+          ValueError: `strength` is not in [0, 1], the dataset is empty, or its images have the
+            wrong size.
         """
-        images, _ = _pictures(data, self._model_spec.input_image_shape)
+        images, _ = _images_and_masks(data, self._model_spec.input_image_shape)
         stylized = self.stylize_images(images, strength).astype(np.float32)
         return Dataset(tf.data.Dataset.from_tensor_slices(stylized), ["stylized"], len(stylized))
 
     def stylize_images(self, images: np.ndarray, strength: float = 1.0) -> np.ndarray:
-        """Stylizes aligned faces given as an array.
+        """Stylizes an array of aligned faces.
 
         Args:
-          images: uint8 [count, side, side, 3], cropped as the runtimes crop.
-          strength: 0 for the photo's reconstruction, 1 for the full style.
+          images: Aligned faces, uint8 RGB [count, side, side, 3] in [0, 255], such as
+            `Dataset.images`.
+          strength: Strength of the style in [0, 1]: 0 reconstructs the photo, 1 gives the full
+            style.
 
         Returns:
-          uint8 [count, side, side, 3].
+          The stylized faces, uint8 RGB [count, side, side, 3] in [0, 255].
+
+        Raises:
+          ValueError: `strength` is not in [0, 1].
         """
         return self.networks(strength).reconstruct(images)
 
     def bundle(self, precision: str = "float16", strength: float = 1.0) -> TaskBundle:
-        """Builds the bundle in memory.
+        """Builds the `.task` bundle in memory.
 
         Args:
-          precision: `float16` (weights; half the size), `float32`, or `int8` (weights and
-            activations). Input and output are float32 always.
-          strength: 0 for the photo's reconstruction, 1 for the full style.
+          precision: `float32`, `float16` (weights in half precision, which halves the size) or
+            `int8` (weights and activations quantized). The input and output are float32 in all
+            three cases.
+          strength: Strength of the style in [0, 1]: 0 reconstructs the photo, 1 gives the full
+            style.
+
+        Returns:
+          The bundle of the stylizer, the face detector and the landmark model.
 
         Raises:
-          ValueError: The precision is unknown or the strength outside [0, 1].
+          ValueError: `precision` is unknown, or `strength` is not in [0, 1].
         """
         return TaskBundle.build(
             export_stylizer(self.networks(strength), precision), self._face_models
@@ -220,26 +263,41 @@ class FaceStylizer:
         strength: float = 1.0,
         overwrite: bool = False,
     ) -> None:
-        """Writes `{hparams.export_dir}/{model_name}` and `metadata.json` beside it.
+        """Writes the bundle and its metadata to the folder `hparams.export_dir`.
 
-        Only the bundle is needed to stylize; the JSON shows what its stylizer's metadata say.
+        The files are `model_name` and `metadata.json`. Only the bundle is needed at run time; the
+        JSON file is a readable copy of the stylizer's TFLite metadata.
+
+        Example:
+        ```python
+        import mm_face_stylizer as mm
+
+        data = mm.Dataset.from_image("style.png")
+        options = mm.FaceStylizerOptions(
+            model=mm.SupportedModels.BLAZE_FACE_STYLIZER_256,
+            hparams=mm.HParams(export_dir="exported"),
+        )
+        stylizer = mm.FaceStylizer.create(data, options)
+        stylizer.export_model()  # writes exported/face_stylizer.task
+        ```
 
         Args:
           model_name: File name of the bundle.
           precision: See `bundle`.
           strength: See `bundle`.
-          overwrite: Whether existing files may be replaced.
+          overwrite: Whether to replace existing files.
 
         Raises:
-          FileExistsError: A file exists and `overwrite` is False.
-          OSError: The folder cannot be made or written.
-          ValueError: The precision is unknown or the strength outside [0, 1].
+          FileExistsError: A file exists, and `overwrite` is False.
+          OSError: The folder cannot be created or written.
+          ValueError: `precision` is unknown, or `strength` is not in [0, 1].
         """
         folder = pathlib.Path(self._hparams.export_dir)
         folder.mkdir(parents=True, exist_ok=True)
         paths = folder / model_name, folder / "metadata.json"
         if not overwrite:
-            # Before the minute that the conversion may take, and before the first file is there.
+            # Checked first, because the conversion may take a minute, and so that one file is not
+            # written without the other.
             _refuse_existing(*paths)
         bundle = self.bundle(precision, strength)
         metadata = json.dumps(read_metadata(bundle.stylizer), indent=2) + "\n"
@@ -254,7 +312,7 @@ def _refuse_existing(*paths: pathlib.Path) -> None:
 
 
 def _few_shot_options(model_options: Any, hparams: Any) -> FewShotOptions:
-    """Model Maker's options, ours or Google's, as options of the training."""
+    """Converts options and hyperparameters, ours or Model Maker's, to options of the trainer."""
     given = model_options.perception_loss_weight
     default = FaceStylizerModelOptions().perception_loss_weight
     weights = FewShotWeights().scaled(
@@ -276,12 +334,16 @@ def _few_shot_options(model_options: Any, hparams: Any) -> FewShotOptions:
     )
 
 
-def _pictures(data: Any, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and masks of a data set, ours or Model Maker's."""
+def _images_and_masks(data: Any, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images and masks of a dataset, ours or Model Maker's.
+
+    Raises:
+      ValueError: The images do not have the [height, width] in `shape`.
+    """
     if not isinstance(data, Dataset):
         data = Dataset(data.gen_tf_dataset().unbatch(), ["style"])
     if data.images.shape[1:] != (*shape, 3):
         raise InvalidArgumentError(
-            f"the pictures are {list(data.images.shape[1:])}; the model needs {[*shape, 3]}"
+            f"the images have shape {list(data.images.shape[1:])}; the model needs {[*shape, 3]}"
         )
     return data.images, data.masks

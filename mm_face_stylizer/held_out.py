@@ -1,4 +1,4 @@
-"""Which pictures no training sees."""
+"""Selects the images that are held out from all training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ _HELD_OUT_EVERY = 10
 
 
 def is_held_out(name: str) -> bool:
-    """Whether a file belongs to the tenth that no training ever sees.
+    """Returns whether a file is held out from training, which about one file in ten is.
 
-    Decided by the name alone, so that every run and every evaluation agrees: a number divisible by
-    ten, or a checksum divisible by ten where the name is no number.
+    Only the file name decides, so all training runs and evaluations agree. A file is held out if
+    its name without the extension is a number divisible by ten. If the name is not a number, the
+    CRC-32 of the name is used instead.
 
     Args:
       name: File name, with or without folders.

@@ -1,6 +1,6 @@
-"""What a notebook asks of the page that shows it: pictures, a photo, a live preview, downloads.
+"""Input and output in notebooks: file pickers, the webcam, image display, a preview, downloads.
 
-Everything works in Colab and in Jupyter. In Colab it can also ask for uploads and the webcam.
+All functions work in Colab and in Jupyter. Uploads are available in Colab only.
 """
 
 import base64
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 WEBCAM = "webcam"
 
 _STANDARD_ERROR = 2
-# A camera's first pictures are dark.
+# The first frames of a webcam are dark, so the photo is the last of this many frames.
 _WARM_UP_FRAMES = 10
-# Shows the camera with two buttons, and answers with a JPEG as a data URL, or with nothing.
+# JavaScript that shows the camera with two buttons. It returns a JPEG as a data URL, or an empty
+# string if the user declines or the camera cannot be used.
 _TAKE_PHOTO = """
 (async () => {
   const box = document.createElement("div");
@@ -66,14 +67,15 @@ _TAKE_PHOTO = """
 
 
 def pick_pictures(files: Sequence[str | os.PathLike[str]], folder: Path) -> list[Path]:
-    """Returns the user's style pictures.
+    """Returns the style images that the user chose or uploads.
 
     Args:
-      files: pictures that the user has named.
-      folder: where uploads are kept; it must exist.
+      files: image files that the user chose; may be empty.
+      folder: existing folder in which uploaded files are saved.
 
     Returns:
-      `files`; if there are none, what the user uploads, in Colab; an empty list otherwise.
+      `files` if it is not empty. Otherwise, in Colab, the files that the user uploads; elsewhere,
+      an empty list.
     """
     if files:
         return [Path(file) for file in files]
@@ -81,17 +83,18 @@ def pick_pictures(files: Sequence[str | os.PathLike[str]], folder: Path) -> list
 
 
 def pick_photo(choice: str | os.PathLike[str], folder: Path) -> Path | None:
-    """Returns the photo that the user wants to see stylized.
+    """Returns the file of the photo to stylize.
 
     Args:
-      choice: a file, WEBCAM, or an empty string for a question in Colab: webcam or upload.
-      folder: where a photo of the webcam or an upload is kept; it must exist.
+      choice: a file, WEBCAM, or an empty string. For an empty string, Colab asks the user for a
+        photo from the webcam or an upload.
+      folder: existing folder in which a webcam photo or an upload is saved.
 
     Returns:
-      The photo's file; None if the user gave none.
+      The photo's file, or None if the user chose none.
 
     Raises:
-      ImageError: the webcam was asked for, and there is none, or it may not be used.
+      ImageError: `choice` is WEBCAM, and there is no webcam or no permission to use it.
     """
     if choice not in ("", WEBCAM):
         return Path(choice)
@@ -101,18 +104,20 @@ def pick_photo(choice: str | os.PathLike[str], folder: Path) -> Path | None:
     elif choice == WEBCAM:
         photo = _webcam(folder)
     if photo is None and choice == WEBCAM:
-        raise ImageError("the webcam gave no picture; name the file of a photo instead")
+        raise ImageError("the webcam returned no image; pass the file of a photo instead")
     return photo or next(iter(_uploads(folder)), None)
 
 
 def log_native_messages(file: str | os.PathLike[str]) -> None:
-    """Sends what native libraries write to standard error to a file, for good.
+    """Redirects the standard error of native libraries to a file until the process ends.
 
-    TensorFlow and MediaPipe write dozens of lines there that say nothing to a user, and Jupyter
-    shows each. Python's own messages and progress bars, which Jupyter gets otherwise, stay.
+    TensorFlow and MediaPipe write dozens of lines there that do not help users, and Jupyter shows
+    each of them. Messages and progress bars from Python code are still shown, because Jupyter does
+    not read them from the native standard error.
 
     Args:
-      file: appended to, or made; its folder must exist.
+      file: log file. It is created if it does not exist, otherwise appended to. Its folder must
+        exist.
 
     Raises:
       OSError: the file cannot be written.
@@ -122,10 +127,10 @@ def log_native_messages(file: str | os.PathLike[str]) -> None:
 
 
 def show(picture: npt.NDArray[np.uint8]) -> None:
-    """Shows a picture below the cell.
+    """Displays an image below the notebook cell.
 
     Args:
-      picture: [height, width, 3] uint8 RGB.
+      picture: [height, width, 3] uint8 RGB in [0, 255].
     """
     from IPython.display import display
 
@@ -133,10 +138,10 @@ def show(picture: npt.NDArray[np.uint8]) -> None:
 
 
 def download(file: str | os.PathLike[str]) -> None:
-    """Sends a file to the user's computer in Colab, and shows a link to it elsewhere.
+    """Downloads a file to the user's computer in Colab; elsewhere, displays a link to the file.
 
     Args:
-      file: the file; in Jupyter it must be in the notebook's folder or below it.
+      file: the file. In Jupyter, it must be in the notebook's folder or in a subfolder of it.
     """
     if _in_colab():
         importlib.import_module("google.colab.files").download(str(file))
@@ -147,30 +152,31 @@ def download(file: str | os.PathLike[str]) -> None:
 
 
 class LivePreview:
-    """Style, photo, and what the stylizer makes of it by now, in one sheet below the cell.
+    """A live preview of the fine-tuning, for the argument `preview` of `FaceStylizer.create`.
 
-    An instance is what `FaceStylizer.create` takes as `preview`.
+    It displays the style image, a face, and the face as stylized after the current step, side by
+    side below the notebook cell.
     """
 
     def __init__(
         self, style: npt.NDArray[np.uint8], face: npt.NDArray[np.uint8], every: int = 10
     ) -> None:
-        """Prepares the sheet.
+        """Stores the images; nothing is displayed before the first step.
 
         Args:
-          style: an aligned style picture, [side, side, 3] uint8 RGB.
-          face: the face to watch, aligned, of the same shape.
-          every: after how many steps the sheet is drawn anew; at least 1.
+          style: an aligned style image, [side, side, 3] uint8 RGB in [0, 255].
+          face: the aligned face to stylize, with the same shape and type as `style`.
+          every: number of steps between updates of the display; at least 1.
         """
         self._style, self._face, self._every = style, face, every
         self._handle: Any = None
 
     def __call__(self, step: int, stylizer: "FaceStylizer") -> None:
-        """Draws the sheet after the first step, and whenever `every` steps have passed.
+        """Updates the display if `step` is 1 or a multiple of `every`.
 
         Args:
-          step: number of steps done.
-          stylizer: the stylizer as it is by then.
+          step: number of completed steps.
+          stylizer: the stylizer with the weights after this step.
         """
         if step > 1 and step % self._every:
             return
@@ -202,7 +208,8 @@ def _in_colab() -> bool:
 def _uploads(folder: Path) -> list[Path]:
     if not _in_colab():
         return []
-    # Colab leaves copies in the working folder, under names that may be others.
+    # Colab also saves the files in the working folder, but may rename them there. So the contents
+    # are written to `folder` under the original names.
     contents = importlib.import_module("google.colab.files").upload()
     files = []
     for name, content in contents.items():

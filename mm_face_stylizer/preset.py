@@ -1,4 +1,4 @@
-"""Released weights: a preset is data, a folder with a card and a weights file."""
+"""Presets: folders with pretrained weights and a card that describes them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ DEFAULT_PRESET = "blaze_face_stylizer_256"
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Weights on disk with the card that says where they come from.
+    """Pretrained weights on disk, with the card that describes them and their origin.
 
     Attributes:
       folder: Folder with `card.json` and `weights.npz`.
-      card: Name, configuration, sha256 of the weights, licence, training data, command, commit,
-        metrics.
+      card: The contents of `card.json`: name, configuration of the networks, SHA-256 of the
+        weights, license, training data, training command, Git commit and metrics.
     """
 
     folder: pathlib.Path
@@ -39,13 +39,25 @@ class Preset:
 
     @classmethod
     def find(cls, name_or_folder: str | pathlib.Path = DEFAULT_PRESET) -> Preset:
-        """Opens a preset of the package by name, or any preset by its folder.
+        """Opens a preset of this package by name, or any preset by its folder.
+
+        Example:
+        ```python
+        from mm_face_stylizer.preset import Preset
+
+        preset = Preset.find("blaze_face_stylizer_256")
+        print(preset.image_size)  # 256
+        ```
 
         Args:
-          name_or_folder: For instance `blaze_face_stylizer_256`, or a folder that `pretrain` wrote.
+          name_or_folder: Name of a preset of this package, such as `blaze_face_stylizer_256`, or a
+            folder that the `pretrain` command wrote.
+
+        Returns:
+          The preset. Its weights are not read yet.
 
         Raises:
-          PresetError: There is no such preset, or its card cannot be read.
+          PresetError: The preset does not exist, or its card cannot be read.
         """
         folder = pathlib.Path(name_or_folder)
         if not (folder / _CARD).is_file():
@@ -61,48 +73,53 @@ class Preset:
                 f"There is no preset {str(name_or_folder)!r}. Known presets: {known}."
             ) from None
         except ValueError as error:
-            raise PresetError(f"{card_path} is not a preset's card: {error}") from None
+            raise PresetError(
+                f"{card_path} is not a valid JSON card of a preset: {error}"
+            ) from None
         return cls(folder, card)
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of the pictures that the preset is for.
+        """Side in pixels of the square input and output images.
 
         Raises:
-          PresetError: The card does not say.
+          PresetError: The card has no valid `config.image_size`.
         """
         try:
             return int(self.card["config"]["image_size"])
         except (KeyError, TypeError, ValueError):
             raise PresetError(
-                f"{self.folder / _CARD} does not say config.image_size, a whole number of pixels."
+                f"{self.folder / _CARD} has no valid config.image_size, an integer in pixels."
             ) from None
 
     def networks(self) -> Any:
-        """Builds the networks and fills them with the checked weights.
+        """Builds the networks and loads the weights, after checking their hash.
 
         Returns:
-          Those of the card's family.
+          The networks, an instance of the `networks_class` of the card's family.
 
         Raises:
-          PresetError: The family is unknown, the weights are missing, or their hash or shapes are
-            not the card's.
+          PresetError: The family is unknown, the weights are missing, or their hash or shapes do
+            not match the card.
         """
         family = self._family()
         return self.filled(family.config_class(), family.networks_class())
 
     def config(self) -> Any:
-        """The configuration of the networks, as the card's family has it.
+        """Returns the configuration of the networks.
+
+        Returns:
+          An instance of the `config_class` of the card's family.
 
         Raises:
-          PresetError: The family is unknown, or the configuration is not one of it.
+          PresetError: The family is unknown, or the card's configuration is not valid for it.
         """
         family = self._family()
         try:
             return family.config_class()(**self.card["config"])
         except (KeyError, TypeError, ValueError) as error:
             raise PresetError(
-                f"{self.folder / _CARD} has no configuration of {family.name}: {error}"
+                f"{self.folder / _CARD} has no valid configuration of {family.name}: {error}"
             ) from error
 
     def _family(self) -> Family:
@@ -112,19 +129,21 @@ class Preset:
             raise PresetError(f"{self.folder / _CARD}: {error}") from None
 
     def filled(self, config_class: type, networks_class: type) -> Any:
-        """Builds networks of a kind of one's own and fills them with the checked weights.
+        """Builds networks of the given classes and loads the weights, after checking their hash.
 
         Args:
-          config_class: Called with what the card has as `config`.
-          networks_class: Its `from_weights` is called with that configuration and the weights.
+          config_class: Class of the configuration; called with the card's `config` as keyword
+            arguments.
+          networks_class: Class of the networks; its `from_weights` is called with the configuration
+            and the weights.
 
         Returns:
-          What `from_weights` returns.
+          The networks that `from_weights` returns.
 
         Raises:
-          PresetError: The weights are missing, or their hash or shapes are not the card's.
+          PresetError: The weights are missing, or their hash or shapes do not match the card.
         """
-        with self._checked(_WEIGHTS, self.card["sha256"]) as weights:
+        with self._open_verified(_WEIGHTS, self.card["sha256"]) as weights:
             try:
                 config = config_class(**self.card["config"])
                 return networks_class.from_weights(config, weights)
@@ -132,36 +151,37 @@ class Preset:
                 raise PresetError(f"{self.folder / _WEIGHTS}: {error}") from error
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Reads the checked weights; no network is built, and TensorFlow is not needed.
+        """Reads the weights, after checking their hash, without importing TensorFlow.
 
         Returns:
-          Arrays by network and layer, as on disk: kernels float16, vectors float32.
+          The arrays by name, such as `encoder/stem/kernel`, in the precision of the file: kernels in
+          float16, vectors in float32.
 
         Raises:
-          PresetError: The weights are missing, or their hash is not the card's.
+          PresetError: The weights are missing, or their hash does not match the card.
         """
-        with self._checked(_WEIGHTS, self.card["sha256"]) as weights:
+        with self._open_verified(_WEIGHTS, self.card["sha256"]) as weights:
             return dict(weights)
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """Names of the styles that the preset draws without any tuning, if any."""
+        """Names of the styles that the preset can draw without fine-tuning; may be empty."""
         return tuple(self.card.get("drawing", {}).get("styles", ()))
 
     def drawing(self) -> Any:
-        """Builds the network that has learned to draw, and fills it with the checked weights.
+        """Builds the drawing network and loads its weights, after checking their hash.
 
         Returns:
-          `mm_face_stylizer.models.blaze_stylegan.drawing.Drawing`.
+          A `mm_face_stylizer.models.blaze_stylegan.drawing.Drawing`, which draws `styles`.
 
         Raises:
-          PresetError: The preset has not learned to draw, its weights are missing, or their hash or
-            shapes are not the card's.
+          PresetError: The preset has no drawing network, its weights are missing, or their hash or
+            shapes do not match the card.
         """
         card = self.card.get("drawing")
         if card is None:
-            raise PresetError(f"{self.folder} has not learned to draw; see pretrain-drawing.")
-        with self._checked(_DRAWING, card["sha256"]) as weights:
+            raise PresetError(f"{self.folder} has no drawing network; pretrain-drawing trains one.")
+        with self._open_verified(_DRAWING, card["sha256"]) as weights:
             try:
                 return (
                     self._family().drawing_class().from_weights(self.config(), self.styles, weights)
@@ -170,8 +190,8 @@ class Preset:
                 raise PresetError(f"{self.folder / _DRAWING}: {error}") from error
 
     @contextlib.contextmanager
-    def _checked(self, name: str, sha256: str) -> Iterator[Mapping[str, np.ndarray]]:
-        """Opens a file of weights whose hash is the card's; they are read one by one."""
+    def _open_verified(self, name: str, sha256: str) -> Iterator[Mapping[str, np.ndarray]]:
+        """Checks the SHA-256 of a file of weights and opens it; arrays are read when accessed."""
         path = self.folder / name
         try:
             file = path.open("rb")
@@ -192,25 +212,37 @@ class Preset:
 def save_preset(
     folder: pathlib.Path, networks, card: dict[str, Any], overwrite: bool = False
 ) -> Preset:
-    """Writes a preset.
+    """Writes trained networks and their card to a folder.
 
-    Kernels are stored as float16; vectors (biases, normalisation) stay float32, since their size
-    does not matter and a tiny variance must not become zero.
+    Kernels are stored as float16. Vectors, such as biases and normalization statistics, are stored
+    as float32: they are small, and a tiny variance would become zero in float16.
+
+    Example:
+    ```python
+    import pathlib
+
+    from mm_face_stylizer.preset import Preset, save_preset
+
+    networks = Preset.find("blaze_face_stylizer_256").networks()
+    preset = save_preset(pathlib.Path("my_preset"), networks, {"name": "my_preset"})
+    ```
 
     Args:
-      folder: Folder to write; made if it is missing.
-      networks: Trained `mm_face_stylizer.models.blaze_stylegan.networks.Networks`.
-      card: What the card says beside the configuration and the hash.
-      overwrite: Whether an existing preset may be replaced.
+      folder: Folder to write to; created if it does not exist.
+      networks: Trained networks with `weights()` and `config`, such as
+        `mm_face_stylizer.models.blaze_stylegan.networks.Networks`.
+      card: Entries of the card. The configuration, the SHA-256, the size in bytes and the numbers
+        of parameters are added.
+      overwrite: Whether to replace an existing preset.
 
     Returns:
-      The preset as written.
+      The preset that was written.
 
     Raises:
-      FileExistsError: The folder holds a preset and `overwrite` is False.
+      FileExistsError: The folder has a preset, and `overwrite` is False.
     """
     weights = networks.weights()
-    content = _packed(weights)
+    content = _npz_bytes(weights)
     card = card | {
         "config": dataclasses.asdict(networks.config),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -227,17 +259,18 @@ def save_preset(
 
 
 def save_drawing(preset: Preset, drawing: Any, card: dict[str, Any]) -> Preset:
-    """Adds a network that has learned to draw to a preset; an earlier one is replaced.
+    """Adds a drawing network to a preset on disk, replacing an existing one.
 
     Args:
-      preset: The preset, which stays as it is otherwise.
-      drawing: A `mm_face_stylizer.models.blaze_stylegan.drawing.Drawing`.
-      card: What the preset's card says about it under `drawing`, beside styles and hash.
+      preset: The preset. Its other weights and the other entries of its card do not change.
+      drawing: A trained `mm_face_stylizer.models.blaze_stylegan.drawing.Drawing`.
+      card: Entries for `drawing` in the preset's card. The styles, the SHA-256 and the size in
+        bytes are added.
 
     Returns:
-      The preset as written.
+      The preset that was written.
     """
-    content = _packed(drawing.weights())
+    content = _npz_bytes(drawing.weights())
     own = card | {
         "styles": list(drawing.styles),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -249,8 +282,8 @@ def save_drawing(preset: Preset, drawing: Any, card: dict[str, Any]) -> Preset:
     return Preset(preset.folder, whole)
 
 
-def _packed(weights: Mapping[str, np.ndarray]) -> bytes:
-    """Weights as a file: kernels in float16, vectors in float32."""
+def _npz_bytes(weights: Mapping[str, np.ndarray]) -> bytes:
+    """Returns the bytes of an `.npz` file, with kernels in float16 and vectors in float32."""
     buffer = io.BytesIO()
     np.savez(
         buffer,

@@ -85,7 +85,7 @@ def test_a_preset_keeps_what_was_learned(finished, networks, tmp_path):
     run, _ = finished
     drawing = run.released()
     preset = save_preset(tmp_path, networks, {"name": "tiny"})
-    with pytest.raises(PresetError, match="not learned to draw"):
+    with pytest.raises(PresetError, match="no drawing network"):
         preset.drawing()
     save_drawing(preset, drawing, {"steps": 30})
     found = Preset.find(tmp_path)
