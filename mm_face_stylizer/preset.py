@@ -154,8 +154,8 @@ class Preset:
         """Reads the weights, after checking their hash, without importing TensorFlow.
 
         Returns:
-          The arrays by name, such as `encoder/stem/kernel`, in the precision of the file: kernels in
-          float16, vectors in float32.
+          The arrays by name, such as `encoder/stem/kernel`, in the precision of the file: kernels
+          in float16, vectors in float32.
 
         Raises:
           PresetError: The weights are missing, or their hash does not match the card.
