@@ -1,1 +1,1 @@
-"""Measures the latency, memory and correctness of bundles on this computer."""
+"""Benchmarks of the latency, memory and correctness of bundles; for results see docs/figures.md."""

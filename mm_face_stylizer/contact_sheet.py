@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures with a caption each, for people to judge."""
+"""Contact sheets: pictures in labeled rows, for visual inspection of results."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from task_bundle.media.images import save_png
 
 _MARGIN = 4
 _CAPTION_HEIGHT = 22
-_CAPTION_COLOUR = (60, 60, 60)
+_CAPTION_COLOR = (60, 60, 60)
 
 
 @dataclasses.dataclass(frozen=True)
 class ContactSheet:
-    """Rows of equally many square pictures.
+    """A grid of square pictures with an optional caption above each row.
 
     Attributes:
-      rows: Rows of pictures, each uint8 [side, side, 3]; short rows are padded with white.
-      captions: One line of text above each row, or an empty string for none.
+      rows: Rows of pictures, each uint8 [side, side, 3], RGB in [0, 255]. White fills the rest of a
+        row that has fewer pictures than the longest one.
+      captions: One line of text per row; an empty string or a missing item means no caption.
     """
 
     rows: Sequence[Sequence[np.ndarray]]
@@ -31,10 +32,10 @@ class ContactSheet:
         """Draws the sheet.
 
         Args:
-          side: Side of each picture in pixels.
+          side: Side in pixels to which each picture is resized.
 
         Returns:
-          uint8 [height, width, 3].
+          uint8 [height, width, 3], RGB in [0, 255].
         """
         import cv2
 
@@ -51,7 +52,7 @@ class ContactSheet:
                     (_MARGIN, _CAPTION_HEIGHT - 6),
                     cv2.FONT_HERSHEY_SIMPLEX,
                     0.5,
-                    _CAPTION_COLOUR,
+                    _CAPTION_COLOR,
                     1,
                     cv2.LINE_AA,
                 )
@@ -66,11 +67,11 @@ class ContactSheet:
         return np.concatenate(strips)
 
     def save(self, path: str | os.PathLike, side: int = 256, overwrite: bool = False) -> None:
-        """Writes the sheet as PNG, atomically.
+        """Writes the sheet as a PNG file, atomically.
 
         Args:
           path: File to write.
-          side: Side of each picture in pixels.
+          side: Side in pixels to which each picture is resized.
           overwrite: Whether an existing file may be replaced.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The demo: from style pictures of the project's own to a portrait in that style."""
+"""The demo: draws style pictures with code, and stylizes a sample portrait in that style."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _STYLE_PICTURES = 3
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """Files and pictures of a demo run.
+    """The files that a demo run reads and writes.
 
     Attributes:
-      folder: Where everything goes; it must exist.
+      folder: Existing folder that all files are written to.
       style: Name of the style, one of `style_pictures.STYLE_NAMES`.
     """
 
@@ -35,34 +35,34 @@ class Demo:
 
     @property
     def bundle(self) -> pathlib.Path:
-        """The bundle's file."""
+        """Path of the bundle."""
         return self.folder / "face_stylizer.task"
 
     @property
     def training(self) -> pathlib.Path:
-        """The loss plot's file."""
+        """Path of the loss plot."""
         return self.folder / "training.png"
 
     @property
     def before_after(self) -> pathlib.Path:
-        """The comparison's file."""
+        """Path of the picture that compares style, photo and result."""
         return self.folder / "before_after.png"
 
     @property
     def paths(self) -> tuple[pathlib.Path, ...]:
-        """All files that the demo writes."""
+        """Paths of all files that the demo writes, the style pictures first."""
         styles = tuple(
             self.folder / f"style_{index}.png" for index in range(1, _STYLE_PICTURES + 1)
         )
         return *styles, self.bundle, self.training, self.before_after
 
     def style_data(self, face_models: FaceModels, side: int, seed: int, overwrite: bool) -> Dataset:
-        """Draws the style pictures into the folder and reads them back as a user's would be.
+        """Draws the style pictures, writes them to the folder, and loads them as a data set.
 
         Args:
-          face_models: What finds the faces in them.
+          face_models: The models that find the faces in the style pictures.
           side: Side in pixels of the aligned pictures.
-          seed: Seed of the drawings.
+          seed: Seed of the first style picture; each further one uses the next integer.
           overwrite: Whether existing files may be replaced.
 
         Returns:
@@ -74,11 +74,11 @@ class Demo:
         return Dataset.from_images(files, size=side, face_models=face_models)
 
     def compare(self, data: Dataset, bundle: TaskBundle, overwrite: bool) -> None:
-        """Stylizes a portrait with the bundle and draws it beside photo and style.
+        """Stylizes the sample portrait, and saves style, photo and result side by side.
 
         Args:
           data: The aligned style pictures.
-          bundle: What to stylize with.
+          bundle: The stylizer bundle to run.
           overwrite: Whether an existing file may be replaced.
 
         Raises:
@@ -98,22 +98,22 @@ class Demo:
 
 
 def portrait() -> np.ndarray:
-    """A real portrait that every installation has: Grace Hopper, from matplotlib's samples.
+    """Loads the portrait of Grace Hopper from matplotlib's sample data.
 
     Returns:
-      uint8 [height, width, 3].
+      uint8 [height, width, 3], RGB in [0, 255].
     """
     return load_image(sample_photo())
 
 
 def aligned_portrait(side: int) -> np.ndarray:
-    """The same portrait, cropped as the runtime crops faces.
+    """Loads the sample portrait, aligned and cropped as the runtime crops faces.
 
     Args:
-      side: Side in pixels.
+      side: Side of the crop in pixels.
 
     Returns:
-      uint8 [side, side, 3].
+      uint8 [side, side, 3], RGB in [0, 255].
     """
     photo = portrait()
     with FaceFinder() as finder:

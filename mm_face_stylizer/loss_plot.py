@@ -1,4 +1,4 @@
-"""Loss curves as a picture."""
+"""Plots of training losses."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def save_loss_plot(
     path: str | os.PathLike[str],
     overwrite: bool = False,
 ) -> None:
-    """Plots losses against the step, on a logarithmic scale.
+    """Plots losses against training steps, with a logarithmic loss axis, and saves a PNG file.
 
     Args:
-      curves: Steps and values by the loss's name.
+      curves: For each loss name, the step numbers and the loss values, of equal length.
       title: Title of the plot.
-      path: PNG to write, atomically.
+      path: PNG file to write, atomically.
       overwrite: Whether an existing file may be replaced.
 
     Raises:
       FileExistsError: The file exists and `overwrite` is False.
     """
-    # Matplotlib takes most of a second to import, and few commands plot.
+    # Importing matplotlib takes most of a second, and most commands do not plot.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5), layout="constrained")

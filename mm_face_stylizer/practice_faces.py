@@ -1,6 +1,7 @@
-"""Faces that a stylizer practices on: the package's own, or a folder of the user's.
+"""Practice faces: the portraits that a stylizer is trained on, from the package or from the user.
 
-The package's are pictures that the preset drew of synthetic portraits: they show nobody who exists.
+The package contains pictures that the preset generated; they show no real people. A folder of
+photos may be used instead.
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ from task_bundle.faces.face_models import FaceModels
 from task_bundle.media.images import load_image
 
 _SHEET, _CARD = "practice_faces.jpg", "practice_faces.json"
-_LEAST = 8
+_MIN_FACES = 8
 
 
 def practice_faces(size: int, count: int, face_models: FaceModels | None = None) -> list[Portrait]:
-    """The package's practice faces.
+    """Loads the practice faces that come with the package.
 
     Args:
       size: Side of the portraits in pixels.
-      count: How many; all if there are fewer.
+      count: Maximum number of portraits.
       face_models: The models that find faces; `find_face_models()` if None.
 
     Returns:
-      Portraits, always the same ones in the same order.
+      At most `count` portraits, always in the same order. Faces that the face models do not find
+      are skipped.
     """
     import cv2
 
@@ -47,7 +49,7 @@ def practice_faces(size: int, count: int, face_models: FaceModels | None = None)
             if len(portraits) == count:
                 break
             picture = cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA)
-            # Face models other than those that the sheet was made with may miss one.
+            # The sheet was made with one version of the face models; others may miss a face.
             with contextlib.suppress(NoFaceError):
                 portraits.append(finder.find_aligned(picture))
     return portraits
@@ -56,17 +58,17 @@ def practice_faces(size: int, count: int, face_models: FaceModels | None = None)
 def faces_of_folder(
     folder: str | os.PathLike[str], size: int, count: int, face_models: FaceModels | None = None
 ) -> list[Portrait]:
-    """Practice faces of the user's own.
+    """Loads practice faces from a folder of photos.
 
     Args:
-      folder: Photos, each with a face; those without one are passed over.
+      folder: Folder of photos; photos in which no face is found are skipped.
       size: Side of the portraits in pixels.
-      count: How many to take at most, in the order of names.
+      count: Maximum number of portraits; files are read in the order of their names.
       face_models: The models that find faces; `find_face_models()` if None.
 
     Raises:
       ImageError: A photo cannot be read.
-      NoFaceError: There are fewer than eight photos with a face.
+      NoFaceError: A face is found in fewer than eight photos.
       OSError: The folder cannot be read.
     """
     files = sorted(
@@ -79,9 +81,9 @@ def faces_of_folder(
                 break
             with contextlib.suppress(NoFaceError):
                 portraits.append(finder.find(load_image(file), size))
-    if len(portraits) < _LEAST:
+    if len(portraits) < _MIN_FACES:
         raise NoFaceError(
-            f"{folder} has {len(portraits)} pictures in which a face is found; practicing takes at "
-            f"least {_LEAST}"
+            f"a face was found in only {len(portraits)} pictures of {folder}; training needs at "
+            f"least {_MIN_FACES}"
         )
     return portraits

@@ -1,1 +1,1 @@
-"""The plug-in into Google's own mediapipe_model_maker."""
+"""Installs a preset of this package for Google's mediapipe_model_maker."""

@@ -1,9 +1,10 @@
-"""The plug-in into Google's Model Maker: a preset as the assets that its trainer looks for.
+"""Converts a preset to the asset files that Google's Model Maker loads.
 
-`mediapipe_model_maker.face_stylizer` loads its networks from a folder for temporary files and
-downloads what is missing there. With a preset installed in their place it trains, stylizes and
-exports offline and unmodified. It passes w+ latents alone from encoder to decoder, so a preset that
-was trained for that serves best; of any other the spatial latents are left out.
+`mediapipe_model_maker.face_stylizer` loads its networks from the system's folder for temporary
+files and downloads those that are missing. With the assets of a preset installed there, the
+unmodified Model Maker trains, stylizes and exports offline. Its encoder passes only w+ latents to
+the decoder. A preset that was trained without spatial latents therefore works best; the spatial
+latents of other presets are dropped.
 """
 
 from __future__ import annotations
@@ -46,86 +47,93 @@ _ASSETS = (
     _FACE_LANDMARKER,
     _PERCEPTUAL,
 )
-# The only stylizer that Model Maker knows.
+# Side in pixels of the pictures of Model Maker's stylizer; it supports no other.
 _SIDE = 256
-# The normalisation of ImageNet's pictures, which Model Maker applies before the feature extractor.
+# Mean and standard deviation of ImageNet's RGB channels in [0, 1]; Model Maker normalizes pictures
+# with them before it calls the feature extractor.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _FEATURE_MAPS = 5
-# Model Maker gives the first map a tenth of the deeper ones' weight.
+# Factor of the first feature map, to which Model Maker gives a tenth of the weight of deeper maps.
 _PICTURE_GAIN = 3.0
+# Number of random faces on which mean magnitudes are measured.
 _SAMPLES = 16
 
 
 class _Asset(keras.Model):
-    """A network as Model Maker loads and calls it.
+    """A Keras model that wraps a function and its variables, to be saved for Model Maker.
 
-    Keras sees the variables and one function, not the layers: it would save each of these with
-    functions of its own, which takes minutes, and Model Maker has no use for them.
+    The layers are hidden from Keras on purpose: it would save separate functions for each of them,
+    which takes minutes, and Model Maker does not use them.
     """
 
     def __init__(
         self, name: str, function: Callable[..., Any], variables: Sequence[tf.Variable], example
     ):
-        """Makes the model.
+        """Creates the model and calls it once.
 
         Args:
-          name: Its name.
-          function: What it computes; the same in training and in inference.
-          variables: What it computes with.
-          example: An input of the right form, of any batch.
+          name: Name of the model.
+          function: Computes outputs from inputs, in training and inference alike.
+          variables: The variables that `function` uses.
+          example: An input of the right structure, shape and dtype, with any batch size.
         """
         super().__init__(name=name)
         self._function = function
         self._used_variables = list(variables)
-        # Tells Keras what form of input to trace.
+        # Keras traces the input signature from this call.
         self(example)
 
     def call(self, inputs, training: bool | None = None):
-        """Computes."""
+        """Calls the function; `training` is ignored."""
         del training
         return self._function(inputs)
 
 
 def encoder_asset(networks: Networks) -> keras.Model:
-    """Photo [batch, 256, 256, 3] to a w+ latent [batch, 12, 512] without `w_avg`.
+    """Builds the encoder, from photos [batch, 256, 256, 3] to w+ latents [batch, 12, 512].
 
-    Model Maker calls its encoder with `training=True`, in its export, too. Batch normalisation
-    stays in inference mode all the same: over a batch of one picture it would not know the
-    preset's statistics, and TFLite has no such operator.
+    The latents are relative to `w_avg`, which Model Maker adds.
 
-    Model Maker trains and stylizes with photos in [-1, 1], but the graph that it exports hands its
-    encoder photos in [0, 1]. So both are taken: what has no negative value is in [0, 1].
+    Model Maker calls its encoder with `training=True`, even for the export. Batch normalization
+    nevertheless runs in inference mode: in training mode it would use the statistics of a batch of
+    one picture instead of the preset's, and TFLite has no operator for it.
+
+    Model Maker trains and stylizes with photos in [-1, 1], but the graph that it exports passes
+    photos in [0, 1] to the encoder. The asset accepts both: a photo without negative values is
+    taken to be in [0, 1].
     """
     encoder = keras.Model(networks.encoder.input, networks.encoder.output["inputs"])
 
     def encode(image):
         darkest = tf.reduce_min(image, axis=(1, 2, 3), keepdims=True)
         is_unit = tf.cast(darkest >= 0.0, tf.float32)
-        # 2 x - 1 or x, without a branch.
+        # 2 * image - 1 if the photo is in [0, 1], else image, without a branch in the graph.
         return encoder(image + is_unit * (image - 1.0), training=False)
 
     return _Asset("encoder", encode, encoder.variables, tf.zeros((1, _SIDE, _SIDE, 3)))
 
 
 def decoder_asset(networks: Networks) -> keras.Model:
-    """`{"inputs": w}` [batch, 12, 512] to `{"image": [picture]}` [batch, 256, 256, 3] in [-1, 1].
+    """Builds the decoder, from w+ latents to pictures.
 
-    One picture, the finest: Model Maker uses no other, and would train and export all of them.
+    It maps `{"inputs": w}`, w [batch, 12, 512], to `{"image": [picture]}`, picture
+    [batch, 256, 256, 3] in [-1, 1]. Only the picture of the highest resolution is returned, because
+    Model Maker uses no other, but would train and export the heads of all resolutions.
     """
     synthesis = copied(networks.synthesis, heads="last", name="synthesis")
 
-    def synthesise(inputs):
+    def synthesize(inputs):
         image = synthesis({"inputs": inputs["inputs"]})["image"][-1]
         return {"image": [_within_range(image)]}
 
     return _Asset(
-        "decoder", synthesise, synthesis.variables, {"inputs": tf.zeros(networks.w_avg.shape)}
+        "decoder", synthesize, synthesis.variables, {"inputs": tf.zeros(networks.w_avg.shape)}
     )
 
 
 def mapping_asset(networks: Networks) -> keras.Model:
-    """`[noise [batch, 512], label [batch, 0]]` to w+ latents [batch, 12, 512]."""
+    """Builds the mapping, from `[noise [batch, 512], label [batch, 0]]` to w+ [batch, 12, 512]."""
     return _Asset(
         "mapping",
         networks.mapping,
@@ -135,74 +143,78 @@ def mapping_asset(networks: Networks) -> keras.Model:
 
 
 def discriminator_asset(networks: Networks, faces: tf.Tensor) -> keras.Model:
-    """`[image [batch, 3, 256, 256] in [-1, 1], label [batch, 0]]` to what kind of picture it is.
+    """Builds the discriminator, from pictures to features of their style.
 
-    Model Maker asks for the mean absolute difference of two of these: [batch, features], the means
-    of the feature maps, each layer relative to its mean magnitude and squashed into (-1, 1): a
-    drawing's strokes, ten times what a photo has of them, would outweigh all else.
+    It maps `[image [batch, 3, 256, 256] in [-1, 1], label [batch, 0]]` to [batch, features] in
+    (-1, 1). Model Maker's loss is the mean absolute difference of two such outputs. The features
+    are the spatial means of the feature maps, divided by the mean magnitude of their layer and
+    squashed by softsign. Without the squashing the strokes of a drawing, whose features are about
+    ten times those of a photo, would outweigh everything else.
 
     Args:
       networks: A preset's networks.
-      faces: [count, 256, 256, 3] in [-1, 1], what magnitudes are measured on.
+      faces: Pictures on which the magnitudes are measured, [count, 256, 256, 3] in [-1, 1].
     """
     magnitudes = _magnitudes(mean_features(networks.discriminator, faces))
 
-    def judge(inputs):
+    def style_features(inputs):
         image = tf.transpose(inputs[0], (0, 2, 3, 1))
         features = _divided(mean_features(networks.discriminator, image), magnitudes)
         return tf.nn.softsign(tf.concat(features, axis=-1))
 
     return _Asset(
         "discriminator",
-        judge,
+        style_features,
         networks.discriminator.variables,
         [tf.zeros((1, 3, _SIDE, _SIDE)), tf.zeros((1, 0))],
     )
 
 
 def perceptual_asset(face_mesh: FaceMeshFeatures, faces: tf.Tensor) -> keras.Model:
-    """MediaPipe's face mesh network, and the picture itself, in the place of a VGG19.
+    """Builds the feature extractor that takes the place of Model Maker's VGG19.
 
-    A picture [batch, 256, 256, 3], normalised like ImageNet's, to five feature maps, finest first:
-    the picture, and four of the face mesh's, each with the picture in its size as three channels
-    more. Without them colours would drift, since the network sees brightness alone;
-    `losses.with_colors_of` says why. All are relative to their mean magnitudes.
+    It maps pictures [batch, 256, 256, 3], normalized with ImageNet's statistics, to five feature
+    maps, those of the highest resolution first: the picture itself, and four maps of MediaPipe's
+    face mesh network. To each of the four, the picture is appended at the map's resolution as three
+    more channels: the network sees only brightness, and without these channels colors would drift
+    (see `losses.with_colors_of`). All features are divided by their mean magnitude.
 
     Args:
-      face_mesh: The network.
-      faces: [count, 256, 256, 3] in [-1, 1], what magnitudes are measured on.
+      face_mesh: The face mesh network.
+      faces: Pictures on which the magnitudes are measured, [count, 256, 256, 3] in [-1, 1].
     """
 
     def features(image):
         maps = face_mesh(losses.brightness(image)).features[1:_FEATURE_MAPS]
-        colours = [tf.image.resize(image, m.shape[1:3], antialias=True) for m in maps]
-        return maps, [image, *colours]
+        colors = [tf.image.resize(image, m.shape[1:3], antialias=True) for m in maps]
+        return maps, [image, *colors]
 
-    maps, colours = features(faces)
-    map_sizes, colour_sizes = _magnitudes(maps), _magnitudes(colours)
+    maps, colors = features(faces)
+    map_sizes, color_sizes = _magnitudes(maps), _magnitudes(colors)
 
-    def look(image):
+    def extract(image):
         image = image * tf.constant(_IMAGENET_STD) + tf.constant(_IMAGENET_MEAN)
-        maps, colours = features(2.0 * image - 1.0)
-        picture, *colours = _divided(colours, colour_sizes)
+        maps, colors = features(2.0 * image - 1.0)
+        picture, *colors = _divided(colors, color_sizes)
         joined = [
-            # As many colours as features: a distance is the mean over all channels.
-            tf.concat([m, colour * (m.shape[-1] / 3)], axis=-1)
-            for m, colour in zip(_divided(maps, map_sizes), colours, strict=True)
+            # A distance is the mean over all channels. This factor gives the three color channels
+            # the same total weight as the features.
+            tf.concat([m, color * (m.shape[-1] / 3)], axis=-1)
+            for m, color in zip(_divided(maps, map_sizes), colors, strict=True)
         ]
         return [_PICTURE_GAIN * picture, *joined]
 
     return _Asset(
-        "vgg_feature_extractor", look, face_mesh.variables, tf.zeros((1, _SIDE, _SIDE, 3))
+        "vgg_feature_extractor", extract, face_mesh.variables, tf.zeros((1, _SIDE, _SIDE, 3))
     )
 
 
 @tf.custom_gradient
 def _within_range(image: tf.Tensor):
-    """Cuts off what lies outside [-1, 1], with a gradient for pixels that are to come back.
+    """Clips to [-1, 1]; outside the range, only gradients that lead back into it pass.
 
-    Without one they would stay outside for ever. Nor may there be one for pixels that are to go
-    further: the loss does not see them do it, and the training would diverge.
+    Without these gradients clipped pixels would never return. Gradients that lead further away are
+    blocked: clipping hides their effect from the loss, and the training would diverge.
     """
 
     def gradient(upstream):
@@ -221,7 +233,7 @@ def _divided(features: list[tf.Tensor], magnitudes: list[float]) -> list[tf.Tens
 
 
 def default_directory() -> pathlib.Path:
-    """The folder for temporary files of this process; Model Maker asks for the same."""
+    """Returns this process's folder for temporary files, where Model Maker looks for its assets."""
     return pathlib.Path(tempfile.gettempdir())
 
 
@@ -230,36 +242,38 @@ def install_assets(
     preset: str | os.PathLike[str] = DEFAULT_PRESET,
     face_models: FaceModels | None = None,
 ) -> pathlib.Path:
-    """Writes a preset as the assets that Google's Model Maker looks for.
+    """Writes a preset as the assets that Google's Model Maker loads.
 
-    What an earlier call wrote is replaced; what somebody else wrote is not.
+    Files that an earlier call wrote are replaced; files of other origin are never overwritten.
 
     Args:
-      directory: Folder for temporary files of the programs that run Model Maker, their `TMPDIR`;
-        this process's own if None.
-      preset: Name of a preset, or a preset's folder.
-      face_models: Face detector and landmark model; found as
-        `task_bundle.faces.face_models.find_face_models` says if None.
+      directory: Folder for temporary files (`TMPDIR`) of the processes that run Model Maker; this
+        process's own if None.
+      preset: Name or folder of a preset.
+      face_models: Face detector and landmark model; the result of
+        `task_bundle.faces.face_models.find_face_models` if None.
 
     Returns:
       The folder with the assets, `model_maker` in `directory`.
 
     Raises:
-      FileExistsError: An asset is there that was not written by this function, or changed since.
+      FileExistsError: A file with an asset's name was not written by this function, or was changed
+        afterward.
       PresetError: The preset is unknown or damaged.
-      ValueError: The preset is not of 256 px, or the manifest of an earlier call is damaged.
+      ValueError: The preset's pictures are not 256 x 256 pixels, or the manifest of an earlier call
+        is damaged.
       FaceModelsError: No face models were found.
       OSError: The folder cannot be written to.
     """
     files = _files(directory)
-    # Before half a minute of work.
+    # Fails early: building the assets takes half a minute.
     files.check(_ASSETS)
     found = Preset.find(preset)
     networks = found.networks()
     if networks.config.image_size != _SIDE:
         raise InvalidArgumentError(
             f"preset {str(preset)!r} makes pictures of {networks.config.image_size} px; Model "
-            f"Maker's stylizer is of {_SIDE} px"
+            f"Maker's stylizer needs {_SIDE} px"
         )
     about = {"preset": str(found.card.get("name", preset)), "sha256": found.card["sha256"]}
     with files.replacing(_ASSETS, about) as folder:
@@ -268,13 +282,13 @@ def install_assets(
 
 
 def uninstall_assets(directory: str | os.PathLike[str] | None = None) -> Removal:
-    """Removes what `install_assets` wrote, and nothing else.
+    """Removes the files that `install_assets` wrote, and nothing else.
 
     Args:
-      directory: As given to `install_assets`.
+      directory: The directory that was given to `install_assets`.
 
     Returns:
-      How many files were removed, and which were left because they have changed since.
+      The number of removed files, and the paths that were kept because they were changed.
 
     Raises:
       FileNotFoundError: Nothing is installed there.
@@ -290,12 +304,13 @@ def _files(directory: str | os.PathLike[str] | None) -> InstalledFiles:
 
 
 def write_assets(folder: pathlib.Path, networks: Networks, face_models: FaceModels) -> None:
-    """Writes the assets themselves, without a manifest.
+    """Writes the assets without a manifest.
 
     Args:
-      folder: Has a folder `face_stylizer`, and none of the assets.
-      networks: Networks for 256 px; spatial latents are left out.
-      face_models: What finds faces, and what the perceptual loss looks with.
+      folder: Existing folder with a subfolder `face_stylizer`; no asset may exist in it.
+      networks: A preset's networks for 256 x 256 pixels; spatial latents are dropped.
+      face_models: Face detector and landmark model. Model Maker aligns faces with both; the
+        landmark model also provides the features of the perceptual loss.
     """
     latents = networks.random_latents(_SAMPLES, seed=0)
     faces = tf.clip_by_value(networks.synthesis({"inputs": latents})["image"][-1], -1.0, 1.0)

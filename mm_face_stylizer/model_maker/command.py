@@ -1,4 +1,4 @@
-"""The `model-maker` command: a preset for Google's own trainer, installed and removed."""
+"""The `model-maker` command: installs a preset for Google's Model Maker, and removes it again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from task_bundle.command_line import printable
 
 
 def add_model_maker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command.
+    """Adds the `model-maker` command to a parser.
 
     Args:
-      commands: What the parser's `add_subparsers` returned.
+      commands: The result of the parser's `add_subparsers`.
     """
     model_maker = commands.add_parser(
         "model-maker",
@@ -25,28 +25,29 @@ def add_model_maker(commands: argparse._SubParsersAction[argparse.ArgumentParser
     actions = model_maker.add_subparsers(title="commands", required=True, metavar="COMMAND")
     install = actions.add_parser(
         "install-assets",
-        help="write a preset as the files that Model Maker looks for",
-        description="Writes a preset as the SavedModels and files that Model Maker looks for in "
-        "its folder for temporary files. Replaces what an earlier call wrote, and nothing else.",
+        help="write a preset as the files that Model Maker loads",
+        description="Writes a preset as the SavedModels and files that Model Maker loads from "
+        "its folder for temporary files. Replaces only files that an earlier call wrote.",
     )
     _add_directory(install)
     install.add_argument(
         "--preset",
         default=DEFAULT_PRESET,
-        help="a preset's name or folder; best one that was trained without spatial latents: "
-        f"`pretrain --spatial-sides` and no side ({DEFAULT_PRESET})",
+        help="name or folder of a preset; a preset trained without spatial latents (`pretrain "
+        f"--spatial-sides` with no values) works best ({DEFAULT_PRESET})",
     )
     install.add_argument(
         "--face-landmarker",
         type=pathlib.Path,
         metavar="X.task",
-        help="take face detector and landmark model from this bundle",
+        help="read the face detector and the landmark model from this bundle",
     )
     install.set_defaults(run=_install)
     uninstall = actions.add_parser(
         "uninstall",
-        help="remove what install-assets wrote",
-        description="Removes what install-assets wrote. Files that have changed since stay.",
+        help="remove the files that install-assets wrote",
+        description="Removes the files that install-assets wrote. Files that were changed "
+        "afterward are kept.",
     )
     _add_directory(uninstall)
     uninstall.set_defaults(run=_uninstall)
@@ -63,7 +64,7 @@ def _add_directory(command: argparse.ArgumentParser) -> None:
 
 
 def _install(arguments: argparse.Namespace) -> None:
-    # Here, since it imports TensorFlow, which most commands do without.
+    # Imported here because it imports TensorFlow, which most commands do not need.
     from mm_face_stylizer.model_maker.assets import install_assets
     from task_bundle.faces.face_models import find_face_models
 
@@ -82,4 +83,6 @@ def _uninstall(arguments: argparse.Namespace) -> None:
     removal = uninstall_assets(arguments.directory)
     sys.stdout.write(f"{removal.removed} files removed\n")
     for path in removal.left:
-        sys.stderr.write(f"left as it is, changed since it was installed: {printable(str(path))}\n")
+        sys.stderr.write(
+            f"kept, because it was changed after the installation: {printable(str(path))}\n"
+        )

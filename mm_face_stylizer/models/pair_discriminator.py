@@ -1,7 +1,9 @@
-"""The pair discriminator: is this the painting of that photo, in that style?
+"""A discriminator of pairs: is this picture the painting of this photo in this style?
 
-It sees a photo beside a painting of it, or beside what the synthesis network drew, and judges
-patches of about a quarter of the side. Sources: Isola et al., "Image-to-Image Translation with
+Its input is a photo together with either the painting of that photo or the output of the synthesis
+network. It classifies overlapping patches; a patch is about a quarter of the picture wide.
+
+Sources: Isola et al., "Image-to-Image Translation with
 Conditional Adversarial Networks" (2017), section 3.2.2, for pairs and patches; Miyato and Koyama,
 "cGANs with Projection Discriminator" (2018), for the style.
 """
@@ -18,10 +20,10 @@ _STRIDES = (2, 2, 2, 1)
 
 
 class PairDiscriminator(keras.Model):
-    """A photo and a picture to a map of logits, higher for a painting.
+    """Maps a photo and a picture to a map of logits, which are higher for real paintings.
 
     Attributes:
-      styles: Number of styles that it tells apart.
+      styles: Number of styles; each has an embedding.
     """
 
     def __init__(self, styles: int = 1, **kwargs):
@@ -50,15 +52,15 @@ class PairDiscriminator(keras.Model):
         self((picture, picture, np.zeros(1, np.int32)))
 
     def call(self, inputs, training: bool | None = None) -> tf.Tensor:
-        """Judges.
+        """Computes the logits.
 
         Args:
-          inputs: Photos and pictures, each [batch, height, width, 3] in about [-1, 1] with sides
-            divisible by 8, and the pictures' styles, int32 [batch].
-          training: Accepted for the Keras contract; the network has no mode.
+          inputs: A tuple of photos and pictures, each float32 [batch, height, width, 3] in about
+            [-1, 1] with height and width divisible by 8, and the styles' indices, int32 [batch].
+          training: Ignored; the network computes the same in training and in inference.
 
         Returns:
-          Logits [batch, height / 8, width / 8, 1].
+          Logits, float32 [batch, height / 8, width / 8, 1].
         """
         del training
         photos, pictures, styles = inputs

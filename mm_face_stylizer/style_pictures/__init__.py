@@ -36,7 +36,7 @@ def draw_style(name: str, size: int = 512, seed: int = 0) -> npt.NDArray[np.uint
     Args:
       name: One of STYLE_NAMES.
       size: Side of the picture in pixels.
-      seed: Chooses hair, colours, expression and the turn of the head; at least 0.
+      seed: Chooses hair, colors, expression and the turn of the head; at least 0.
 
     Returns:
       uint8 [size, size, 3], RGB, the same for the same arguments.

@@ -1,4 +1,4 @@
-"""Comic: flat saturated colours, thick outlines and halftone dots."""
+"""Comic: flat saturated colors, thick outlines and halftone dots."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
 
     Args:
       portrait: What to draw.
-      rng: Chooses the colours.
+      rng: Chooses the colors.
 
     Returns:
       float32 [CANVAS, CANVAS, 3], RGB in [0, 1].
     """
     relief = Relief.of(portrait)
     palette = _PALETTES[rng.integers(len(_PALETTES))]
-    image = _colours(relief, palette, rng)
+    image = _colors(relief, palette, rng)
     ink = np.clip(_outlines(relief), 0, 1)[..., None]
     image = image * (1 - ink) + _BLACK * ink
     glint = relief.regions["glint"][..., None]
     return image * (1 - glint) + glint
 
 
-def _rgb(colour: tuple[int, int, int]) -> np.ndarray:
-    return np.float32(colour) / 255
+def _rgb(color: tuple[int, int, int]) -> np.ndarray:
+    return np.float32(color) / 255
 
 
 def _below(field: np.ndarray, level: float, softness: float = 0.012) -> np.ndarray:
@@ -75,15 +75,15 @@ def _dots(relief: Relief, coverage: np.ndarray) -> np.ndarray:
     return np.clip((radius - distance) * _DOT_PITCH * SCALE + 0.5, 0, 1) * (coverage > 0.02)
 
 
-def _colours(relief: Relief, palette: _Palette, rng: np.random.Generator) -> np.ndarray:
+def _colors(relief: Relief, palette: _Palette, rng: np.random.Generator) -> np.ndarray:
     r = relief.regions
     tone = blur(relief.tone, 2.5)
     fine = blur(relief.tone, 1.2)
     image = _backdrop(relief, palette, rng)
 
-    def lay(mask: np.ndarray, colour: npt.ArrayLike) -> None:
+    def lay(mask: np.ndarray, color: npt.ArrayLike) -> None:
         nonlocal image
-        image = image + mask[..., None] * (np.float32(colour) - image)
+        image = image + mask[..., None] * (np.float32(color) - image)
 
     lay(r["back_hair"], _rgb(palette.hair_shadow))
     skin, blush = _rgb(palette.skin), _rgb(palette.blush)
@@ -169,9 +169,9 @@ def _outlines(relief: Relief) -> np.ndarray:
         pen(smooth([(118, 530), (113, 496), (120, 470)], 30) * [side, 1] + [256, 0], 4.0, front)
     pen(p.jaw_line(), 5.0, covered, 0.3)
     for side in (-1, 1):
-        centre, radius = p.iris(side)
+        center, radius = p.iris(side)
         angle = np.linspace(0, 2 * np.pi, 60)
-        ring = centre + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+        ring = center + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
         np.maximum(ink, fill(stroke(ring, 2.6)) * r["eye"], out=ink)
         np.maximum(ink, fill(p.nostril(side)) * covered, out=ink)
     pen(p.upper_lip(), 2.2, covered)

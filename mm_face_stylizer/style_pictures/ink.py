@@ -39,11 +39,11 @@ def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
     ink = np.maximum(_hatching(relief, dark, wobble), _outlines(relief, rng))
     ink = blur(np.clip(ink, 0, 1), 0.3)
     paper = np.float32(_PAPERS[rng.integers(len(_PAPERS))]) / 255
-    colour = np.float32(_INKS[rng.integers(len(_INKS))]) / 255
+    color = np.float32(_INKS[rng.integers(len(_INKS))]) / 255
     grain = 1 + 0.012 * noise(rng, 1.5) + 0.012 * noise(rng, 60)
     # Ink soaks unevenly into the paper.
     ink = np.clip(ink * (0.93 + 0.05 * noise(rng, 3)), 0, 1)[..., None]
-    return paper * grain[..., None] * (1 - ink) + colour * ink
+    return paper * grain[..., None] * (1 - ink) + color * ink
 
 
 def _darkness(relief: Relief) -> np.ndarray:
@@ -114,9 +114,9 @@ def _outlines(relief: Relief, rng: np.random.Generator) -> np.ndarray:
     pen(p.jaw_line(), 2.6, covered)
     for side in (-1, 1):
         pen(p.ear(side), 1.6, covered * (1 - r["face"]))
-        centre, radius = p.iris(side)
+        center, radius = p.iris(side)
         angle = np.linspace(0, 2 * np.pi, 60)
-        pen(centre + radius * np.stack([np.cos(angle), np.sin(angle)], 1), 1.6, r["eye"])
+        pen(center + radius * np.stack([np.cos(angle), np.sin(angle)], 1), 1.6, r["eye"])
     pen(p.upper_lip(), 1.2, covered)
     pen(p.lower_lip(), 1.4, covered)
     widths = dict(lip=2.6, nose=2.0, upper=2.4, lower=1.3, lid=1.3)

@@ -1,4 +1,4 @@
-"""Neon: a face in the dark, lit by coloured tubes, with glowing contours."""
+"""Neon: a face in the dark, lit by colored tubes, with glowing contours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from mm_face_stylizer.style_pictures.portrait import Portrait
 from mm_face_stylizer.style_pictures.relief import CANVAS, Relief, blur, fill, noise, stroke
 
-# Colours of the light from the left, from the right, of the sign behind the head, and of the dark.
+# Colors of the light from the left, from the right, of the sign behind the head, and of the dark.
 _PALETTES = (
     ((0.15, 1.0, 0.85), (0.75, 0.15, 1.0), (0.35, 0.65, 1.0), (0.015, 0.03, 0.10)),
     ((0.05, 0.85, 1.0), (1.0, 0.12, 0.62), (1.0, 0.35, 0.75), (0.035, 0.02, 0.10)),
@@ -24,7 +24,7 @@ def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
 
     Args:
       portrait: What to draw.
-      rng: Chooses colours and sign.
+      rng: Chooses colors and sign.
 
     Returns:
       float32 [CANVAS, CANVAS, 3], RGB in [0, 1].
@@ -35,7 +35,7 @@ def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
     bloom = sum(weight * blur(np.clip(light - 0.45, 0, 1), sigma)
                 for sigma, weight in ((3, 0.30), (9, 0.25), (28, 0.25)))  # fmt: skip
     light = light + bloom + 0.006 * noise(rng, 0.8)[..., None]
-    # A film's shoulder: colours run to white instead of clipping.
+    # A film's shoulder: colors run to white instead of clipping.
     return 1 - np.exp(-1.45 * np.clip(light, 0, None))
 
 
@@ -110,9 +110,9 @@ def _tubes(relief: Relief, left: np.ndarray, right: np.ndarray, sign: np.ndarray
     return light + _tube(hem, 1.0, both)
 
 
-def _tube(mask: np.ndarray, visible: np.ndarray | float, colour: np.ndarray) -> np.ndarray:
-    """A lit tube: a white-hot core and a coloured halo."""
+def _tube(mask: np.ndarray, visible: np.ndarray | float, color: np.ndarray) -> np.ndarray:
+    """A lit tube: a white-hot core and a colored halo."""
     core = blur(mask, 0.5) * visible
     halo = 1.1 * blur(mask, 2.2) + 1.3 * blur(mask, 8)
     halo = halo * visible
-    return core[..., None] * (0.9 * colour + 0.5) + halo[..., None] * colour
+    return core[..., None] * (0.9 * color + 0.5) + halo[..., None] * color

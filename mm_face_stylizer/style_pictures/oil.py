@@ -11,7 +11,7 @@ from mm_face_stylizer.style_pictures.relief import CANVAS, SCALE, Relief, blur, 
 
 _Ramp = tuple[tuple[int, int, int], ...]
 
-# Colours from shade to light, one row a stop, for each material.
+# Colors from shade to light, one row a stop, for each material.
 _STOPS = (0.0, 0.35, 0.62, 0.85, 1.05)
 _SKIN = ((18, 52, 62), (122, 72, 58), (214, 124, 72), (246, 182, 122), (255, 232, 190))
 _HAIRS = (
@@ -31,7 +31,7 @@ def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
 
     Args:
       portrait: What to draw.
-      rng: Chooses the hair's colour and moves the brush.
+      rng: Chooses the hair's color and moves the brush.
 
     Returns:
       float32 [CANVAS, CANVAS, 3], RGB in [0, 1].
@@ -65,8 +65,8 @@ def _target(relief: Relief, rng: np.random.Generator) -> np.ndarray:
     hair = _HAIRS[rng.integers(len(_HAIRS))]
     lit = np.clip(tone * 1.06, 0, 1.05)
 
-    def lay(mask: np.ndarray, colour: npt.ArrayLike) -> None:
-        image[:] += mask[..., None].astype(np.float32) * (np.float32(colour) - image)
+    def lay(mask: np.ndarray, color: npt.ArrayLike) -> None:
+        image[:] += mask[..., None].astype(np.float32) * (np.float32(color) - image)
 
     lay(r["back_hair"], _ramp(0.5 * lit, hair))
     skin = _ramp(1.08 * lit, _SKIN)
@@ -164,30 +164,30 @@ def _paint_layer(
         return
     smooth_target = blur(target, width / 6)
     start = pixels.astype(int)
-    colours = smooth_target[start[:, 1], start[:, 0]]
+    colors = smooth_target[start[:, 1], start[:, 0]]
     jitter = 1 + rng.normal(0, 0.045, (len(pixels), 1)) + rng.normal(0, 0.02, (len(pixels), 3))
-    colours = np.clip(colours * jitter, 0, 255)
+    colors = np.clip(colors * jitter, 0, 255)
     heights = rng.uniform(60, 200, (len(pixels), 1))
-    paths = _trace(pixels, colours, smooth_target, angle, length * SCALE)
+    paths = _trace(pixels, colors, smooth_target, angle, length * SCALE)
     # Some strokes of the complement make the backdrop glow.
     chance = accents[start[:, 1], start[:, 0]] * rng.uniform(0, 1, len(start)) ** 3
-    colours += np.minimum(0.8, chance)[:, None] * (np.float32(_ACCENT) - colours)
+    colors += np.minimum(0.8, chance)[:, None] * (np.float32(_ACCENT) - colors)
     widths = np.maximum(1, np.round(width * SCALE * rng.uniform(0.6, 1.1, len(pixels)))).astype(int)
     fixed = np.round(paths * 16).astype(np.int32)
-    paint = np.concatenate([colours, heights], 1).tolist()
-    for path, colour, thickness in zip(fixed, paint, widths.tolist(), strict=True):
-        cv2.polylines(canvas, [path], False, colour, thickness, cv2.LINE_AA, 4)
+    paint = np.concatenate([colors, heights], 1).tolist()
+    for path, color, thickness in zip(fixed, paint, widths.tolist(), strict=True):
+        cv2.polylines(canvas, [path], False, color, thickness, cv2.LINE_AA, 4)
 
 
 def _trace(
     pixels: np.ndarray,
-    colours: np.ndarray,
+    colors: np.ndarray,
     target: np.ndarray,
     angle: np.ndarray,
     length: float,
     steps: int = 4,
 ) -> np.ndarray:
-    """Follows the brush's angle both ways; a stroke ends where the colour is no longer its own."""
+    """Follows the brush's angle both ways; a stroke ends where the color is no longer its own."""
     halves = []
     for sign in (1, -1):
         at = pixels.copy()
@@ -196,7 +196,7 @@ def _trace(
         path = [at]
         for _ in range(steps):
             x, y = np.clip(at, 0, CANVAS - 1).astype(int).T
-            going &= np.abs(target[y, x] - colours).mean(1) < 34
+            going &= np.abs(target[y, x] - colors).mean(1) < 34
             move = sign * np.stack([np.cos(angle[y, x]), np.sin(angle[y, x])], 1)
             if old is not None:
                 move *= np.where((move * old).sum(1, keepdims=True) < 0, -1, 1)

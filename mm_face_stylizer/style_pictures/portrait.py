@@ -313,7 +313,7 @@ class Portrait:
         return np.concatenate([self.upper_lid(side), self.lower_lid(side)[::-1]])
 
     def iris(self, side: int) -> tuple[np.ndarray, float]:
-        """Returns the centre of the iris and its radius."""
+        """Returns the center of the iris and its radius."""
         # The eyes stay on the viewer when the head turns away.
         gaze = -2 * np.clip(10 * self.turn, -1, 1)
         return self.to_picture([(side * _EYE_U + gaze, _EYE_V - 2.2)])[0], 12.0

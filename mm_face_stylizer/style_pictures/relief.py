@@ -83,7 +83,7 @@ class Relief:
       portrait: What is depicted.
       x: Across the picture, in its units.
       y: Down the picture, in its units.
-      height: Towards the viewer, in the picture's units.
+      height: Toward the viewer, in the picture's units.
       tone: Light falling on the surface, 0 to about 1.
       regions: Coverage of each region, by name; where they overlap the later one is in front:
         backdrop, back_hair, body, cloth, ear, face, lips, eye, iris, pupil, glint, lash, brow,
@@ -117,11 +117,11 @@ class Relief:
 
     @functools.cached_property
     def normal(self) -> np.ndarray:
-        """float32 [CANVAS, CANVAS, 3], unit normals; z is towards the viewer."""
+        """float32 [CANVAS, CANVAS, 3], unit normals; z is toward the viewer."""
         return _normals(blur(self.height, 0.8))
 
     def paint(self, colours: dict[str, tuple[float, float, float]]) -> np.ndarray:
-        """Lays flat colours over each other.
+        """Lays flat colors over each other.
 
         Args:
           colours: RGB of regions, by name; regions that are not named are not painted.
@@ -149,11 +149,11 @@ def _regions(portrait: Portrait) -> dict[str, np.ndarray]:
     circle = np.stack([np.cos(angle), np.sin(angle)], 1)
     iris, pupil, glint = empty.copy(), empty.copy(), empty.copy()
     for side in (-1, 1):
-        centre, radius = portrait.iris(side)
-        iris += fill(centre + radius * circle)
-        pupil += fill(centre + 0.45 * radius * circle)
-        glint += fill(centre + radius * (0.24 * circle + [-0.36, -0.32]))
-        glint += fill(centre + radius * (0.12 * circle + [0.38, 0.40]))
+        center, radius = portrait.iris(side)
+        iris += fill(center + radius * circle)
+        pupil += fill(center + 0.45 * radius * circle)
+        glint += fill(center + radius * (0.24 * circle + [-0.36, -0.32]))
+        glint += fill(center + radius * (0.12 * circle + [0.38, 0.40]))
     return {
         "backdrop": np.ones_like(empty),
         "back_hair": empty if back is None else fill(back),
@@ -296,7 +296,7 @@ def _light(height: np.ndarray, regions: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _cast_shadow(height: np.ndarray) -> np.ndarray:
-    """Soft shadows, by marching towards the light at a quarter of the resolution."""
+    """Soft shadows, by marching toward the light at a quarter of the resolution."""
     small = cv2.resize(height, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     step = -_LIGHT[:2] / np.linalg.norm(_LIGHT[:2])
     rise = _LIGHT[2] / np.linalg.norm(_LIGHT[:2])

@@ -1,4 +1,4 @@
-"""Photos in the forms in which people hold them in memory, as one kind of array."""
+"""Converts photos from paths, arrays, Pillow and MediaPipe images to RGB arrays."""
 
 import os
 from pathlib import Path
@@ -11,17 +11,17 @@ from task_bundle.errors import ImageError
 from task_bundle.media.images import from_pillow, load_image, over_white
 from task_bundle.mediapipe_import import import_mediapipe
 
-# MediaPipe's names of the formats with eight bits a channel that it takes photos in.
+# Names of MediaPipe's image formats with eight bits per channel.
 _MEDIAPIPE_FORMATS = ("SRGB", "SRGBA", "SBGRA", "GRAY8")
 
 
 def as_photo(image: Any) -> npt.NDArray[np.uint8]:
-    """Brings a photo into the form that everything here works on.
+    """Converts a photo to a uint8 RGB array.
 
-    Grey becomes RGB, and transparency is laid over white, whatever the photo comes as.
+    Gray is converted to RGB, and transparent pixels are blended with white.
 
     Args:
-      image: the path of a picture file, a Pillow image, a `mediapipe.Image`, or a uint8 array of
+      image: a path of a picture file, a Pillow image, a `mediapipe.Image`, or a uint8 array of
         shape [height, width], [height, width, 1], [height, width, 3] RGB or [height, width, 4]
         RGBA.
 
@@ -29,7 +29,7 @@ def as_photo(image: Any) -> npt.NDArray[np.uint8]:
       [height, width, 3] uint8 RGB.
 
     Raises:
-      ImageError: none of these, a file that cannot be read, or an array without pixels.
+      ImageError: `image` is none of these, its file cannot be read, or it has no pixels.
     """
     if isinstance(image, str | os.PathLike):
         return load_image(Path(image))
@@ -48,14 +48,14 @@ def as_photo(image: Any) -> npt.NDArray[np.uint8]:
 def _from_array(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if image.dtype != np.uint8:
         raise ImageError(f"a photo must be a uint8 array, not {image.dtype}")
-    grey = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)
-    colour = image.ndim == 3 and image.shape[2] in (3, 4)
-    if not (grey or colour) or image.size == 0:
+    gray = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)
+    color = image.ndim == 3 and image.shape[2] in (3, 4)
+    if not (gray or color) or image.size == 0:
         raise ImageError(
             "a photo must have shape [height, width] or [height, width, 1, 3 or 4], not"
             f" {list(image.shape)}"
         )
-    if grey:
+    if gray:
         return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     return over_white(image) if image.shape[2] == 4 else image
 
@@ -63,14 +63,14 @@ def _from_array(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 def _from_mediapipe(image: Any) -> npt.NDArray[np.uint8]:
     formats = import_mediapipe().ImageFormat
     known = {getattr(formats, n): n for n in _MEDIAPIPE_FORMATS if hasattr(formats, n)}
-    # MediaPipe 1.x gives the format's number alone, which is equal to the enum's member. What is
-    # like MediaPipe's image but has no format, such as StylizedFace, is RGB.
+    # MediaPipe 1.x returns the format as an integer, which equals the member of the enum. Objects
+    # that have `numpy_view` but no format, such as StylizedFace, contain RGB.
     name = known.get(getattr(image, "image_format", formats.SRGB))
     if name is None:
         raise ImageError(
             f"a mediapipe.Image must have one of the formats {', '.join(_MEDIAPIPE_FORMATS)}, not"
             f" {image.image_format}"
         )
-    # A copy: the view belongs to MediaPipe's image.
+    # The pixels are copied because the view is valid only as long as MediaPipe's image.
     pixels = np.array(image.numpy_view())
     return _from_array(pixels[..., [2, 1, 0, 3]] if name == "SBGRA" else pixels)

@@ -1,4 +1,4 @@
-"""Reading videos frame by frame, and writing them with the sound of another."""
+"""Reads videos frame by frame, and writes videos with the sound of another video."""
 
 import contextlib
 import math
@@ -18,21 +18,21 @@ from task_bundle.errors import VideoError
 from task_bundle.files import atomic_path
 from task_bundle.media.images import check_image
 
-# What OpenCV's FFmpeg opens and people have; other files are taken for pictures.
+# Common video formats that OpenCV's FFmpeg opens; files with other suffixes are read as pictures.
 VIDEO_SUFFIXES = frozenset(
     (".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv")
 )
 
-# MPEG-4 part 2 is the best that every OpenCV from PyPI encodes: they come without H.264.
+# MPEG-4 Part 2 is the best codec that all OpenCV wheels on PyPI encode; they do not include H.264.
 _CODEC = "mp4v"
-# On the way to the codec's YUV, OpenCV's FFmpeg cuts fractions off instead of rounding them (4.11
-# and 5.0 do), which darkens and tints the picture at each writing. So much blue, green and red more
-# makes up for it.
-_CUT_OFF = (2, 1, 2, 0)
-# A rate beyond this is not one but a container's clock, in files that do not tell their rate.
+# OpenCV's FFmpeg (4.11 and 5.0) truncates instead of rounding when it converts to YUV, so that each
+# encoding darkens and tints the picture. Adding these values to blue, green and red compensates.
+_TRUNCATION_OFFSET = (2, 1, 2, 0)
+# In files that do not state a frame rate, OpenCV returns the clock rate of the container, which is
+# above this value in frames per second.
 _MAX_FPS = 240.0
 _FALLBACK_FPS = 30.0
-# As they are, and if mp4 cannot hold them so, in the form in which it always can.
+# The sound is copied as it is. If MP4 does not support its codec, it is encoded as AAC.
 _SOUND_CODECS = ("copy", "aac")
 
 
@@ -42,7 +42,8 @@ class Frame:
 
     Attributes:
       image: [height, width, 3] uint8 RGB, upright.
-      timestamp_ms: when it is shown, in milliseconds since the start; greater than the one before.
+      timestamp_ms: when the frame is shown, in milliseconds from the start of the video; greater
+        than the timestamp of the previous frame.
     """
 
     image: npt.NDArray[np.uint8]
@@ -50,7 +51,7 @@ class Frame:
 
 
 class Video:
-    """A video file, opened for reading. Use it in a `with` statement, or close it."""
+    """A video file opened for reading. Use it in a `with` statement, or call `close`."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Opens the file.
@@ -59,7 +60,8 @@ class Video:
           path: a video in any format that OpenCV's FFmpeg reads.
 
         Raises:
-          VideoError: naming the file: missing, not a file, or not a video that OpenCV reads.
+          VideoError: the file is missing, not a file, or not a video that OpenCV reads. The message
+            names the file.
         """
         import cv2
 
@@ -67,11 +69,11 @@ class Video:
         if not self.path.is_file():
             wrong = "is not a file" if self.path.exists() else "does not exist"
             raise VideoError(f"{self.path} {wrong}")
-        # Absolute: OpenCV would take a relative name with a colon for an address.
+        # The path is absolute because OpenCV takes a relative path with a colon for a URL.
         self._capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise VideoError(f"{self.path} is not a video in a known format, or is damaged")
-        # The default, except in OpenCV 4.11: https://github.com/opencv/opencv/issues/26795
+        # This is the default except in OpenCV 4.11: https://github.com/opencv/opencv/issues/26795
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         self._clock = cv2.CAP_PROP_POS_MSEC
         fps = self._capture.get(cv2.CAP_PROP_FPS)
@@ -81,19 +83,19 @@ class Video:
 
     @property
     def fps(self) -> float:
-        """Frames a second; 30 where the file does not tell."""
+        """Frames per second; 30 if the file does not state it."""
         return self._fps
 
     @property
     def frame_count(self) -> int | None:
-        """About how many frames there are, or None if the file does not tell."""
+        """Approximate number of frames, or None if the file does not state it."""
         return self._frame_count
 
     def frames(self) -> Iterator[Frame]:
-        """Yields the frames that have not been read yet, turned upright where the file says how.
+        """Yields the frames that have not been read yet, rotated upright by the file's metadata.
 
         Raises:
-          VideoError: the file has not a single frame that can be decoded.
+          VideoError: no frame can be decoded.
         """
         import cv2
 
@@ -104,7 +106,7 @@ class Video:
                 break
             timestamp = self._capture.get(self._clock)
             if previous is not None and not timestamp > previous:
-                # Some containers have no clock.
+                # Some containers store no timestamps.
                 timestamp = previous + 1000 / self._fps
             previous = timestamp
             yield Frame(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8), timestamp)
@@ -141,27 +143,28 @@ def save_video(
     sound_of: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> bool:
-    """Writes an MP4 video, whole or not at all.
+    """Writes an MP4 video, atomically.
 
-    Whatever ends the writing, an exception of `frames` and KeyboardInterrupt included, leaves what
-    was there before. The frames keep their times: at the constant rate of the new file some may be
-    repeated or left out, if theirs was not constant. OpenCV encodes MPEG-4 part 2, and a width or
-    height that is odd loses its last pixel.
+    If writing fails for any reason, including an exception in `frames` or a KeyboardInterrupt, an
+    existing file at `path` is left unchanged. The new video has a constant frame rate; frames are
+    repeated or dropped so that each is shown at its timestamp. OpenCV encodes MPEG-4 Part 2, which
+    drops the last column or row of pixels if the width or height is odd.
 
     Args:
-      path: the file, customarily named `*.mp4`. Its folder must exist.
-      frames: at least one, all of one size.
-      fps: frames a second.
-      sound_of: a video whose sound tracks are copied; this needs ffmpeg, without which the new
-        video is silent.
-      overwrite: whether a file already there may be replaced.
+      path: the file to write, usually named `*.mp4`. Its folder must exist.
+      frames: at least one frame; all must have the same size.
+      fps: frames per second.
+      sound_of: a video whose sound tracks are copied. This needs the program ffmpeg; without it the
+        new video is silent.
+      overwrite: whether an existing file may be replaced.
 
     Returns:
-      False if there may have been sound that could not be copied: no ffmpeg, or it failed.
+      False if `sound_of` was given but the sound was not copied, because ffmpeg is missing or
+      failed; otherwise True.
 
     Raises:
-      VideoError: no frames, frames of different sizes or of less than 2 x 2 pixels, or the encoder
-        failed, for instance on a full disk.
+      VideoError: there are no frames, they differ in size or have less than 2 x 2 pixels, or the
+        encoder failed, for instance because the disk is full.
       FileExistsError: the file exists and `overwrite` is false.
       OSError: the file cannot be written.
       ValueError: `fps` is not positive.
@@ -174,7 +177,7 @@ def save_video(
 
 
 def _encode(target: Path, name: Path, frames: Iterable[Frame], fps: float) -> None:
-    """Encodes frames into `target`, called `name` in messages."""
+    """Encodes frames into the file `target`; error messages call it `name`."""
     import cv2
 
     remaining = iter(frames)
@@ -183,7 +186,7 @@ def _encode(target: Path, name: Path, frames: Iterable[Frame], fps: float) -> No
         raise VideoError(f"there are no frames for {name}")
     shape = first.image.shape
     if min(shape[:2]) < 2:
-        raise VideoError(f"{name} would have {shape[1]} x {shape[0]} pixels; 2 x 2 is the least")
+        raise VideoError(f"{name} would have {shape[1]} x {shape[0]} pixels; the minimum is 2 x 2")
     writer = cv2.VideoWriter(
         str(target),
         cv2.CAP_FFMPEG,
@@ -194,17 +197,17 @@ def _encode(target: Path, name: Path, frames: Iterable[Frame], fps: float) -> No
     try:
         if not writer.isOpened():
             raise VideoError(f"OpenCV cannot write {name} with {shape[1]} x {shape[0]} pixels")
-        cut_off = np.array(_CUT_OFF, np.float64)
+        offset = np.array(_TRUNCATION_OFFSET, np.float64)
         written = 0
         for pixels in _at_constant_rate(first, remaining, fps):
             check_image(pixels)
             if pixels.shape != shape:
                 raise VideoError(f"the frames for {name} are not all of one size")
-            writer.write(cv2.add(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), cut_off))
+            writer.write(cv2.add(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), offset))
             written += 1
     finally:
         writer.release()
-    # OpenCV does not say that a write has failed.
+    # OpenCV does not report a failed write.
     if not _has_frames(target, written):
         raise VideoError(f"cannot write {name}: the encoder failed; is the disk full?")
 
@@ -212,7 +215,7 @@ def _encode(target: Path, name: Path, frames: Iterable[Frame], fps: float) -> No
 def _at_constant_rate(
     first: Frame, remaining: Iterator[Frame], fps: float
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yields the pictures to show at 0, 1, 2 ... frames after the first."""
+    """Yields the picture to show at each frame of a video with a constant frame rate."""
     shown, count = first.image, 0
     for frame in remaining:
         due = round((frame.timestamp_ms - first.timestamp_ms) * fps / 1000)
@@ -232,7 +235,7 @@ def _has_frames(path: Path, count: int) -> bool:
 
 
 def _add_sound(video: Path, source: Path) -> bool:
-    """Puts the sound of `source` into `video`; returns whether that worked."""
+    """Copies the sound of `source` into `video`, and returns whether ffmpeg succeeded."""
     ffmpeg = find_ffmpeg()
     if ffmpeg is None:
         return False
@@ -242,9 +245,9 @@ def _add_sound(video: Path, source: Path) -> bool:
             done = subprocess.run(
                 [
                     *(ffmpeg, "-nostdin", "-v", "error", "-y"),
-                    # With a protocol no file name can pass for an address or an option.
+                    # The prefix keeps ffmpeg from taking a file name for a URL or an option.
                     *("-i", f"file:{video}", "-i", f"file:{source.absolute()}"),
-                    # The question mark: sound only if there is any.
+                    # The question mark makes the sound optional.
                     *("-map", "0:v:0", "-map", "1:a?", "-c:v", "copy", "-c:a", codec),
                     *("-movflags", "+faststart", f"file:{joined}"),
                 ],

@@ -1,9 +1,10 @@
-"""Learning to draw: one synthesis network learns many styles at once, before a user's style comes.
+"""Training of a drawing network: one synthesis network learns to draw many styles.
 
-A preset's synthesis network is trained on paintings of many people in many styles. What a style
-adds to w+, its code, is learned beside it: the network with the code of a style that it knows is a
-stylizer at no cost of its own, and a network that has learned to draw many styles learns one more
-in a hundred steps. The preset's own synthesis network, which reconstructs photos, stays as it is.
+A copy of a preset's synthesis network is trained on paintings of many people in many styles. Each
+style has a code, a learned offset that is added to the w+ latents of a photo; with the code of a
+style the network draws photos in that style. A network that has learned many styles learns a new
+one, such as a user's, in about a hundred steps. The preset's own synthesis network, which
+reconstructs photos, is not changed.
 """
 
 from __future__ import annotations
@@ -28,20 +29,23 @@ from mm_face_stylizer.training.blaze_stylegan.painting_step import (
 )
 from mm_face_stylizer.training.run import TrainingRun, learning_rate
 
-# Strokes and their surroundings; deeper activations say what a picture shows.
+# Shallow activations describe strokes and textures; deeper ones describe what a picture shows.
 FEATURE_TAPS = ("stem", "expand1", "expand3")
+# Pictures per call of a network when photos are encoded or drawn.
 _BATCH = 4
+# Maximum number of columns and of style rows of a contact sheet.
 _SHEET_PEOPLE, _SHEET_STYLES = 8, 16
 
 
 @dataclasses.dataclass(frozen=True)
 class DrawingStage:
-    """All of the training: it has one stretch.
+    """The only stage of the training.
 
     Attributes:
       steps: Number of steps.
-      average: Share of the average of the weights that each step keeps, once there were enough.
-      weights: Weights of the loss.
+      average: Decay per step of the exponential moving average of the weights. It starts lower and
+        rises to this value during the first steps.
+      weights: Weights of the terms of the loss.
     """
 
     steps: int = 10_000
@@ -51,14 +55,14 @@ class DrawingStage:
 
 @dataclasses.dataclass(frozen=True)
 class DrawingOptions:
-    """What a training depends on.
+    """Hyperparameters of the training of a drawing network.
 
     Attributes:
-      stage: The training.
-      batch_size: Pairs a step.
+      stage: The stage.
+      batch_size: Pairs of photo and painting per step.
       learning_rate: Peak learning rate of Adam; see `run.learning_rate`.
-      seed: Seed of initial weights and batches.
-      conv_dtype: Precision of the synthesis network's convolutions.
+      seed: Seed of the initial weights and of the batches.
+      conv_dtype: Data type in which the synthesis network computes its convolutions.
     """
 
     stage: DrawingStage = DrawingStage()
@@ -69,15 +73,15 @@ class DrawingOptions:
 
     @property
     def stages(self) -> tuple[DrawingStage, ...]:
-        """The stage, as other trainings have several."""
+        """The stage as a tuple, for code shared with trainings of several stages."""
         return (self.stage,)
 
 
 class DrawingTraining(TrainingRun):
-    """A resumable training of a drawing network in a folder.
+    """A training run of a drawing network that can be resumed from its folder.
 
     Attributes:
-      options: What the run depends on.
+      options: Hyperparameters of the run.
     """
 
     title = "Drawing"
@@ -90,13 +94,13 @@ class DrawingTraining(TrainingRun):
         folder: str | os.PathLike,
         features: Callable[[tf.Tensor], Sequence[tf.Tensor]] | None = None,
     ):
-        """Encodes the photos, and restores the last checkpoint of the folder if there is one.
+        """Encodes the photos, and restores the latest checkpoint in the folder, if any.
 
         Args:
-          options: What the run depends on.
-          networks: The preset's; they stay as they are.
+          options: Hyperparameters of the run.
+          networks: The preset's networks; they are not changed.
           pairs: Photos and their paintings.
-          folder: Where checkpoints, sheets and logs go; made if it is missing.
+          folder: Folder for checkpoints, contact sheets and logs; created if it is missing.
           features: See `PaintingStep`.
         """
         super().__init__(folder, options.stage.steps)
@@ -123,7 +127,7 @@ class DrawingTraining(TrainingRun):
         )
 
     def released(self) -> Drawing:
-        """The network and its codes, averaged over the last steps."""
+        """Returns the drawing network with moving averages of its weights and codes."""
         return Drawing(self._pairs.styles, self._average, self._average_codes.numpy())
 
     def _train(self, step: int) -> Mapping[str, tf.Tensor]:
@@ -138,7 +142,7 @@ class DrawingTraining(TrainingRun):
             self._paint.random_crop(random),
             learning_rate(options.learning_rate, step, self.total_steps, step),
         )
-        # The first weights are nothing to average.
+        # A lower decay at first keeps the untrained weights out of the average.
         kept = min(options.stage.average, (step + 1) / (step + 20))
         for average, variable in zip(
             [*self._average.weights, self._average_codes],
@@ -160,11 +164,14 @@ class DrawingTraining(TrainingRun):
 
 
 def encoded(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarray]:
-    """Latents of photos, as the synthesis network takes them, in float16.
+    """Encodes photos to the latents that the synthesis network takes.
 
     Args:
-      networks: Whose encoder.
-      photos: uint8 [count, side, side, 3].
+      networks: The preset's networks, whose encoder is used.
+      photos: uint8 [count, side, side, 3], RGB in [0, 255].
+
+    Returns:
+      The latents by name, float16 [count, ...].
     """
     parts = []
     for start in range(0, len(photos), _BATCH):
@@ -174,12 +181,15 @@ def encoded(networks: Networks, photos: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def drawn(synthesis: Synthesis, latents: Mapping[str, np.ndarray], code: np.ndarray) -> np.ndarray:
-    """Pictures of people in one style, uint8 [count, side, side, 3].
+    """Draws photos in one style.
 
     Args:
-      synthesis: A network that has learned to draw.
-      latents: Of the people's photos.
-      code: The style's, [rows, 512].
+      synthesis: The synthesis network of a drawing network.
+      latents: Latents of the photos, as `encoded` returns them.
+      code: Code of the style, [rows, 512], which is added to w+.
+
+    Returns:
+      Pictures, uint8 [count, side, side, 3], RGB in [0, 255].
     """
     pictures = []
     for start in range(0, len(latents["inputs"]), _BATCH):

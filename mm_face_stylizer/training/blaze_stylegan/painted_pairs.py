@@ -1,4 +1,4 @@
-"""Photos and their paintings in many styles: what learning to draw is trained on."""
+"""Training data of drawing networks: photos and their paintings in many styles."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from task_bundle.faces.face_models import FaceModels
 from task_bundle.files import atomic_write
 from task_bundle.media.images import load_image
 
-# The style whose paintings are the photos themselves.
+# Name of the additional style whose paintings are the photos themselves.
 PHOTO_STYLE = "photo"
+# Number of photos that are shown on contact sheets but never painted.
 _HELD_OUT = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class PairBatch:
-    """What one training step needs.
+    """A batch of pairs for one training step.
 
     Attributes:
-      photos: Index of each photo, int [batch].
-      styles: Index of each style, int [batch].
-      paintings: uint8 [batch, side, side, 3].
+      photos: Indices into `PaintedPairs.photos`, int [batch].
+      styles: Indices into `PaintedPairs.styles`, int [batch].
+      paintings: The paintings of these photos in these styles, uint8 [batch, side, side, 3].
     """
 
     photos: np.ndarray
@@ -46,15 +47,17 @@ class PairBatch:
 
 @dataclasses.dataclass(frozen=True)
 class PaintedPairs:
-    """Paintings of photos.
+    """Pairs of a photo and a painting of it.
+
+    All pictures are RGB in [0, 255].
 
     Attributes:
-      styles: Name of each style; the last is `PHOTO_STYLE`.
-      photos: uint8 [people, side, side, 3].
+      styles: Names of the styles; the last is `PHOTO_STYLE`.
+      photos: Photos of the people that are painted, uint8 [people, side, side, 3].
       held_out: Photos of people that are never painted, uint8 [count, side, side, 3].
-      paintings: uint8 [pairs, side, side, 3].
-      photo_of: Index of each painting's photo, int [pairs].
-      style_of: Index of each painting's style, int [pairs].
+      paintings: The painting of each pair, uint8 [pairs, side, side, 3].
+      photo_of: Index of each pair's photo in `photos`, int [pairs].
+      style_of: Index of each pair's style in `styles`, int [pairs].
     """
 
     styles: tuple[str, ...]
@@ -65,11 +68,14 @@ class PaintedPairs:
     style_of: np.ndarray
 
     def batch(self, random: np.random.Generator, size: int) -> PairBatch:
-        """Draws pairs, each style as often as any other.
+        """Samples pairs at random; all styles are equally likely.
 
         Args:
-          random: Decides.
+          random: Random generator.
           size: Number of pairs.
+
+        Returns:
+          The batch.
         """
         chosen = [
             random.choice(np.flatnonzero(self.style_of == style))
@@ -89,22 +95,25 @@ class PaintedPairs:
         seed: int = 0,
         workers: int = 2,
     ) -> PaintedPairs:
-        """Paints people in many styles, or takes what was painted before.
+        """Paints people in many styles; paintings that are in the cache are loaded instead.
 
         Args:
-          styles: Pictures of each style by its name.
-          portraits: Whom to paint; those held out are not.
+          styles: Files with pictures of each style, keyed by the style's name.
+          portraits: Portraits of the people to paint; held-out portraits are not painted.
           face_models: The models that find faces.
-          cache: Folder of the paintings, a file a style; made if it is missing. To be deleted when
-            style pictures or the painter have changed.
-          people: Number of people that are painted at all.
-          per_style: Paintings of each style.
-          seed: Seed of who is painted how.
-          workers: Number of processes.
+          cache: Folder with one file of paintings per style; created if it is missing. Delete it
+            after the style pictures, the painter or the other arguments have changed.
+          people: Maximum number of people that are painted.
+          per_style: Maximum number of paintings per style.
+          seed: Seed of the choice of people for each style, and of the painter.
+          workers: Number of processes that paint.
+
+        Returns:
+          The pairs, including each photo paired with itself in the style `PHOTO_STYLE`.
 
         Raises:
           ImageError: A style picture cannot be read.
-          NoFaceError: None of a style's pictures shows a face.
+          NoFaceError: No face is found in any picture of a style.
         """
         cache = pathlib.Path(cache)
         cache.mkdir(parents=True, exist_ok=True)
@@ -115,7 +124,7 @@ class PaintedPairs:
         for name, files in styles.items():
             rows = random.permutation(len(photos))[:per_style]
             jobs.append((name, list(files), rows, cache / f"{name}_{portraits.side}.npz", seed))
-        # Not forked: MediaPipe and LiteRT have threads.
+        # Processes are spawned, not forked, because MediaPipe and LiteRT use threads.
         with concurrent.futures.ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn"), _prepare, (photos, face_models)
         ) as pool:
@@ -134,7 +143,8 @@ class PaintedPairs:
                 paintings.append(painted["paintings"])
                 photo_of.append(painted["photos"])
             style_of.append(np.full(len(photo_of[-1]), style))
-        # What a strength of 0 is: with it, the way from photo to style lies in one network.
+        # This style is what a stylizer of strength 0 draws. With it, one network covers all
+        # strengths from photo to style.
         paintings.append(photos)
         photo_of.append(np.arange(len(photos)))
         style_of.append(np.full(len(photos), len(jobs)))
@@ -149,18 +159,18 @@ class PaintedPairs:
 
 
 def read_style_list(path: pathlib.Path, folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Which pictures make which style.
+    """Reads a list of style pictures.
 
     Args:
-      path: CSV file with the columns `file` and `set`.
-      folder: Where the files are.
+      path: CSV file with the columns `file`, the path of a picture, and `set`, its style's name.
+      folder: Folder that the paths are relative to.
 
     Returns:
-      The files of each set, in the list's order.
+      The files of each style, in the order of the list.
 
     Raises:
       OSError: The list cannot be read.
-      ValueError: A column or a file is missing, or there are no files.
+      ValueError: A column or a file is missing, or the list is empty.
     """
     with path.open(newline="", encoding="utf-8-sig") as listing:
         reader = csv.DictReader(listing)
@@ -170,22 +180,24 @@ def read_style_list(path: pathlib.Path, folder: pathlib.Path) -> dict[str, list[
         for row in reader:
             file = folder / row["file"]
             if not file.is_file():
-                raise DataError(f"{path} lists {row['file']}, which {folder} does not have")
+                raise DataError(
+                    f"{path} lists {row['file']}, but there is no such file in {folder}"
+                )
             styles.setdefault(row["set"], []).append(file)
     if not styles:
-        raise DataError(f"{path} lists no style picture")
+        raise DataError(f"{path} lists no style pictures")
     return styles
 
 
-# What a painting process works with; set once in each.
+# Photos and portrait finder of a painting process; `_prepare` sets them once per process.
 _process: dict = {}
 
 
 def _prepare(photos: np.ndarray, face_models: FaceModels) -> None:
-    """Loads what a painting process needs."""
+    """Initializes a painting process."""
     import cv2
 
-    # As many processes as cores; threads of their own would be in each other's way.
+    # With several painting processes, OpenCV's own threads would compete for the same cores.
     cv2.setNumThreads(1)
     _process.update(photos=photos, finder=PortraitFinder(face_models))
 
@@ -193,14 +205,14 @@ def _prepare(photos: np.ndarray, face_models: FaceModels) -> None:
 def _paint_style(
     name: str, files: list[pathlib.Path], rows: np.ndarray, path: pathlib.Path, seed: int
 ) -> None:
-    """Paints a style's pairs into a file."""
+    """Paints the photos `rows` in one style, and writes paintings and rows to an NPZ file."""
     photos, finder = _process["photos"], _process["finder"]
     styles = []
     for file in files:
         with contextlib.suppress(NoFaceError):
             styles.append(finder.find(load_image(file), photos.shape[1]))
     if not styles:
-        raise NoFaceError(f"no face was found in the pictures of the style {name}: {files[0]}, ...")
+        raise NoFaceError(f"no face was found in any picture of the style {name}: {files[0]}, ...")
     painter = Painter(styles, seed=seed)
     painted, people = [], []
     for row in rows:

@@ -1,9 +1,11 @@
-"""The training step that teaches a synthesis network to draw what a painter painted.
+"""The training step with which a synthesis network learns to reproduce paintings of photos.
 
-Both the long training on many styles and the short one on a user's take it. What the network draws
-from a photo's latents is compared with the photo's painting pixel by pixel at four sizes, and in
-features of ImageNet where those are installed; a discriminator that sees photo and picture together
-says what still tells them apart. Sources: Futschik et al., "Real-Time Patch-Based Stylization of
+It serves both the long training on many styles and the short training on a user's style. The loss
+compares the picture that the network draws from a photo's latents with the painting of that photo:
+by the absolute difference of pixels at four resolutions, by perceptual features if a feature
+extractor is given, and by a discriminator of pairs of photo and picture.
+
+Sources: Futschik et al., "Real-Time Patch-Based Stylization of
 Portraits Using Generative Adversarial Network" (2019); Johnson et al., "Perceptual Losses for
 Real-Time Style Transfer and Super-Resolution" (2016).
 """
@@ -20,7 +22,9 @@ from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis
 from mm_face_stylizer.models.pair_discriminator import PairDiscriminator
 from mm_face_stylizer.training import losses
 
+# Factors by which pictures are reduced for the pyramid term.
 _PYRAMID = (2, 4, 8)
+# Learning rate of the discriminator, relative to that of the synthesis network.
 _DISCRIMINATOR_RATE = 0.2
 
 
@@ -29,10 +33,11 @@ class PaintingWeights:
     """Weights of the terms of the loss.
 
     Attributes:
-      l1: Mean absolute difference at full size.
-      pyramid: The same at a half, a quarter and an eighth of it, each.
-      features: Distance of perceptual features; without a perceptual network it does not count.
-      adversarial: Squared distance of the discriminator's logits from those of a painting.
+      l1: Mean absolute difference of pixels at full resolution.
+      pyramid: The same at a half, a quarter and an eighth of the resolution, for each of them.
+      features: Distance of perceptual features; ignored if there is no feature extractor.
+      adversarial: Mean squared difference of the discriminator's logits from 1, its target for
+        paintings.
     """
 
     l1: float = 1.0
@@ -42,13 +47,13 @@ class PaintingWeights:
 
 
 class PaintingStep:
-    """A step of training, compiled at its first call.
+    """A training step, compiled at its first call.
 
     Attributes:
-      codes: What each style adds to w+, a variable [styles, rows, 512].
-      discriminator: The adversary.
-      optimizer: Adam of synthesis network and codes.
-      discriminator_optimizer: Adam of the adversary.
+      codes: Code of each style, which is added to w+, a variable [styles, rows, 512].
+      discriminator: The discriminator of pairs of photo and picture.
+      optimizer: The Adam optimizer of the synthesis network and the codes.
+      discriminator_optimizer: The Adam optimizer of the discriminator.
     """
 
     def __init__(
@@ -59,22 +64,23 @@ class PaintingStep:
         weights: PaintingWeights,
         betas: tuple[float, float] = (0.0, 0.99),
     ):
-        """Makes adversary and optimizers.
+        """Creates the discriminator and the optimizers.
 
         Args:
           synthesis: The network to train, in place.
-          codes: See the class.
-          features: Pictures in [-1, 1] to feature maps, as `perceptual_network` makes it; None for
-            a training without.
-          weights: Weights of the loss.
-          betas: Decay of Adam's moments.
+          codes: Codes of the styles, a variable [styles, rows, 512], trained in place.
+          features: Maps pictures [batch, side, side, 3] in [-1, 1] to a list of feature maps, as
+            the model of `perceptual_network` does; None to train without perceptual features.
+          weights: Weights of the terms of the loss.
+          betas: Decay rates of the first and second moments of the synthesis network's Adam.
         """
         self.codes = codes
         self._synthesis = synthesis
         self._features = features
         self._weights = weights
         finest = f"block{synthesis.image_size // 2}_to_rgb"
-        # The coarser heads draw nothing that is compared.
+        # The loss does not depend on the pictures of lower resolution, so their heads are not
+        # trained.
         self._variables = [
             codes,
             *(
@@ -93,7 +99,7 @@ class PaintingStep:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """Variables that the step trains, the discriminator's left out."""
+        """The codes and the variables of the synthesis network that the step trains."""
         return self._variables
 
     def __call__(
@@ -108,16 +114,17 @@ class PaintingStep:
         """Trains on a batch.
 
         Args:
-          latents: Of the photos, as `Networks.latents` gives them.
-          styles: Which style each painting is of, int32 [batch].
-          photos: uint8 [batch, side, side, 3].
-          paintings: uint8 [batch, side, side, 3].
-          crop: First row and column of what features and discriminator see, as `random_crop` draws
-            them: half the side is enough for strokes, at a quarter of the time.
+          latents: Latents of the photos, as `Networks.latents` returns them.
+          styles: Index of each painting's style, int32 [batch].
+          photos: uint8 [batch, side, side, 3], RGB in [0, 255].
+          paintings: uint8 [batch, side, side, 3], RGB in [0, 255].
+          crop: First row and first column of the square crop that perceptual features and
+            discriminator are computed on, as `random_crop` returns them. The crop is half as wide
+            as the picture: enough to compare strokes, in a quarter of the time.
           rate: Learning rate.
 
         Returns:
-          The losses by name, before the step.
+          The losses by name, computed before the weights are updated.
         """
         self.optimizer.learning_rate.assign(rate)
         self.discriminator_optimizer.learning_rate.assign(_DISCRIMINATOR_RATE * rate)
@@ -126,7 +133,7 @@ class PaintingStep:
         return self._compiled(latents, *batch, tf.constant(crop))
 
     def random_crop(self, random: np.random.Generator) -> np.ndarray:
-        """Draws where the next step looks closely, int32 [2]."""
+        """Samples the first row and column of a crop in pixels, int32 [2]."""
         return random.integers(0, self._synthesis.image_size // 2 + 1, 2).astype(np.int32)
 
     def _step(self, latents, styles, photos, paintings, crop):
@@ -158,11 +165,13 @@ class PaintingStep:
         gradients = tape.gradient(loss, self._variables)
         self.optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
         if weights.adversarial:
-            values["discriminator"] = self._judge(near_photos, near_paintings, near_drawn, styles)
+            values["discriminator"] = self._train_discriminator(
+                near_photos, near_paintings, near_drawn, styles
+            )
         return values
 
-    def _judge(self, photos, paintings, drawn, styles):
-        """Trains the discriminator, whose loss it returns."""
+    def _train_discriminator(self, photos, paintings, drawn, styles):
+        """Trains the discriminator, and returns its loss."""
         variables = self.discriminator.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
@@ -175,7 +184,7 @@ class PaintingStep:
 
 
 def _cropped(pictures: tf.Tensor, crop: tf.Tensor, side: int) -> tf.Tensor:
-    """A square of each picture, [batch, side, side, 3]."""
+    """Crops the same square from all pictures, [batch, side, side, 3]."""
     part = pictures[:, crop[0] : crop[0] + side, crop[1] : crop[1] + side]
     return tf.ensure_shape(part, (None, side, side, 3))
 
@@ -183,11 +192,14 @@ def _cropped(pictures: tf.Tensor, crop: tf.Tensor, side: int) -> tf.Tensor:
 def draw(
     synthesis: Synthesis, latents: Mapping[str, tf.Tensor], codes: tf.Tensor | np.ndarray
 ) -> tf.Tensor:
-    """What a network draws of photos, [batch, side, side, 3] in about [-1, 1].
+    """Draws photos in the styles of the given codes.
 
     Args:
-      synthesis: A network that has learned to draw.
-      latents: Of the photos.
-      codes: The style of each, [batch, rows, 512], added to w+.
+      synthesis: The synthesis network of a drawing network.
+      latents: Latents of the photos, as `Networks.latents` returns them.
+      codes: Code of each photo's style, [batch or 1, rows, 512], which is added to w+.
+
+    Returns:
+      Pictures, float32 [batch, side, side, 3] in about [-1, 1].
     """
     return synthesis(dict(latents) | {"inputs": latents["inputs"] + codes})["image"][-1]

@@ -1,7 +1,8 @@
-"""Few-shot training on paintings: a network that can draw learns one style more.
+"""Few-shot training of a drawing network on paintings in one new style.
 
-The painter paints practice faces in the user's style, and the drawing network of the preset learns
-those pairs. It starts at the style that it knows best of those paintings. Source: Futschik et al.,
+The painter paints practice faces in the user's style, and a copy of the preset's drawing network is
+trained on those pairs. Training starts from the code of the known style that is most similar to the
+paintings. Source: Futschik et al.,
 "Real-Time Patch-Based Stylization of Portraits Using Generative Adversarial Network" (2019).
 """
 
@@ -23,26 +24,27 @@ from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.training.blaze_stylegan.drawing_training import drawn, encoded
 from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep, PaintingWeights
 
-# Faces on which known styles are compared with the user's.
+# Number of practice faces on which the known styles are compared with the user's.
 _COMPARED = 6
-# The last part of a run settles: without it the result depends on which batch came last.
+# The learning rate is constant up to the first fraction of the steps, then falls linearly to the
+# second fraction of its peak. Without the decay the result would depend on the last batches.
 _DECAY_FROM, _FINAL_RATE = 0.6, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class PaintingOptions:
-    """What a training depends on, apart from networks and pictures.
+    """Hyperparameters of a few-shot training on paintings.
 
     Attributes:
       steps: Number of steps.
-      batch_size: Pairs a step.
+      batch_size: Pairs of photo and painting per step.
       learning_rate: Peak learning rate of Adam.
-      betas: Decay of Adam's moments.
-      swap_rows: Rows of the latent that are mixed with other faces', so that the style does not
-        depend on them.
-      alpha: Share of the own latent in those rows.
-      weights: Weights of the loss.
-      seed: Seed of paintings and batches.
+      betas: Decay rates of Adam's first and second moments.
+      swap_rows: Rows of w+ that are mixed with those of other faces, so that the drawn style does
+        not depend on them.
+      alpha: Weight of a face's own latent in those rows, in [0, 1].
+      weights: Weights of the terms of the loss.
+      seed: Seed of the paintings and of the batches.
     """
 
     steps: int = 100
@@ -56,11 +58,11 @@ class PaintingOptions:
 
 
 class PaintingTrainer:
-    """Teaches a copy of a drawing network one style.
+    """Trains a copy of a drawing network on one style.
 
     Attributes:
-      drawing: What the training started from, and changes: the style's code is its only one.
-      likeness: Of the paintings; see `Painting`.
+      start: Name of the known style whose code the training starts from.
+      likeness: Likeness of the paintings to the photos, in [0, 1]; see `Painting`.
     """
 
     def __init__(
@@ -72,15 +74,15 @@ class PaintingTrainer:
         options: PaintingOptions,
         likeness: float | None = None,
     ):
-        """Paints the practice faces, and chooses what to start from.
+        """Paints the practice faces, and selects the known style that training starts from.
 
         Args:
-          networks: A preset's networks; they are not changed.
+          networks: The preset's networks; they are not changed.
           drawing: The preset's drawing network; it is not changed.
-          styles: The style's pictures.
-          practice: Faces to paint.
-          options: What the training depends on.
-          likeness: See `Painter`.
+          styles: Pictures of the style.
+          practice: Practice faces to paint.
+          options: Hyperparameters of the training.
+          likeness: Likeness of the paintings to the photos, in [0, 1]; chosen by `Painter` if None.
         """
         self._options = options
         painter = Painter(styles, likeness, seed=options.seed)
@@ -105,23 +107,23 @@ class PaintingTrainer:
 
     @property
     def drawing(self) -> Drawing:
-        """The network as it is by now, whose one style is the user's."""
+        """The network in its current state of training; its only style is the user's."""
         return Drawing(("style",), self._synthesis, self._codes.numpy())
 
     def fit(
         self, on_step: Callable[[int, dict[str, float]], None] | None = None
     ) -> dict[str, list[float]]:
-        """Trains.
+        """Trains for the configured number of steps.
 
         Args:
-          on_step: Called after each step with the number of steps done and the step's losses. An
-            exception that it raises ends the training.
+          on_step: Called after each step with the number of completed steps and the losses of the
+            step by name. An exception that it raises ends the training.
 
         Returns:
-          Each loss by name, one value a step.
+          For each loss name, one value per step.
 
         Raises:
-          FloatingPointError: A loss is not finite.
+          FloatingPointError: The loss is not finite.
         """
         options = self._options
         random = np.random.default_rng(options.seed)
@@ -162,5 +164,5 @@ class PaintingTrainer:
 
 
 def _pixels(portrait: Portrait) -> np.ndarray:
-    """A portrait's picture as uint8."""
+    """Returns a portrait's picture as uint8 [side, side, 3], RGB in [0, 255]."""
     return (portrait.picture * 255.0 + 0.5).astype(np.uint8)
