@@ -228,7 +228,7 @@ class InstalledFiles:
 
 
 def _files_below(path: Path) -> Iterator[Path]:
-    """Yields the path if it exists and, if it is a folder, everything below it, but follows no links."""
+    """Yields the path if it exists and, if it is a folder and not a link, all paths below it."""
     if os.path.lexists(path):
         yield path
     if path.is_dir() and not path.is_symlink():

@@ -1,7 +1,7 @@
-"""Style pictures of the project's own: portraits drawn by code, for demos and tests.
+"""Style pictures for demos and tests: portraits that are drawn by code in four styles.
 
-Nothing is fetched or stored: `portrait` is a parametric face, `relief` gives it form and light, and
-each style draws the two in its own way.
+No picture is downloaded or stored. `portrait` computes the curves of a parametric face, `relief`
+computes its height, shading and regions, and the module of each style draws a picture from them.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from mm_face_stylizer.style_pictures.relief import CANVAS
 
 _Draw = Callable[[Portrait, np.random.Generator], npt.NDArray[np.float32]]
 
-# Each style with the hair of its seed 0; later seeds go through the others.
+# Drawing function of each style, and its hair style at seed 0. Further seeds cycle through
+# HAIR_STYLES.
 _STYLES: dict[str, tuple[_Draw, str]] = {
     "ink": (ink.draw, "bob"),
     "comic": (comic.draw, "bob"),
@@ -31,27 +32,27 @@ STYLE_NAMES: tuple[str, ...] = tuple(_STYLES)
 def draw_style(name: str, size: int = 512, seed: int = 0) -> npt.NDArray[np.uint8]:
     """Draws a portrait in a style.
 
-    The face is drawn at 1024 x 1024 pixels and scaled, so larger sizes gain no detail.
+    The face is drawn at 1024 x 1024 pixels and then resized, so larger sizes add no detail.
 
     Args:
       name: One of STYLE_NAMES.
       size: Side of the picture in pixels.
-      seed: Chooses hair, colors, expression and the turn of the head; at least 0.
+      seed: Seed of hair, colors, expression and head pose; at least 0.
 
     Returns:
-      uint8 [size, size, 3], RGB, the same for the same arguments.
+      uint8 [size, size, 3], RGB in [0, 255]; the same arguments give the same picture.
 
     Raises:
       ValueError: `name` is not a style, `size` is not positive, or `seed` is negative.
     """
     if name not in _STYLES:
         raise InvalidArgumentError(
-            f"no style is called {name!r}; there are: {', '.join(STYLE_NAMES)}"
+            f"no style is called {name!r}; available styles: {', '.join(STYLE_NAMES)}"
         )
     if size < 1:
-        raise InvalidArgumentError(f"a picture's size must be positive, not {size}")
+        raise InvalidArgumentError(f"the size of a picture must be positive, not {size}")
     if seed < 0:
-        raise InvalidArgumentError(f"a seed must not be negative, not {seed}")
+        raise InvalidArgumentError(f"the seed must not be negative, but it is {seed}")
     draw, first_hair = _STYLES[name]
     rng = np.random.default_rng([STYLE_NAMES.index(name), seed])
     hair = HAIR_STYLES[(HAIR_STYLES.index(first_hair) + seed) % len(HAIR_STYLES)]

@@ -12,6 +12,7 @@ from mm_face_stylizer.style_pictures.portrait import Portrait, smooth
 from mm_face_stylizer.style_pictures.relief import CANVAS, SCALE, Relief, blur, fill, stroke
 
 _BLACK = np.float32([0.06, 0.04, 0.09])
+# Distance between halftone dots, in units of the picture.
 _DOT_PITCH = 6.4
 
 
@@ -40,11 +41,11 @@ _PALETTES = (
 
 
 def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
-    """Draws a portrait.
+    """Draws a portrait in the comic style.
 
     Args:
-      portrait: What to draw.
-      rng: Chooses the colors.
+      portrait: The portrait to draw.
+      rng: Random generator; chooses the color palette and the rotation of the rays.
 
     Returns:
       float32 [CANVAS, CANVAS, 3], RGB in [0, 1].
@@ -67,7 +68,7 @@ def _below(field: np.ndarray, level: float, softness: float = 0.012) -> np.ndarr
 
 
 def _dots(relief: Relief, coverage: np.ndarray) -> np.ndarray:
-    """Halftone dots on a grid at 45 degrees whose area is the coverage."""
+    """Draws halftone dots on a grid at 45 degrees that cover a given fraction of the area."""
     a = (relief.x + relief.y) / np.sqrt(2) / _DOT_PITCH
     b = (relief.x - relief.y) / np.sqrt(2) / _DOT_PITCH
     distance = np.hypot(a - np.round(a), b - np.round(b))
@@ -124,7 +125,7 @@ def _colors(relief: Relief, palette: _Palette, rng: np.random.Generator) -> np.n
 
 
 def _lid_y(relief: Relief) -> np.ndarray:
-    """The height of the upper lids in every column."""
+    """Returns the vertical position of the upper lids in each column, float32 [1, CANVAS]."""
     lids = np.concatenate([relief.portrait.upper_lid(side) for side in (-1, 1)])
     lids = lids[np.argsort(lids[:, 0])]
     return np.interp(relief.x[0], lids[:, 0], lids[:, 1])[None].astype(np.float32)
@@ -184,5 +185,5 @@ def _outlines(relief: Relief) -> np.ndarray:
     np.maximum(ink, _edge(hair, 3.6), out=ink)
     swell = 0.10 + 0.16 * np.sin(np.pi * np.clip(relief.along, 0, 1)) ** 2
     seams = np.clip((np.abs(relief.across) - 1 + swell) / 0.05, 0, 1) * hair
-    # Smoothing and sharpening again drops the specks where locks overlap.
+    # Blurring and sharpening removes the specks where locks overlap.
     return np.maximum(ink, np.clip(4 * (blur(seams, 0.9) - 0.45) + 0.5, 0, 1))

@@ -1,4 +1,4 @@
-"""Pen and ink: engraved hatching that follows the form, on warm paper."""
+"""Pen and ink: hatching that follows the shape of the face, as in engravings, on warm paper."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from mm_face_stylizer.style_pictures.relief import CANVAS, Relief, blur, fill, n
 
 _PAPERS = ((244, 232, 208), (241, 233, 216), (238, 226, 200))
 _INKS = ((38, 30, 34), (30, 36, 56), (58, 34, 24))
-# Distance of hatching lines, in the picture's units: they must survive a 256 px crop of the face.
+# Distance between hatching lines, in units of the picture. It is large enough for the lines to
+# remain visible in a crop of the face of 256 x 256 pixels.
 _PITCH = 4.6
 
-# Darkness of each region in full light; below 0 the paper stays bare in the shade too.
+# Darkness that is added to each region's shading. Negative values keep the paper bare in the shade.
 _LOCAL = dict(
     back_hair=0.75, body=0, cloth=0.34, ear=0, face=0, lips=0.2, eye=-0.06, iris=0.62, pupil=1.2,
     glint=-2, lash=1.5, brow=0.75, hair=0.36,
 )  # fmt: skip
 
-# Strength of the hatching. A face detector reads one pixel in four of the picture: black hatching
-# there becomes noise that hides the face, and hatching in diluted ink does not.
+# Opacity of the hatching per region, 1 by default. A face detector samples one pixel in four of the
+# picture, so black hatching would turn into noise that hides the face; diluted ink does not.
 _WEIGHTS = dict(backdrop=0.55, body=0.55, ear=0.55, face=0.55)
 
 
 def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
-    """Draws a portrait.
+    """Draws a portrait in the pen and ink style.
 
     Args:
-      portrait: What to draw.
-      rng: Chooses ink and paper and shakes the hand.
+      portrait: The portrait to draw.
+      rng: Random generator; chooses ink and paper, and varies the lines.
 
     Returns:
       float32 [CANVAS, CANVAS, 3], RGB in [0, 1].
@@ -41,25 +42,25 @@ def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
     paper = np.float32(_PAPERS[rng.integers(len(_PAPERS))]) / 255
     color = np.float32(_INKS[rng.integers(len(_INKS))]) / 255
     grain = 1 + 0.012 * noise(rng, 1.5) + 0.012 * noise(rng, 60)
-    # Ink soaks unevenly into the paper.
+    # Paper absorbs ink unevenly.
     ink = np.clip(ink * (0.93 + 0.05 * noise(rng, 3)), 0, 1)[..., None]
     return paper * grain[..., None] * (1 - ink) + color * ink
 
 
 def _darkness(relief: Relief) -> np.ndarray:
-    """How much of the paper the lines cover, 0 to 1."""
+    """Returns the fraction of the paper that the lines should cover, mostly in [0, 1]."""
     r = relief.regions
     dark = 1.12 * np.clip(0.93 - relief.tone, 0, 1) ** 1.1
     local = relief.paint({name: (value,) * 3 for name, value in _LOCAL.items()})[..., 0]
     dark = np.where(r["hair"] > 0.5, 1.5 * np.clip(1.0 - relief.tone, 0, 1), dark) + local
-    # The side away from the light gets a dark backdrop, so that light meets dark at both cheeks.
+    # The backdrop gets darker toward the side away from the light, which is the lower right.
     fall = np.clip((relief.x - 150) / 420 + (relief.y - 256) / 900, 0, 1)
     figure = np.clip(sum(r.values()) - 1, 0, 1)
     return np.where(figure > 0.5, dark, 0.1 + 0.5 * fall)
 
 
 def _lines(phase: np.ndarray, coverage: np.ndarray, pitch: float = _PITCH) -> np.ndarray:
-    """Lines where `phase` is a multiple of the pitch, covering the given part of the paper."""
+    """Draws lines where `phase` is a multiple of `pitch`; `coverage` is the fraction they fill."""
     gy, gx = np.gradient(phase)
     soft = np.clip(2 * np.hypot(gx, gy) / pitch, 0.08, 1.0)
     triangle = np.abs(2 * np.mod(phase / pitch, 1) - 1)
@@ -70,7 +71,7 @@ def _hatching(relief: Relief, dark: np.ndarray, wobble: np.ndarray) -> np.ndarra
     r = relief.regions
     form = blur(relief.height, 2.2)
     x, y = relief.x, relief.y + wobble
-    # Slicing the head with parallel planes gives lines that bend with the form.
+    # Intersecting the head with parallel planes gives lines that follow its shape.
     first = 0.92 * y + 0.3 * x - 0.42 * form
     second = 0.88 * x - 0.42 * y - 0.30 * form + wobble
     skin = np.maximum(

@@ -1,4 +1,4 @@
-"""Neon: a face in the dark, lit by colored tubes, with glowing contours."""
+"""Neon: a face in the dark that is lit by colored neon tubes and has glowing contours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import numpy as np
 from mm_face_stylizer.style_pictures.portrait import Portrait
 from mm_face_stylizer.style_pictures.relief import CANVAS, Relief, blur, fill, noise, stroke
 
-# Colors of the light from the left, from the right, of the sign behind the head, and of the dark.
+# RGB colors of the light from the left, the light from the right, the ring-shaped sign behind the
+# head, and the dark background.
 _PALETTES = (
     ((0.15, 1.0, 0.85), (0.75, 0.15, 1.0), (0.35, 0.65, 1.0), (0.015, 0.03, 0.10)),
     ((0.05, 0.85, 1.0), (1.0, 0.12, 0.62), (1.0, 0.35, 0.75), (0.035, 0.02, 0.10)),
@@ -15,16 +16,16 @@ _PALETTES = (
 )
 
 
-# Width and brightness of the lines of the face.
+# Width, in units of the picture, and brightness of the lines inside the face.
 _LINES = dict(lip=(1.8, 0.7), nose=(1.6, 0.35), upper=(2.4, 0.9), lower=(1.3, 0.3), lid=(1.3, 0.3))
 
 
 def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
-    """Draws a portrait.
+    """Draws a portrait in the neon style.
 
     Args:
-      portrait: What to draw.
-      rng: Chooses colors and sign.
+      portrait: The portrait to draw.
+      rng: Random generator; chooses the color palette, and varies haze and grain.
 
     Returns:
       float32 [CANVAS, CANVAS, 3], RGB in [0, 1].
@@ -35,7 +36,7 @@ def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
     bloom = sum(weight * blur(np.clip(light - 0.45, 0, 1), sigma)
                 for sigma, weight in ((3, 0.30), (9, 0.25), (28, 0.25)))  # fmt: skip
     light = light + bloom + 0.006 * noise(rng, 0.8)[..., None]
-    # A film's shoulder: colors run to white instead of clipping.
+    # Like film, this curve saturates bright colors gradually instead of clipping them.
     return 1 - np.exp(-1.45 * np.clip(light, 0, None))
 
 
@@ -47,7 +48,7 @@ def _scene(
     dark: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The figure under two lamps, before a dark wall that the sign lights."""
+    """Renders the figure, lit by two lamps, in front of a dark wall that is lit by the sign."""
     r, n = relief.regions, relief.normal
     figure = np.clip(sum(r.values()) - 1, 0, 1)[..., None]
     albedo = relief.paint(
@@ -81,7 +82,7 @@ def _scene(
 
 
 def _tubes(relief: Relief, left: np.ndarray, right: np.ndarray, sign: np.ndarray) -> np.ndarray:
-    """The light of everything that glows of itself."""
+    """Renders the light of everything that emits light: the sign and the glowing contours."""
     p, r = relief.portrait, relief.regions
     covered = 1 - r["hair"]
     figure = np.clip(sum(r.values()) - 1, 0, 1)
@@ -111,7 +112,7 @@ def _tubes(relief: Relief, left: np.ndarray, right: np.ndarray, sign: np.ndarray
 
 
 def _tube(mask: np.ndarray, visible: np.ndarray | float, color: np.ndarray) -> np.ndarray:
-    """A lit tube: a white-hot core and a colored halo."""
+    """Renders a neon tube, which has a whitish core and a colored halo."""
     core = blur(mask, 0.5) * visible
     halo = 1.1 * blur(mask, 2.2) + 1.3 * blur(mask, 8)
     halo = halo * visible

@@ -1,4 +1,4 @@
-"""Oil: visible brush strokes that follow the form, in teal and orange."""
+"""Oil: visible brush strokes that follow the shape of the face, in teal and orange."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mm_face_stylizer.style_pictures.relief import CANVAS, SCALE, Relief, blur, 
 
 _Ramp = tuple[tuple[int, int, int], ...]
 
-# Colors from shade to light, one row a stop, for each material.
+# Each material has a color ramp from shade to light: one RGB color in 0..255 per tone in _STOPS.
 _STOPS = (0.0, 0.35, 0.62, 0.85, 1.05)
 _SKIN = ((18, 52, 62), (122, 72, 58), (214, 124, 72), (246, 182, 122), (255, 232, 190))
 _HAIRS = (
@@ -22,16 +22,16 @@ _HAIRS = (
 _CLOTH = ((34, 22, 30), (92, 38, 32), (160, 66, 36), (216, 110, 52), (248, 172, 106))
 _BACKDROP = ((6, 40, 52), (14, 76, 88), (34, 116, 122), (104, 164, 156), (176, 196, 170))
 _ACCENT = (226, 142, 82)
-# Width, length and spacing of the strokes, layer by layer, in the picture's units.
+# Width, length and spacing of the strokes of each layer, in units of the picture.
 _LAYERS = ((30, 80, 13), (14, 46, 6.5), (6.5, 26, 3.4), (2.4, 11, 1.7))
 
 
 def draw(portrait: Portrait, rng: np.random.Generator) -> np.ndarray:
-    """Draws a portrait.
+    """Draws a portrait in the oil style.
 
     Args:
-      portrait: What to draw.
-      rng: Chooses the hair's color and moves the brush.
+      portrait: The portrait to draw.
+      rng: Random generator; chooses the color of the hair, and varies the strokes.
 
     Returns:
       float32 [CANVAS, CANVAS, 3], RGB in [0, 1].
@@ -57,9 +57,9 @@ def _ramp(tone: np.ndarray, stops: _Ramp) -> np.ndarray:
 
 
 def _target(relief: Relief, rng: np.random.Generator) -> np.ndarray:
-    """The picture to paint, float32 RGB in 0..255."""
+    """Returns the picture to paint, float32 [CANVAS, CANVAS, 3], RGB in [0, 255]."""
     r, tone = relief.regions, relief.tone
-    # Light behind the shaded cheek and dark behind the lit one.
+    # The backdrop is light behind the shaded cheek and dark behind the lit one.
     depth = 0.42 + 0.42 * (relief.x - 256) / 512 - 0.3 * (relief.y - 256) / 512
     image = _ramp(depth + 0.09 * noise(rng, 60), _BACKDROP)
     hair = _HAIRS[rng.integers(len(_HAIRS))]
@@ -114,12 +114,12 @@ def _line(points: np.ndarray, width: float) -> np.ndarray:
 
 
 def _directions(relief: Relief, target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The brush's angle at each pixel: along edges, strands and the contours of the form."""
+    """Returns the angle of strokes at each pixel in radians, along edges, strands and contours."""
     figure = np.clip(sum(relief.regions.values()) - 1, 0, 1)
     field = blur(target.mean(-1) / 3 + 1.2 * relief.height * figure, 1.5)
     gx = cv2.Sobel(field, cv2.CV_32F, 1, 0)
     gy = cv2.Sobel(field, cv2.CV_32F, 0, 1)
-    # Averaging doubled angles keeps opposite gradients from cancelling.
+    # Averaging doubled angles keeps opposite gradients from canceling each other.
     xx, yy, xy = (blur(product, 5) for product in (gx * gx, gy * gy, gx * gy))
     swirl = 2.4 + 0.8 * noise(rng, 130)
     weak = 0.6 * (1 - figure) + 0.01
@@ -129,7 +129,7 @@ def _directions(relief: Relief, target: np.ndarray, rng: np.random.Generator) ->
 
 
 def _wanted(relief: Relief, target: np.ndarray, canvas: np.ndarray, layer: int) -> np.ndarray:
-    """Where a layer is to be painted: where the layers below it miss the target."""
+    """Returns the mask of pixels to paint in a layer: where the canvas differs from the target."""
     if layer == 0:
         return np.ones(target.shape[:2], bool)
     error = blur(np.abs(target - canvas[..., :3]).mean(-1), _LAYERS[layer][0] / 5)
@@ -153,7 +153,7 @@ def _paint_layer(
     accents: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
-    """Paints the strokes of a layer onto the canvas, whose fourth channel is thickness."""
+    """Paints the strokes of a layer onto the canvas: RGB, and thickness in the fourth channel."""
     width, length, spacing = layer
     places = np.mgrid[spacing / 2 : 512 : spacing, spacing / 2 : 512 : spacing].reshape(2, -1).T
     places = places[:, ::-1] + rng.uniform(-0.5, 0.5, places.shape) * spacing
@@ -169,7 +169,7 @@ def _paint_layer(
     colors = np.clip(colors * jitter, 0, 255)
     heights = rng.uniform(60, 200, (len(pixels), 1))
     paths = _trace(pixels, colors, smooth_target, angle, length * SCALE)
-    # Some strokes of the complement make the backdrop glow.
+    # Some strokes in the complementary color make the backdrop more vivid.
     chance = accents[start[:, 1], start[:, 0]] * rng.uniform(0, 1, len(start)) ** 3
     colors += np.minimum(0.8, chance)[:, None] * (np.float32(_ACCENT) - colors)
     widths = np.maximum(1, np.round(width * SCALE * rng.uniform(0.6, 1.1, len(pixels)))).astype(int)
@@ -187,7 +187,13 @@ def _trace(
     length: float,
     steps: int = 4,
 ) -> np.ndarray:
-    """Follows the brush's angle both ways; a stroke ends where the color is no longer its own."""
+    """Traces strokes from their starts along the angle field in both directions.
+
+    A stroke ends where the target differs too much from the stroke's color.
+
+    Returns:
+      float64 [strokes, 2 * steps + 1, 2], pixel coordinates (x, y).
+    """
     halves = []
     for sign in (1, -1):
         at = pixels.copy()
@@ -208,7 +214,7 @@ def _trace(
 
 
 def _varnish(canvas: np.ndarray, angle: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Bristle marks and the light that catches on thick paint."""
+    """Adds bristle marks, canvas weave and highlights on thick paint; RGB in about [0, 1]."""
     bristles = _smear(rng.standard_normal((CANVAS, CANVAS)).astype(np.float32), angle)
     thickness = canvas[..., 3].astype(np.float32) / 40 + 1.1 * bristles
     thickness = blur(thickness, 0.55)
@@ -223,7 +229,7 @@ def _varnish(canvas: np.ndarray, angle: np.ndarray, rng: np.random.Generator) ->
 
 
 def _smear(field: np.ndarray, angle: np.ndarray, reach: int = 9) -> np.ndarray:
-    """Averages a field along the brush's angle (line integral convolution with straight lines)."""
+    """Averages a field along the stroke angle (line integral convolution with straight lines)."""
     y, x = np.mgrid[:CANVAS, :CANVAS].astype(np.float32)
     dx, dy = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
     field = cv2.GaussianBlur(field, (0, 0), 0.8)

@@ -1,7 +1,13 @@
-"""A parametric face: where its features lie, as curves and closed shapes.
+"""A parametric face: the outlines of its features, as curves and closed shapes.
 
-Everything is measured in units of 1/512 of the picture's side. "Head" points are (u, v): u to the
-picture's right of the head's middle line, v down the picture, before the head is turned and tilted.
+All lengths are in units of the picture, which are 1/512 of its side. Points of the picture are
+(x, y), x to the right and y down. Head points are (u, v) before the head is turned and tilted: u is
+the distance to the right from the vertical axis of the head, and v is measured down the picture.
+
+In this module, "closed" means that a shape's last point is joined to its first, and left and right
+are those of the picture. The argument `side` is -1 for the left and 1 for the right. Methods of
+`Portrait` that describe a feature return points of the picture, float64 [N, 2], unless they say
+otherwise.
 """
 
 from __future__ import annotations
@@ -14,21 +20,21 @@ import numpy.typing as npt
 
 UNITS = 512
 HAIR_STYLES = ("long", "swept", "bob")
-# How far the locks of each sway, as a part of the hair's thickness.
+# Amplitude of the waves in the locks of each hair style, relative to the thickness of the hair.
 _WAVES = {"long": 0.22, "swept": 0.05, "bob": 0.05}
 _LOCK_POINTS = 90
 
-# A coordinate of a curve as a function of the way along it, from -1 to 1.
+# A function that gives a coordinate of a curve for a position along it, from -1 to 1.
 _Curve = Callable[[np.ndarray], np.ndarray]
 
 _MIDDLE = 256.0
 _PIVOT_V = 360.0
-# How wide the head is where turning it moves features; nothing moves at the silhouette.
+# Half the width, in u, within which turning the head moves features; the silhouette does not move.
 _TURN_RADIUS = 104.0
 _EYE_U, _EYE_V, _EYE_HALF_WIDTH = 41.0, 229.0, 25.0
 _MOUTH_V = 323.0
 
-# Half of the silhouette from crown to chin.
+# Right half of the silhouette from crown to chin, as head points.
 _OUTLINE = (
     (0, 84), (45, 92), (78, 118), (95, 155), (101, 195), (102, 228), (99, 258), (93, 287),
     (84, 312), (69, 336), (49, 356), (26, 369), (0, 374),
@@ -37,7 +43,7 @@ _OUTLINE = (
 
 @dataclasses.dataclass(frozen=True)
 class _HairGuide:
-    """Hair that falls in locks between two lines from root to tip, one of them at the face."""
+    """A group of locks between two lines that run from root to tip; `inner` is next to the face."""
 
     inner: tuple[tuple[float, float], ...]
     outer: tuple[tuple[float, float], ...]
@@ -126,12 +132,12 @@ _HAIR_GUIDES = {
 
 
 def smooth(points: npt.ArrayLike, samples: int = 64, closed: bool = False) -> np.ndarray:
-    """Runs a uniform Catmull-Rom spline through points.
+    """Interpolates points with a uniform Catmull-Rom spline.
 
     Args:
-      points: [N, 2] points.
-      samples: How many points to return.
-      closed: Whether the curve returns to its first point.
+      points: The points to interpolate, [N, 2].
+      samples: Number of points to return.
+      closed: Whether the curve ends at its first point.
 
     Returns:
       float64 [samples, 2].
@@ -152,7 +158,7 @@ def smooth(points: npt.ArrayLike, samples: int = 64, closed: bool = False) -> np
 
 
 def across(line: np.ndarray) -> np.ndarray:
-    """Returns unit vectors across a line, float64 [N, 2]."""
+    """Returns the unit normals of a line at its points [N, 2], float64 [N, 2]."""
     along = np.gradient(np.asarray(line, np.float64), axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
     return np.stack([-along[:, 1], along[:, 0]], 1)
@@ -163,15 +169,15 @@ class Lock:
     """A lock of hair.
 
     Attributes:
-      spine: float64 [N, 2] points of the picture, from root to tip.
-      width: float64 [N], across the lock.
+      spine: Center line from root to tip, points of the picture, float64 [N, 2].
+      width: Width of the lock at each point, in units of the picture, float64 [N].
     """
 
     spine: np.ndarray
     width: np.ndarray
 
     def rim(self, side: float) -> np.ndarray:
-        """Returns the line at `side` of the way from the spine (0) to an edge (-1 or 1)."""
+        """Returns a line parallel to the spine; `side` is 0 at the spine, -1 and 1 at the edges."""
         return self.spine + 0.5 * side * self.width[:, None] * across(self.spine)
 
 
@@ -180,13 +186,13 @@ class Portrait:
     """A face, head and shoulders.
 
     Attributes:
-      turn: How far the head is turned to the picture's right; 0.2 is a lot.
-      tilt: Radians the head is tilted clockwise.
-      smile: 0 for a calm mouth, 1 for a smile.
-      brow_lift: Units by which the brows are raised.
-      jaw: Width of the lower face; 1 is the mean.
+      turn: Amount by which the head is turned to the picture's right; 0 is frontal, 0.2 is strong.
+      tilt: Clockwise tilt of the head in radians.
+      smile: Strength of the smile, from 0 for a neutral mouth to 1.
+      brow_lift: Height by which the brows are raised, in units of the picture.
+      jaw: Width of the lower face relative to the average, 1.
       hair: One of HAIR_STYLES.
-      hair_seed: Seed of the locks.
+      hair_seed: Seed of the locks of hair.
     """
 
     turn: float = 0.0
@@ -199,10 +205,10 @@ class Portrait:
 
     @classmethod
     def sample(cls, rng: np.random.Generator, hair: str) -> Portrait:
-        """Draws a face at random.
+        """Samples a random face.
 
         Args:
-          rng: Where randomness comes from.
+          rng: Random generator.
           hair: One of HAIR_STYLES.
 
         Returns:
@@ -220,14 +226,15 @@ class Portrait:
         )
 
     def to_picture(self, points: npt.ArrayLike, lift: float = 0.0) -> np.ndarray:
-        """Places head points in the picture.
+        """Converts head points to points of the picture.
 
         Args:
-          points: [N, 2] head points.
-          lift: How far the points stand out of the face; they move more when the head turns.
+          points: Head points, [N, 2].
+          lift: Height of the points above the face, in units of the picture; when the head turns,
+            higher points move further.
 
         Returns:
-          float64 [N, 2] points of the picture.
+          Points of the picture, float64 [N, 2].
         """
         u, v = np.asarray(points, np.float64).T
         target = u + self.turn * lift
@@ -239,14 +246,15 @@ class Portrait:
         return np.stack([_MIDDLE + c * moved - s * v, _PIVOT_V + s * moved + c * v], 1)
 
     def to_head(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Finds the head points under points of the picture; the inverse of `to_picture`.
+        """Converts points of the picture to head points; the inverse of `to_picture`.
 
         Args:
-          x: Points of the picture.
-          y: The same shape as `x`.
+          x: Horizontal positions in the picture, of any shape.
+          y: Vertical positions, of the same shape.
 
         Returns:
-          u and v, and u before the turn, in which the silhouette is symmetric.
+          u and v of the head points, and u with only the tilt removed, not the turn, for which the
+          silhouette is symmetric; each of the shape of `x`.
         """
         c, s = np.cos(self.tilt), np.sin(self.tilt)
         dx, dy = x - _MIDDLE, y - _PIVOT_V
@@ -258,14 +266,14 @@ class Portrait:
         return _TURN_RADIUS * np.maximum(0, 1 - (u / _TURN_RADIUS) ** 2)
 
     def outline(self) -> np.ndarray:
-        """Returns the right half of the silhouette, crown to chin, as unturned head points."""
+        """Returns the right half of the silhouette, from crown to chin, as head points."""
         half = smooth(_OUTLINE, 200)
         lower = np.clip((half[:, 1] - 230) / 100, 0, 1)
         half[:, 0] *= 1 + (self.jaw - 1) * lower
         return half
 
     def silhouette(self) -> np.ndarray:
-        """Returns the closed silhouette of skull and face in the picture."""
+        """Returns the closed outline of skull and face."""
         half = self.outline()
         whole = np.concatenate([half, half[::-1] * [-1, 1]])
         still = dataclasses.replace(self, turn=0.0)
@@ -278,7 +286,7 @@ class Portrait:
         whole = np.concatenate([half * [-1, 1], half[::-1]])
         return dataclasses.replace(self, turn=0.0).to_picture(whole)
 
-    # Eyes. `side` is -1 for the picture's left; `e` runs from the inner (-1) to the outer corner.
+    # Eyes. The position `e` along a lid runs from the inner corner (-1) to the outer corner (1).
 
     def _eye_curve(
         self, side: int, rise: _Curve, margin: float = 0.0, samples: int = 41
@@ -309,17 +317,17 @@ class Portrait:
         )
 
     def eye(self, side: int) -> np.ndarray:
-        """Returns the opening of the eye, closed."""
+        """Returns the outline of the visible eyeball, a closed shape."""
         return np.concatenate([self.upper_lid(side), self.lower_lid(side)[::-1]])
 
     def iris(self, side: int) -> tuple[np.ndarray, float]:
-        """Returns the center of the iris and its radius."""
-        # The eyes stay on the viewer when the head turns away.
+        """Returns the center of the iris, float64 [2], and its radius in units of the picture."""
+        # The eyes keep looking at the viewer when the head turns away.
         gaze = -2 * np.clip(10 * self.turn, -1, 1)
         return self.to_picture([(side * _EYE_U + gaze, _EYE_V - 2.2)])[0], 12.0
 
     def brow(self, side: int) -> np.ndarray:
-        """Returns the eyebrow, closed."""
+        """Returns the outline of the eyebrow, a closed shape."""
         thick = 1.25 if self.hair == "swept" else 1.0
         spine = smooth([(17, 203), (34, 198.5), (54, 195), (68, 199), (77, 206)], 40)
         spine[:, 1] -= self.brow_lift + (2 if self.hair != "swept" else 0)
@@ -331,17 +339,17 @@ class Portrait:
     # Nose and mouth.
 
     def nose_wing(self, side: int) -> np.ndarray:
-        """Returns the wing of the nose."""
+        """Returns the curve of the wing of the nose."""
         points = [(18, 277), (21.5, 282), (22, 288.5), (19, 293.5)]
         return self.to_picture(smooth(points, 40) * [side, 1], lift=14)
 
     def nose_base(self) -> np.ndarray:
-        """Returns the line under the tip of the nose, nostril to nostril."""
+        """Returns the line under the tip of the nose, from nostril to nostril."""
         points = [(-8, 295.5), (-4, 298), (0, 299), (4, 298), (8, 295.5)]
         return self.to_picture(smooth(points, 60), lift=22)
 
     def nostril(self, side: int) -> np.ndarray:
-        """Returns the nostril, closed."""
+        """Returns the outline of the nostril, a closed shape."""
         points = [(6, 294.5), (9, 291), (13, 290.5), (15.5, 293), (12, 295.5), (8.5, 296)]
         return self.to_picture(smooth(points, 32, closed=True) * [side, 1], lift=18)
 
@@ -353,7 +361,7 @@ class Portrait:
         return self.to_picture(np.stack([width * e, _MOUTH_V + seam + rise(e)], 1), lift=9)
 
     def lash(self, side: int) -> np.ndarray:
-        """Returns the dark rim of the upper lid, closed, drawn out to a wing."""
+        """Returns the outline of the upper lashes with a pointed outer end, a closed shape."""
         lid = self.upper_lid(side)
         thick = 2.0 if self.hair == "swept" else 3.4
         wing = lid[-1] + (lid[-1] - lid[0]) * [0.09, 0] + [0, -3.0]
@@ -393,26 +401,26 @@ class Portrait:
     # The rest of the figure.
 
     def ear(self, side: int) -> np.ndarray:
-        """Returns the ear, closed."""
+        """Returns the outline of the ear, a closed shape."""
         points = [(97, 222), (106, 212), (115, 216), (117, 232), (112, 250), (108, 268),
                   (101, 276), (95, 268)]  # fmt: skip
         still = dataclasses.replace(self, turn=0.0)
         return still.to_picture(smooth(points, 60, closed=True) * [side, 1])
 
     def body(self) -> np.ndarray:
-        """Returns neck and shoulders, closed."""
+        """Returns the outline of neck and shoulders, a closed shape."""
         points = [(53, 300), (52, 370), (56, 394), (76, 412), (122, 428), (174, 446), (212, 474),
                   (230, 540)]  # fmt: skip
         half = smooth(points, 80) * [1.08 if self.hair == "swept" else 1.0, 1]
         return np.concatenate([half, half[::-1] * [-1, 1]]) + [_MIDDLE, 0]
 
     def collar(self) -> np.ndarray:
-        """Returns the neckline, left to right."""
+        """Returns the neckline of the clothes, from left to right."""
         points = [(-90, 412), (-72, 430), (-40, 448), (0, 455), (40, 448), (72, 430), (90, 412)]
         return smooth(points, 80) + [_MIDDLE, 0]
 
     def back_hair(self) -> np.ndarray | None:
-        """Returns the hair behind the neck, closed, or None for short hair."""
+        """Returns the closed outline of the hair behind the neck, or None for the style `swept`."""
         if self.hair == "swept":
             return None
         left, right = (np.asarray(guide.outer) for guide in _HAIR_GUIDES[self.hair])
@@ -422,14 +430,14 @@ class Portrait:
         return still.to_picture(np.concatenate([smooth(left), smooth(right)[::-1]]) * [0.93, 0.97])
 
     def locks(self) -> list[Lock]:
-        """Returns the locks of hair, those to draw first at the front of the list."""
+        """Returns the locks of hair in drawing order: later locks cover earlier ones."""
         rng = np.random.default_rng(self.hair_seed)
         result = []
         for guide in _HAIR_GUIDES[self.hair]:
             phase = rng.uniform(0, 2 * np.pi)
             for depth in np.linspace(1, 0, guide.locks):
                 result.append(self._lock(guide, depth, phase, rng))
-            # Loose locks with pointed ends lie over the even ones and break up their pattern.
+            # Loose locks with pointed ends cover the regular ones and break up their pattern.
             for depth in np.sort(rng.uniform(0.06, 0.94, guide.locks))[::-1]:
                 result.append(self._loose_lock(guide, depth, phase, rng))
         return result
@@ -465,7 +473,7 @@ class Portrait:
         return Lock(spine[first:last], 0.8 + guide.width * rng.uniform(0.36, 0.86) * bulge)
 
     def feature_lines(self) -> dict[str, np.ndarray]:
-        """Returns the lines that a draughtsman draws inside the face, by name."""
+        """Returns the lines to draw inside the face, keyed by name."""
         lines = {"lip_seam": self.lip_seam(), "nose_base": self.nose_base()}
         for side, name in ((-1, "left"), (1, "right")):
             lines[f"upper_lid_{name}"] = self.upper_lid(side)

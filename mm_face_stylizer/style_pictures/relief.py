@@ -1,4 +1,4 @@
-"""A portrait as fields over the picture: height, light and regions, for every style to use."""
+"""Rasterizes a portrait to fields that all styles use: height, shading and regions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ import numpy as np
 from mm_face_stylizer.style_pictures.portrait import UNITS, Portrait
 from mm_face_stylizer.style_pictures.portrait import across as across_line
 
+# Side of the canvas in pixels, and pixels per unit of the picture.
 CANVAS = 1024
 SCALE = CANVAS / UNITS
 
+# Direction toward the light: x to the right, y down, z toward the viewer.
 _LIGHT = np.array([-0.46, -0.50, 0.73])
-# Light thrown back by clothes and walls, which keeps chin and cheek from going black.
+# Direction toward the light reflected by clothes and walls, which keeps chin and cheek from going
+# black.
 _BOUNCE = np.array([0.55, 0.65, 0.35])
 _SUBPIXEL_BITS = 4
 
 
 def fill(points: np.ndarray) -> np.ndarray:
-    """Returns the coverage of a closed shape, float32 [CANVAS, CANVAS] in [0, 1].
+    """Rasterizes a closed shape.
 
     Args:
-      points: [N, 2] in the picture's units.
+      points: Points of the picture, [N, 2].
+
+    Returns:
+      The fraction of each pixel that is covered, float32 [CANVAS, CANVAS] in [0, 1].
     """
     mask = np.zeros((CANVAS, CANVAS), np.uint8)
     cv2.fillPoly(mask, [fixed(points)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
@@ -32,7 +38,7 @@ def fill(points: np.ndarray) -> np.ndarray:
 
 
 def fixed(points: np.ndarray) -> np.ndarray:
-    """Returns points of the picture as OpenCV's fixed-point pixels of the canvas."""
+    """Converts points of the picture to canvas pixels in OpenCV's fixed-point format, int32."""
     return np.round(np.asarray(points) * SCALE * 2**_SUBPIXEL_BITS).astype(np.int32)
 
 
@@ -40,8 +46,8 @@ def stroke(points: np.ndarray, width: np.ndarray | float) -> np.ndarray:
     """Returns the closed outline of a stroke.
 
     Args:
-      points: [N, 2] the stroke's middle line.
-      width: Its width, one for each point or for all.
+      points: Center line of the stroke, points of the picture, [N, 2].
+      width: Width of the stroke in units of the picture, for each point [N] or for all.
 
     Returns:
       float64 [2 * N, 2].
@@ -53,8 +59,8 @@ def stroke(points: np.ndarray, width: np.ndarray | float) -> np.ndarray:
 
 
 def blur(field: np.ndarray, sigma: float) -> np.ndarray:
-    """Smooths a field; `sigma` is in the picture's units."""
-    # A wide Gaussian is all low frequencies, so a small copy is as good and much faster.
+    """Applies a Gaussian blur to a field; `sigma` is in units of the picture."""
+    # A wide blur leaves only low frequencies, so it is computed on a smaller copy, which is faster.
     step = max(1, int(sigma * SCALE / 6))
     if step == 1:
         return cv2.GaussianBlur(field, (0, 0), sigma * SCALE)
@@ -64,7 +70,16 @@ def blur(field: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, grain: float, size: int = CANVAS) -> np.ndarray:
-    """Returns smooth noise of mean 0 and deviation 1; `grain` is its size in picture units."""
+    """Returns smooth noise with a mean of 0 and a standard deviation of 1.
+
+    Args:
+      rng: Random generator.
+      grain: Size of the noise's structures, in units of the picture.
+      size: Side of the field in pixels.
+
+    Returns:
+      float32 [size, size].
+    """
     cells = max(2, int(UNITS / grain))
     field = rng.standard_normal((cells + 3, cells + 3)).astype(np.float32)
     field = cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -80,17 +95,19 @@ class Relief:
     """Fields of a portrait, each float32 [CANVAS, CANVAS].
 
     Attributes:
-      portrait: What is depicted.
-      x: Across the picture, in its units.
-      y: Down the picture, in its units.
-      height: Toward the viewer, in the picture's units.
-      tone: Light falling on the surface, 0 to about 1.
-      regions: Coverage of each region, by name; where they overlap the later one is in front:
-        backdrop, back_hair, body, cloth, ear, face, lips, eye, iris, pupil, glint, lash, brow,
+      portrait: The portrait that the fields describe.
+      x: Horizontal position of each pixel, in units of the picture.
+      y: Vertical position of each pixel, downward, in units of the picture.
+      height: Height of the surface toward the viewer, in units of the picture.
+      tone: Brightness of the light that reaches the surface, from 0 to about 1.
+      regions: Coverage of each region in [0, 1], keyed by name. Later regions are in front of
+        earlier
+        ones: backdrop, back_hair, body, cloth, ear, face, lips, eye, iris, pupil, glint, lash,
+          brow,
         hair.
-      across: Position across a lock of hair, -1 to 1.
-      along: Position along a lock of hair, 0 at the root.
-      strand: A number that is constant along each strand of hair.
+      across: Position across a lock of hair, from -1 to 1 at its edges.
+      along: Position along a lock of hair, from 0 at the root to 1 at the tip.
+      strand: A value that is constant along each strand of hair and differs between strands.
     """
 
     portrait: Portrait
@@ -105,7 +122,7 @@ class Relief:
 
     @classmethod
     def of(cls, portrait: Portrait) -> Relief:
-        """Computes the fields of a portrait."""
+        """Computes all fields of a portrait."""
         y, x = np.mgrid[:CANVAS, :CANVAS].astype(np.float32) / np.float32(SCALE)
         regions = _regions(portrait)
         hair, across, along, strand = _hair_fields(portrait)
@@ -117,17 +134,17 @@ class Relief:
 
     @functools.cached_property
     def normal(self) -> np.ndarray:
-        """float32 [CANVAS, CANVAS, 3], unit normals; z is toward the viewer."""
+        """Unit normals of the surface, float32 [CANVAS, CANVAS, 3]; z points to the viewer."""
         return _normals(blur(self.height, 0.8))
 
     def paint(self, colours: dict[str, tuple[float, float, float]]) -> np.ndarray:
-        """Lays flat colors over each other.
+        """Fills regions with flat colors, from back to front, on black.
 
         Args:
-          colours: RGB of regions, by name; regions that are not named are not painted.
+          colours: RGB color of each region, keyed by name; other regions are not painted.
 
         Returns:
-          float32 [CANVAS, CANVAS, 3].
+          float32 [CANVAS, CANVAS, 3], in the range of the colors.
         """
         image = np.zeros((CANVAS, CANVAS, 3), np.float32)
         for name, mask in self.regions.items():
@@ -175,7 +192,7 @@ def _hair_fields(portrait: Portrait) -> tuple[np.ndarray, np.ndarray, np.ndarray
     hair, across, along, strand = (np.zeros((CANVAS, CANVAS), np.float32) for _ in range(4))
     for index, lock in enumerate(portrait.locks()):
         length = np.linalg.norm(np.diff(lock.spine, axis=0), axis=1).sum()
-        # Denser than the pixels, so that the lock has no holes.
+        # The samples are denser than the pixels, so that the lock has no holes.
         t = np.linspace(0, 1, int(1.6 * SCALE * length))[:, None]
         q = np.linspace(-1, 1, int(1.5 * SCALE * lock.width.max()) + 2)[None]
         n = np.linspace(0, 1, len(lock.spine))
@@ -195,7 +212,7 @@ def _hair_fields(portrait: Portrait) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _ripple(strand: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise that is constant along each strand, so that it reads as hair."""
+    """Returns noise that is constant along each strand, so that it looks like hair."""
     table = cv2.GaussianBlur(rng.standard_normal((1, 4096)).astype(np.float32), (0, 0), 1.5)
     return 2 * table[0, (strand * 22).astype(int) % 4096]
 
@@ -236,13 +253,14 @@ def _height(
     head = (hair | (regions["face"] > 0.5) | (regions["body"] > 0.5)).astype(np.uint8)
     depth = np.clip(cv2.distanceTransform(head, cv2.DIST_L2, 5) / SCALE / 60, 0, 1)
     cap = blur(70 * np.sqrt(1 - (1 - depth) ** 2) + 25, 6)
-    # The locks' borders are pixel stairs, whose slopes would sparkle.
+    # The edges of the locks are not antialiased; without blurring, their steep slopes would
+    # sparkle.
     locks = blur(9 * np.sqrt(np.clip(1 - across**2, 0, 1)) + 1.2 * strands, 0.7)
     return np.where(hair, cap + locks, height).astype(np.float32)
 
 
 def _features(portrait: Portrait, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The relief of eyes, nose, mouth and cheeks over the egg of the head."""
+    """Returns the height of eyes, nose, mouth and cheeks above the smooth shape of the head."""
     a = np.abs(u)
     along = np.interp(
         v.ravel(), (200, 214, 228, 245, 262, 274, 283, 290, 297, 302),
@@ -287,16 +305,16 @@ def _light(height: np.ndarray, regions: dict[str, np.ndarray]) -> np.ndarray:
     hollow = np.clip(1 + (height - blur(height, 9)) / 40, 0.55, 1.1)
     tone = (0.16 + 0.78 * lambert + 0.27 * bounce).astype(np.float32) * hollow
     tone *= 1 - 0.5 * _cast_shadow(height)
-    # The upper lid and its lashes shade the eyeball.
+    # The upper lid and its lashes cast a shadow on the eyeball.
     lid_shadow = blur(np.roll(regions["lash"], int(3 * SCALE), axis=0), 1.6)
     tone *= 1 - 0.5 * np.clip(1.5 * lid_shadow, 0, 1) * regions["eye"]
-    # The backdrop lies far behind: no figure's shadow falls on it.
+    # The backdrop is far behind the figure, so no shadow falls on it.
     figure = blur(np.clip(sum(regions.values()) - 1, 0, 1), 0.4)
     return (0.85 + figure * (tone - 0.85)).astype(np.float32)
 
 
 def _cast_shadow(height: np.ndarray) -> np.ndarray:
-    """Soft shadows, by marching toward the light at a quarter of the resolution."""
+    """Computes soft shadows by marching toward the light at a quarter of the resolution."""
     small = cv2.resize(height, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     step = -_LIGHT[:2] / np.linalg.norm(_LIGHT[:2])
     rise = _LIGHT[2] / np.linalg.norm(_LIGHT[:2])

@@ -250,7 +250,7 @@ def test_command(quick_assets, preset, face_models, tmp_path, capsys):
     assert main(["model-maker", "uninstall", *directory]) == 0
     output = capsys.readouterr()
     assert output.out == "1 files removed\n"
-    assert f"changed since it was installed: {w_avg}" in output.err
+    assert f"changed after the installation: {w_avg}" in output.err
     assert w_avg.read_text() == "changed"
     assert main(["model-maker", "uninstall", *directory]) == 1
     assert "nothing is installed in" in capsys.readouterr().err
