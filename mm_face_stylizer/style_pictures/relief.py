@@ -101,10 +101,8 @@ class Relief:
       height: Height of the surface toward the viewer, in units of the picture.
       tone: Brightness of the light that reaches the surface, from 0 to about 1.
       regions: Coverage of each region in [0, 1], keyed by name. Later regions are in front of
-        earlier
-        ones: backdrop, back_hair, body, cloth, ear, face, lips, eye, iris, pupil, glint, lash,
-          brow,
-        hair.
+        earlier ones: backdrop, back_hair, body, cloth, ear, face, lips, eye, iris, pupil, glint,
+        lash, brow, hair.
       across: Position across a lock of hair, from -1 to 1 at its edges.
       along: Position along a lock of hair, from 0 at the root to 1 at the tip.
       strand: A value that is constant along each strand of hair and differs between strands.
