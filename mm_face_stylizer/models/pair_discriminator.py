@@ -4,7 +4,8 @@ Its input is a photo together with either the painting of that photo or the outp
 network. It classifies overlapping patches; a patch is about a quarter of the picture wide.
 
 Sources: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (2017),
-section 3.2.2, for pairs and patches; Miyato and Koyama, "cGANs with Projection Discriminator" (2018), for the style.
+section 3.2.2, for pairs and patches; Miyato and Koyama, "cGANs with
+Projection Discriminator" (2018), for the style.
 """
 
 from __future__ import annotations

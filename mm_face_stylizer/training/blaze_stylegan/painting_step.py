@@ -5,9 +5,9 @@ compares the picture that the network draws from a photo's latents with the pain
 by the absolute difference of pixels at four resolutions, by perceptual features if a feature
 extractor is given, and by a discriminator of pairs of photo and picture.
 
-Sources: Futschik et al., "Real-Time Patch-Based Stylization of
-Portraits Using Generative Adversarial Network" (2019); Johnson et al., "Perceptual Losses for
-Real-Time Style Transfer and Super-Resolution" (2016).
+Sources: Futschik et al., "Real-Time Patch-Based Stylization of Portraits Using Generative
+Adversarial Network" (2019); Johnson et al., "Perceptual Losses for Real-Time Style Transfer
+and Super-Resolution" (2016).
 """
 
 from __future__ import annotations
