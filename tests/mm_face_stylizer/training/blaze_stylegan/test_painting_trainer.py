@@ -35,7 +35,7 @@ def test_a_folder_of_the_user_s_own(practice, tmp_path, grace_hopper, face_model
         save_png(tmp_path / f"{number}.png", grace_hopper)
     assert len(faces_of_folder(tmp_path, 64, 8, face_models)) == 8
     (tmp_path / "0.png").unlink()
-    with pytest.raises(NoFaceError, match="has 7 pictures"):
+    with pytest.raises(NoFaceError, match="in only 7 pictures"):
         faces_of_folder(tmp_path, 64, 8, face_models)
 
 
