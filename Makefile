@@ -63,7 +63,7 @@ docs: .venv/.docs-$(VERSION)  ## Build the documentation into site/; any warning
 	@touch $@
 
 clean:  ## Remove out/, site/, caches and build products; .venv and .nox stay.
-	rm -rf out site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf out site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 	find . \( -path ./.venv -o -path ./.nox \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 help:  ## Show this.

@@ -21,6 +21,9 @@ from android_client import (
 
 from android_harness.phone_run import PhoneRun
 
+# Whole measurements, each with a fault in it.
+pytestmark = pytest.mark.slow
+
 MakePhone = Callable[..., AdbDevice]
 Command = Callable[..., int]
 

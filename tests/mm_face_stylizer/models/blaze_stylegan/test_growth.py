@@ -23,6 +23,9 @@ from mm_face_stylizer.training.portraits import Portraits
 from task_bundle import FaceStylizer, TaskBundle
 from task_bundle.mediapipe_import import import_mediapipe
 
+# Whole trainings, though small ones.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small():

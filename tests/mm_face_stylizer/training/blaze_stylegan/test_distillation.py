@@ -13,6 +13,9 @@ from mm_face_stylizer.training.blaze_stylegan.distillation import (
 )
 from mm_face_stylizer.training.portraits import Portraits
 
+# Whole trainings, though small ones.
+pytestmark = pytest.mark.slow
+
 _OPTIONS = DistillationOptions(
     image_size=64,
     width=0.05,

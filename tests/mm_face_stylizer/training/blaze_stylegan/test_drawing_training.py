@@ -22,6 +22,9 @@ from mm_face_stylizer.training.blaze_stylegan.painted_pairs import (
 )
 from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep, PaintingWeights
 
+# Whole trainings, though small ones.
+pytestmark = pytest.mark.slow
+
 _STYLES = ("dark", "light", "photo")
 _OPTIONS = DrawingOptions(
     # The rate warms up over a hundred steps.

@@ -16,6 +16,9 @@ from mm_face_stylizer.training.blaze_stylegan.inversion import (
 from mm_face_stylizer.training.losses import image_pyramid
 from mm_face_stylizer.training.portraits import Portraits
 
+# Whole trainings, though small ones.
+pytestmark = pytest.mark.slow
+
 _FROZEN = InversionStage(16, generated_share=0.5, perceptual_images=4)
 _JOINT = dataclasses.replace(_FROZEN, steps=4, trains_synthesis=True, frozen_statistics=True)
 _OPTIONS = InversionOptions((_FROZEN, _JOINT), batch_size=4, learning_rate=0.01)

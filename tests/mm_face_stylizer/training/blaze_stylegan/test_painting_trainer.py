@@ -14,6 +14,9 @@ from mm_face_stylizer.training.blaze_stylegan.painting_trainer import (
 from task_bundle.errors import NoFaceError
 from task_bundle.media.images import save_png
 
+# Whole trainings, though small ones.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def practice(face_models):

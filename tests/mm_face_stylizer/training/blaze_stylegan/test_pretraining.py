@@ -20,7 +20,8 @@ from mm_face_stylizer.training.blaze_stylegan.schedules import PretrainingOption
 from mm_face_stylizer.training.card import Provenance
 from mm_face_stylizer.training.portraits import Portraits
 
-pytestmark = pytest.mark.usefixtures("face_models")
+# Whole trainings, though small ones.
+pytestmark = [pytest.mark.usefixtures("face_models"), pytest.mark.slow]
 
 _STAGES = (
     Stage(32, 4),

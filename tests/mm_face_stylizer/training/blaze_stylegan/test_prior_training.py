@@ -14,6 +14,9 @@ from mm_face_stylizer.training.blaze_stylegan.prior_training import (
 )
 from mm_face_stylizer.training.portraits import Portraits
 
+# Whole trainings, though small ones.
+pytestmark = pytest.mark.slow
+
 _OPTIONS = PriorOptions(PriorStage(40, average=0.8), batch_size=8, learning_rate=5e-3)
 _SAVED = 37
 

@@ -12,6 +12,9 @@ from mm_face_stylizer.preset import save_preset
 from mm_face_stylizer.training.blaze_stylegan.teacher import TeacherOptions, TeacherTraining
 from mm_face_stylizer.training.portraits import Portraits
 
+# Whole trainings, though small ones.
+pytestmark = pytest.mark.slow
+
 _OPTIONS = TeacherOptions(
     image_size=16,
     width=0.02,
