@@ -50,7 +50,7 @@ def main() -> None:
     painted = time.monotonic()
     history = trainer.fit()
     trained = time.monotonic()
-    photos = np.stack([(person.picture * 255.0 + 0.5).astype(np.uint8) for person in people])
+    photos = np.stack([person.pixels for person in people])
     latents = encoded(networks, photos)
     painter = Painter(styles)
     tuned = trainer.drawing

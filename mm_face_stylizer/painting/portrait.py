@@ -59,6 +59,11 @@ class Portrait:
         return len(self.picture)
 
     @property
+    def pixels(self) -> np.ndarray:
+        """The picture as uint8 [side, side, 3]."""
+        return (self.picture * 255.0 + 0.5).astype(np.uint8)
+
+    @property
     def luma(self) -> np.ndarray:
         """Brightness, float32 [side, side] in [0, 1]."""
         return self.picture @ _LUMA

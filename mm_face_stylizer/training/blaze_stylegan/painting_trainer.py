@@ -87,7 +87,7 @@ class PaintingTrainer:
         self._options = options
         painter = Painter(styles, likeness, seed=options.seed)
         self.likeness = painter.likeness
-        self._photos = np.stack([_pixels(portrait) for portrait in practice])
+        self._photos = np.stack([portrait.pixels for portrait in practice])
         self._paintings = np.stack([painter.paint(portrait).picture for portrait in practice])
         self._latents = encoded(networks, self._photos)
         some = slice(0, _COMPARED)
@@ -161,8 +161,3 @@ class PaintingTrainer:
         if progress <= _DECAY_FROM:
             return 1.0
         return 1.0 - (1.0 - _FINAL_RATE) * (progress - _DECAY_FROM) / (1.0 - _DECAY_FROM)
-
-
-def _pixels(portrait: Portrait) -> np.ndarray:
-    """Returns a portrait's picture as uint8 [side, side, 3], RGB in [0, 255]."""
-    return (portrait.picture * 255.0 + 0.5).astype(np.uint8)
