@@ -65,7 +65,8 @@ def materials(
     scores = [np.log(0.02 + 0.98 * place) - 0.5 * to_skin]
 
     # Between brows and mouth it is spectacles or large drawn eyes rather than hair.
-    on_face = np.where(along < brows, 0.35, np.where(along > 0.7, 0.12, 0.03))
+    # A beard is believed only if its color leaves no doubt: a shadow on a cheek is skin.
+    on_face = np.where(along < brows, 0.35, np.where(along > 0.7, 0.03, 0.01))
     on_face = np.where((along > brows) & (along < 0.65) & (across < 0.7), 0.0, on_face)
     beside = np.where(across > 0.75, 0.12, 0.01)
     place = np.where(inside, on_face, 0.7 * (1.0 - below) + beside * below)

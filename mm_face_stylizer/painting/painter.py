@@ -14,11 +14,18 @@ from mm_face_stylizer.painting.synthesis import PatchSource
 from task_bundle.faces.alignment import FaceCrop
 
 COLORS = ("style", "photo")
+# A part of fewer pixels, as a share of the picture, has no tone of its own.
+_LEAST_SHARE = 0.01
 # A picture of flat areas has little between its lines for a photo's shading to hold on to.
 _FLAT_STEP = 0.012
 _FLATTEST, _LEAST_LIKENESS, _MOST_LIKENESS = 0.85, 0.15, 0.8
 # How much each counts, beside parts that do not fit, when a style picture is chosen for a photo.
-_TURN_WEIGHT, _MOUTH_WEIGHT, _BLUR_WEIGHT = 0.25, 0.1, 0.1
+_TURN_WEIGHT, _MOUTH_WEIGHT, _TONE_WEIGHT, _BLUR_WEIGHT = 0.25, 0.1, 0.25, 0.1
+# A picture may have this many octaves less detail than the others before it counts as soft: flat
+# drawings differ as much without being enlarged.
+_BLUR_MARGIN = 0.7
+# Mean brightness of photographed skin and hair, of 100 portraits.
+_TYPICAL_TONES = {"skin": 0.5, "hair": 0.3}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +92,10 @@ class Painter:
         self._sources: dict[int, PatchSource] = {}
         detail = np.array([_detail(style) for style in self._styles])
         # Of several pictures of a style, those that are soft were enlarged.
-        self._blur = np.maximum(0.0, np.log2(np.median(detail) / detail))
+        self._blur = np.maximum(0.0, np.log2(np.median(detail) / detail) - _BLUR_MARGIN)
+        tones = np.array([_tones(style) for style in self._styles])
+        # The fairest of a dark style's faces is fair: tones are compared with the style's mean.
+        self._tones = tones - tones.mean(axis=0)
 
     def paint(self, photo: Portrait) -> Painting:
         """Paints a portrait.
@@ -112,12 +122,18 @@ class Painter:
         return Painting(pixels, chosen, self.likeness, photo.crop)
 
     def _mismatch(self, index: int, photo: Portrait, guides: np.ndarray) -> float:
-        """How badly a style picture suits a photo: its parts, its pose, its mouth."""
+        """How badly a style picture suits a photo: its parts, pose, mouth, skin and hair.
+
+        What a person looks like decides as much as what fits best: similar people are painted from
+        the same picture, so that a network can learn which.
+        """
         style = self._styles[index]
+        tones = _tones(photo) - np.array(list(_TYPICAL_TONES.values()))
         return (
             self._source(index).mismatch(guides)
             + _TURN_WEIGHT * abs(photo.turn - style.turn)
             + _MOUTH_WEIGHT * (photo.has_open_mouth != style.has_open_mouth)
+            + _TONE_WEIGHT * float(np.abs(tones - self._tones[index]).sum())
             + _BLUR_WEIGHT * self._blur[index]
         )
 
@@ -147,6 +163,16 @@ def likeness_of(styles: Sequence[Portrait]) -> float:
         flat.append(float((steps[face] < _FLAT_STEP).mean()) if face.any() else 0.0)
     shaded = 1.0 - min(1.0, float(np.mean(flat)) / _FLATTEST)
     return round(_LEAST_LIKENESS + (_MOST_LIKENESS - _LEAST_LIKENESS) * min(1.0, 2.0 * shaded), 2)
+
+
+def _tones(portrait: Portrait) -> np.ndarray:
+    """Mean brightness of skin and hair; typical brightness where there is none, as on bald heads."""
+    tones = []
+    for name, typical in _TYPICAL_TONES.items():
+        mask = portrait.parts[name] * portrait.valid
+        shown = mask.mean() > _LEAST_SHARE
+        tones.append(float((mask * portrait.luma).sum() / mask.sum()) if shown else typical)
+    return np.array(tones)
 
 
 def _detail(style: Portrait) -> float:
