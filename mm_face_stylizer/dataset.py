@@ -27,6 +27,8 @@ _SHUFFLE_SEED = 0
 
 _Images = npt.NDArray[np.uint8]
 _Masks = npt.NDArray[np.bool_]
+_Landmarks = npt.NDArray[np.float32]
+_MESH_POINTS = 468
 
 
 class Dataset:
@@ -311,6 +313,15 @@ class Dataset:
         """
         return self._read().masks
 
+    @property
+    def landmarks(self) -> _Landmarks | None:
+        """Points of the face mesh in pixels of the images, a read-only float32 array [n, 468, 2].
+
+        None for images that came as arrays or as a TensorFlow dataset. Faces are found in the whole
+        picture, which has more to find them by than the aligned image.
+        """
+        return self._read().landmarks
+
     def gen_tf_dataset(
         self,
         batch_size: int = 1,
@@ -411,15 +422,20 @@ class Dataset:
     ) -> Self:
         if size < 1:
             raise InvalidArgumentError(f"size is {size}; it must be at least 1")
-        images, masks = [], []
+        images, masks, landmarks = [], [], []
         with FaceFinder(face_models, max_faces=_MAX_FACES) as finder:
             for file, face_index in zip(files, face_indices, strict=True):
                 photo = load_image(file)
-                crop = _choose_face(finder.find(photo), face_index, Path(file)).crop
-                images.append(crop.crop(photo, size))
-                masks.append(_photo_mask(crop, size, photo.shape[0], photo.shape[1]))
+                face = _choose_face(finder.find(photo), face_index, Path(file))
+                images.append(face.crop.crop(photo, size))
+                masks.append(_photo_mask(face.crop, size, photo.shape[0], photo.shape[1]))
+                matrix = face.crop.matrix(size)[:2]
+                points = face.landmarks[:_MESH_POINTS, :2] @ matrix[:, :2].T + matrix[:, 2]
+                landmarks.append(points.astype(np.float32))
         names = _make_unique([Path(file).stem for file in files])
-        return cls.from_arrays(np.stack(images), names, np.stack(masks))
+        dataset = cls.from_arrays(np.stack(images), names, np.stack(masks))
+        dataset._arrays = dataset._read().with_landmarks(np.stack(landmarks))
+        return dataset
 
     def _read(self) -> "_Arrays":
         if self._arrays is None:
@@ -438,12 +454,23 @@ class _Arrays:
       images: [n, height, width, 3] uint8 RGB in [0, 255].
       labels: [n] int64, indices into the label names.
       masks: [n, height, width] bool, true for pixels inside the source photo.
+      landmarks: [n, 468, 2] float32 in pixels, or None if they are not known.
     """
 
-    def __init__(self, images: _Images, labels: npt.NDArray[np.int64], masks: _Masks) -> None:
-        self.images, self.labels, self.masks = images, labels, masks
-        for array in (images, labels, masks):
-            array.setflags(write=False)
+    def __init__(
+        self,
+        images: _Images,
+        labels: npt.NDArray[np.int64],
+        masks: _Masks,
+        landmarks: _Landmarks | None = None,
+    ) -> None:
+        self.images, self.labels, self.masks, self.landmarks = images, labels, masks, landmarks
+        for array in (images, labels, masks, landmarks):
+            if array is not None:
+                array.setflags(write=False)
+
+    def with_landmarks(self, landmarks: _Landmarks) -> "_Arrays":
+        return _Arrays(self.images, self.labels, self.masks, landmarks)
 
     @classmethod
     def from_tf_dataset(cls, dataset: Any) -> Self:
@@ -460,7 +487,8 @@ class _Arrays:
         return cls(pictures, np.array(labels, np.int64), np.ones(pictures.shape[:3], bool))
 
     def __getitem__(self, part: slice) -> "_Arrays":
-        return _Arrays(self.images[part], self.labels[part], self.masks[part])
+        landmarks = None if self.landmarks is None else self.landmarks[part]
+        return _Arrays(self.images[part], self.labels[part], self.masks[part], landmarks)
 
 
 def _choose_face(faces: Sequence[Face], face_index: int | None, file: Path) -> Face:

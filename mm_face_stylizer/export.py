@@ -50,6 +50,18 @@ def check_precision(precision: str, strength: float = 1.0) -> None:
         raise InvalidArgumentError(
             f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}"
         )
+    check_strength(strength)
+
+
+def check_strength(strength: float) -> None:
+    """Checks the strength of a style.
+
+    Args:
+      strength: A number in [0, 1].
+
+    Raises:
+      ValueError: It is not in [0, 1].
+    """
     if not 0.0 <= strength <= 1.0:
         raise InvalidArgumentError(f"strength is {strength!r}; it must be a number in [0, 1]")
 

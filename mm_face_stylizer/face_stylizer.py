@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -15,22 +14,25 @@ from tqdm import tqdm
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.dataset import Dataset
 from mm_face_stylizer.errors import InvalidArgumentError
-from mm_face_stylizer.export import export_stylizer
+from mm_face_stylizer.export import check_strength, export_stylizer
 from mm_face_stylizer.face_stylizer_options import FaceStylizerOptions
 from mm_face_stylizer.hyperparameters import HParams
 from mm_face_stylizer.model_options import FaceStylizerModelOptions
 from mm_face_stylizer.model_spec import ModelSpec, SupportedModels
+from mm_face_stylizer.models.blaze_stylegan.drawing import PHOTO_STYLE, Drawing
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
+from mm_face_stylizer.painting.portrait import Portrait
+from mm_face_stylizer.painting.portrait_finder import PortraitFinder
+from mm_face_stylizer.painting_choices import PaintingChoices
 from mm_face_stylizer.preset import Preset
-from mm_face_stylizer.training.blaze_stylegan.few_shot import (
-    FewShotOptions,
-    FewShotTrainer,
-    FewShotWeights,
-    interpolated,
-    untuned,
+from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingWeights
+from mm_face_stylizer.training.blaze_stylegan.painting_trainer import (
+    PaintingOptions,
+    PaintingTrainer,
 )
 from task_bundle.bundle import TaskBundle
+from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels, find_face_models
 from task_bundle.files import atomic_write
 from task_bundle.tflite.metadata import read_metadata
@@ -46,6 +48,7 @@ class FaceStylizer:
       w_avg: Mean latent, float32 [1, rows, 512]. The latent of an image is
         `encoder(image) + w_avg`.
       history: The training losses by name; each is a list with one value per step.
+      likeness: Likeness of the paintings that it learned from; see `PaintingChoices`.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class FaceStylizer:
         self._hparams = hparams
         self._face_models = face_models or find_face_models()
         self.history: dict[str, list[float]] = {}
+        self.likeness: float | None = None
 
     @classmethod
     def create(
@@ -91,6 +95,7 @@ class FaceStylizer:
         on_step: OnStep | None = None,
         face_models: FaceModels | None = None,
         preview: Preview | None = None,
+        paintings: PaintingChoices | None = None,
     ) -> FaceStylizer:
         """Creates a stylizer from a preset and fine-tunes it on style images.
 
@@ -113,6 +118,8 @@ class FaceStylizer:
           preview: Called after each training step as `preview(step, stylizer)`, where `stylizer` is
             this stylizer with the weights after that step. Its `stylize_images` can be used to
             watch the progress.
+          paintings: How the paintings are made that the training learns from;
+            `PaintingChoices()` if None.
 
         Returns:
           The fine-tuned stylizer.
@@ -132,13 +139,16 @@ class FaceStylizer:
             face_models,
         )
         stylizer._create_model()
-        stylizer._train_model(train_data, on_step, preview)
+        stylizer._train_model(train_data, paintings or PaintingChoices(), on_step, preview)
         return stylizer
 
     def _create_model(self) -> None:
         """Loads the preset into attributes with the same names as in Model Maker."""
-        self._preset = Preset.find(self._model_spec.name).networks()
-        self._tuned = self._preset
+        preset = Preset.find(self._model_spec.name)
+        self._preset = preset.networks()
+        self._drawing = preset.drawing() if preset.styles else Drawing.untrained(self._preset)
+        self._photo = self._drawing.only(PHOTO_STYLE)
+        self._tuned = self._photo
         self._encoder = keras.Model(
             self._preset.encoder.input, self._preset.encoder.output["inputs"], name="encoder"
         )
@@ -146,20 +156,37 @@ class FaceStylizer:
         self._discriminator = self._preset.discriminator
         self.w_avg = self._preset.w_avg
 
+    def _use(self, drawing: Drawing) -> None:
+        """Makes a network of one style the stylizer's."""
+        self._tuned = drawing
+        self.w_avg = drawing.stylizer(self._preset, drawing.codes[0]).w_avg
+
     @property
     def _decoder(self) -> keras.Model:
         return self._tuned.synthesis
 
     def _train_model(
-        self, train_data: Dataset, on_step: OnStep | None = None, preview: Preview | None = None
+        self,
+        train_data: Dataset,
+        paintings: PaintingChoices,
+        on_step: OnStep | None = None,
+        preview: Preview | None = None,
     ) -> None:
         images, masks = _images_and_masks(train_data, self._model_spec.input_image_shape)
-        options = _few_shot_options(self._model_options, self._hparams)
-        trainer = FewShotTrainer(
-            self._preset, FaceMeshFeatures(self._face_models.landmarks), options
+        options = _painting_options(self._model_options, self._hparams)
+        practice = paintings.practice_faces(images.shape[1], self._face_models)
+        styles = _style_portraits(images, masks, train_data, practice, self._face_models)
+        trainer = PaintingTrainer(
+            self._preset,
+            self._drawing,
+            styles,
+            practice,
+            options,
+            FaceMeshFeatures(self._face_models.landmarks),
+            paintings.likeness,
+            paintings.colors,
         )
-        synthesis = untuned(self._preset)
-        self._tuned = dataclasses.replace(self._preset, synthesis=synthesis)
+        self.likeness = trainer.likeness
         with tqdm(total=options.steps, desc="Fine-tuning", unit="step") as bar:
 
             def report(step: int, values: dict[str, float]) -> None:
@@ -168,16 +195,18 @@ class FaceStylizer:
                 if on_step is not None:
                     on_step(step, values)
                 if preview is not None:
+                    self._use(trainer.drawing)
                     preview(step, self)
 
-            self.history = trainer.fit(images, masks, report, synthesis).history
+            self.history = trainer.fit(report)
+        self._use(trainer.drawing)
 
     def networks(self, strength: float = 1.0) -> Networks:
-        """Interpolates between the weights of the preset and the fine-tuned weights.
+        """Interpolates between a network that draws the photo as it is and the fine-tuned one.
 
         Args:
-          strength: Strength of the style in [0, 1]: 0 gives the networks of the preset, which
-            reconstruct the photo; 1 gives the fine-tuned networks.
+          strength: Strength of the style in [0, 1]: 0 gives networks that reconstruct the photo; 1
+            gives the fine-tuned networks.
 
         Returns:
           New networks with the interpolated weights.
@@ -185,8 +214,11 @@ class FaceStylizer:
         Raises:
           ValueError: `strength` is not in [0, 1].
         """
-        synthesis = interpolated(self._preset.synthesis, self._tuned.synthesis, strength)
-        return dataclasses.replace(self._tuned, synthesis=synthesis)
+        check_strength(strength)
+        if strength == 0.0:
+            return self._preset
+        drawing = self._photo.between(self._tuned, strength)
+        return drawing.stylizer(self._preset, drawing.codes[0])
 
     def stylize(self, data: Dataset, strength: float = 1.0) -> Dataset:
         """Stylizes the aligned faces of a dataset.
@@ -311,27 +343,56 @@ def _refuse_existing(*paths: pathlib.Path) -> None:
             raise FileExistsError(f"{path} exists; pass overwrite=True to replace it.")
 
 
-def _few_shot_options(model_options: Any, hparams: Any) -> FewShotOptions:
+def _painting_options(model_options: Any, hparams: Any) -> PaintingOptions:
     """Converts options and hyperparameters, ours or Model Maker's, to options of the trainer."""
-    given = model_options.perception_loss_weight
-    default = FaceStylizerModelOptions().perception_loss_weight
-    weights = FewShotWeights().scaled(
-        l1=given.l1 / default.l1,
-        content=given.content / default.content,
-        style=given.style / default.style,
+    given, default = model_options.perception_loss_weight, FaceStylizerModelOptions()
+    usual = default.perception_loss_weight
+    base = PaintingWeights()
+    l1 = given.l1 / usual.l1
+    weights = PaintingWeights(
+        l1=base.l1 * l1,
+        pyramid=base.pyramid * l1,
+        content=base.content * given.content / usual.content,
+        style=base.style * given.style / usual.style,
+        adversarial=base.adversarial * model_options.adv_loss_weight / default.adv_loss_weight,
     )
-    return FewShotOptions(
+    return PaintingOptions(
         steps=hparams.epochs,
         batch_size=hparams.batch_size,
         learning_rate=hparams.learning_rate,
-        beta_1=hparams.beta_1,
-        beta_2=hparams.beta_2,
+        betas=(hparams.beta_1, hparams.beta_2),
         swap_rows=tuple(model_options.swap_layers),
         alpha=model_options.alpha,
-        adversarial_weight=model_options.adv_loss_weight,
         weights=weights,
         seed=getattr(hparams, "seed", 0),
     )
+
+
+def _style_portraits(
+    images: np.ndarray,
+    masks: np.ndarray,
+    data: Any,
+    practice: Sequence[Portrait],
+    face_models: FaceModels,
+) -> list[Portrait]:
+    """Takes style pictures apart for the painter.
+
+    Where the landmarks are not known, and no face is found in the crop, they are those of the
+    average practice face: in aligned pictures all faces lie alike.
+    """
+    landmarks = getattr(data, "landmarks", None)
+    styles = []
+    with PortraitFinder(face_models) as finder:
+        for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            if landmarks is not None:
+                styles.append(finder.with_landmarks(image, landmarks[index], mask))
+                continue
+            try:
+                styles.append(finder.find_aligned(image))
+            except NoFaceError:
+                average = np.mean([portrait.landmarks for portrait in practice], axis=0)
+                styles.append(finder.with_landmarks(image, average, mask))
+    return styles
 
 
 def _images_and_masks(data: Any, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -166,7 +166,7 @@ def likeness_of(styles: Sequence[Portrait]) -> float:
 
 
 def _tones(portrait: Portrait) -> np.ndarray:
-    """Mean brightness of skin and hair; typical brightness where there is none, as on bald heads."""
+    """Mean brightness of skin and hair; a typical one where there is none, as on bald heads."""
     tones = []
     for name, typical in _TYPICAL_TONES.items():
         mask = portrait.parts[name] * portrait.valid

@@ -68,7 +68,19 @@ class PortraitFinder:
         """
         if picture.shape[0] != picture.shape[1]:
             raise ImageError(f"{name} is no face crop: its shape is {list(picture.shape)}")
-        return Portrait.from_aligned(picture, self._landmarks(picture, name), self._mask)
+        return self.with_landmarks(picture, self._landmarks(picture, name))
+
+    def with_landmarks(
+        self, picture: np.ndarray, landmarks: np.ndarray, valid: np.ndarray | None = None
+    ) -> Portrait:
+        """Takes a face crop whose landmarks are known.
+
+        Args:
+          picture: uint8 [side, side, 3].
+          landmarks: [>= 468, 2 or 3] in pixels of the picture.
+          valid: See `Portrait.from_aligned`.
+        """
+        return Portrait.from_aligned(picture, landmarks, self._mask, valid)
 
     def _landmarks(self, picture: np.ndarray, name: str) -> np.ndarray:
         for margin in _MARGINS:

@@ -9,11 +9,13 @@ import numpy as np
 
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
-from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis
+from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis, copied
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.models.weights import assign_weights, named_weights
 
+# The style whose pictures are the photos themselves: every drawing network knows it.
+PHOTO_STYLE = "photo"
 _CODES = "codes"
 _PART = "synthesis"
 
@@ -54,6 +56,40 @@ class Drawing:
         return dataclasses.replace(
             networks, synthesis=self.synthesis, w_avg=np.asarray(networks.w_avg) + code
         )
+
+    @classmethod
+    def untrained(cls, networks: Networks) -> Drawing:
+        """A drawing network that knows no style but the photo.
+
+        Args:
+          networks: Those of a preset that has not learned to draw; they are not changed.
+        """
+        codes = np.zeros((1, *networks.w_avg.shape[1:]), np.float32)
+        return cls((PHOTO_STYLE,), copied(networks.synthesis, noise=True), codes)
+
+    def only(self, style: str) -> Drawing:
+        """The same network, with one of its styles.
+
+        Raises:
+          ValueError: The network does not know the style.
+        """
+        return Drawing((style,), self.synthesis, self.code(style)[np.newaxis])
+
+    def between(self, other: Drawing, share: float) -> Drawing:
+        """A network between this one and one that was trained from it.
+
+        Networks on the straight line between the two work well, and draw what lies between their
+        styles.
+
+        Args:
+          other: Of the same sizes and number of styles.
+          share: 0 for this network, 1 for the other.
+        """
+        synthesis = copied(other.synthesis)
+        own = named_weights(self.synthesis)
+        for name, variable in named_weights(synthesis).items():
+            variable.assign(share * variable + (1.0 - share) * own[name])
+        return Drawing(other.styles, synthesis, share * other.codes + (1.0 - share) * self.codes)
 
     def weights(self) -> dict[str, np.ndarray]:
         """All weights by name, float32, the codes included."""

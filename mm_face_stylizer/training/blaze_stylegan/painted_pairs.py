@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mm_face_stylizer.errors import DataError
+from mm_face_stylizer.models.blaze_stylegan.drawing import PHOTO_STYLE
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.training.portraits import Portraits
@@ -24,8 +25,6 @@ from task_bundle.faces.face_models import FaceModels
 from task_bundle.files import atomic_write
 from task_bundle.media.images import load_image
 
-# Name of the additional style whose paintings are the photos themselves.
-PHOTO_STYLE = "photo"
 # Number of photos that are shown on contact sheets but never painted.
 _HELD_OUT = 16
 

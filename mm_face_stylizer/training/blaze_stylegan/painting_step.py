@@ -2,8 +2,9 @@
 
 It serves both the long training on many styles and the short training on a user's style. The loss
 compares the picture that the network draws from a photo's latents with the painting of that photo:
-by the absolute difference of pixels at four resolutions, by perceptual features if a feature
-extractor is given, and by a discriminator of pairs of photo and picture.
+by the absolute difference of pixels at four resolutions, by perceptual features of a crop and by
+the face-mesh network's features of the whole face if these networks are given, and by a
+discriminator of pairs of photo and picture.
 
 Sources: Futschik et al., "Real-Time Patch-Based Stylization of Portraits Using Generative
 Adversarial Network" (2019); Johnson et al., "Perceptual Losses for Real-Time Style Transfer
@@ -19,13 +20,16 @@ import numpy as np
 
 from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis
+from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.models.pair_discriminator import PairDiscriminator
 from mm_face_stylizer.training import losses
 
 # Factors by which pictures are reduced for the pyramid term.
 _PYRAMID = (2, 4, 8)
+# The face-mesh network's fine feature maps describe strokes; the coarse ones describe the face.
+_FINE, _COARSE = slice(0, 3), slice(3, 6)
 # Learning rate of the discriminator, relative to that of the synthesis network.
-_DISCRIMINATOR_RATE = 0.2
+_DISCRIMINATOR_RATE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,9 @@ class PaintingWeights:
       l1: Mean absolute difference of pixels at full resolution.
       pyramid: The same at a half, a quarter and an eighth of the resolution, for each of them.
       features: Distance of perceptual features; ignored if there is no feature extractor.
+      texture: Distance of the Gram matrices of perceptual features; ignored likewise.
+      content: Distance of the face-mesh network's coarse features; ignored without that network.
+      style: Distance of the Gram matrices of its fine features; ignored without that network.
       adversarial: Mean squared difference of the discriminator's logits from 1, its target for
         paintings.
     """
@@ -43,7 +50,10 @@ class PaintingWeights:
     l1: float = 1.0
     pyramid: float = 0.5
     features: float = 0.5
-    adversarial: float = 0.1
+    texture: float = 0.1
+    content: float = 0.1
+    style: float = 0.02
+    adversarial: float = 0.2
 
 
 class PaintingStep:
@@ -63,6 +73,7 @@ class PaintingStep:
         features: Callable[[tf.Tensor], Sequence[tf.Tensor]] | None,
         weights: PaintingWeights,
         betas: tuple[float, float] = (0.0, 0.99),
+        face_mesh: FaceMeshFeatures | None = None,
     ):
         """Creates the discriminator and the optimizers.
 
@@ -73,10 +84,12 @@ class PaintingStep:
             the model of `perceptual_network` does; None to train without perceptual features.
           weights: Weights of the terms of the loss.
           betas: Decay rates of the first and second moments of the synthesis network's Adam.
+          face_mesh: The face-mesh network; None to train without its features.
         """
         self.codes = codes
         self._synthesis = synthesis
         self._features = features
+        self._face_mesh = face_mesh
         self._weights = weights
         finest = f"block{synthesis.image_size // 2}_to_rgb"
         # The loss does not depend on the pictures of lower resolution, so their heads are not
@@ -152,11 +165,18 @@ class PaintingStep:
             for factor in _PYRAMID:
                 coarser = tf.nn.avg_pool2d(difference, factor, factor, "VALID")
                 loss += weights.pyramid * tf.reduce_mean(tf.abs(coarser))
-            if self._features is not None and weights.features:
-                values["features"] = losses.feature_distance(
-                    self._features(near_drawn), self._features(near_paintings)
-                )
-                loss += weights.features * values["features"]
+            if self._features is not None and (weights.features or weights.texture):
+                ours, theirs = self._features(near_drawn), self._features(near_paintings)
+                values["features"] = losses.feature_distance(ours, theirs)
+                grams = [losses.gram_matrix(feature) for feature in theirs]
+                values["texture"] = losses.gram_distance(ours, grams)
+                loss += weights.features * values["features"] + weights.texture * values["texture"]
+            if self._face_mesh is not None and (weights.content or weights.style):
+                ours, theirs = (self._face_mesh(x).features for x in (drawn, paintings))
+                values["content"] = losses.feature_distance(ours[_COARSE], theirs[_COARSE])
+                grams = [losses.gram_matrix(feature) for feature in theirs[_FINE]]
+                values["style"] = losses.gram_distance(ours[_FINE], grams)
+                loss += weights.content * values["content"] + weights.style * values["style"]
             if weights.adversarial:
                 logits = self.discriminator((near_photos, near_drawn, styles))
                 values["adversarial"] = tf.reduce_mean(tf.square(logits - 1.0))

@@ -19,13 +19,14 @@ from mm_face_stylizer.errors import DivergenceError
 from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
 from mm_face_stylizer.models.blaze_stylegan.generator import copied
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks, rows_of
+from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.training.blaze_stylegan.drawing_training import drawn, encoded
 from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep, PaintingWeights
 
 # Number of practice faces on which the known styles are compared with the user's.
-_COMPARED = 6
+_COMPARED = 2
 # The learning rate is constant up to the first fraction of the steps, then falls linearly to the
 # second fraction of its peak. Without the decay the result would depend on the last batches.
 _DECAY_FROM, _FINAL_RATE = 0.6, 0.1
@@ -72,7 +73,9 @@ class PaintingTrainer:
         styles: Sequence[Portrait],
         practice: Sequence[Portrait],
         options: PaintingOptions,
+        face_mesh: FaceMeshFeatures | None = None,
         likeness: float | None = None,
+        colors: str = "style",
     ):
         """Paints the practice faces, and selects the known style that training starts from.
 
@@ -82,10 +85,12 @@ class PaintingTrainer:
           styles: Pictures of the style.
           practice: Practice faces to paint.
           options: Hyperparameters of the training.
+          face_mesh: The face-mesh network for the terms `content` and `style`.
           likeness: Likeness of the paintings to the photos, in [0, 1]; chosen by `Painter` if None.
+          colors: `style` or `photo`; see `Painter`.
         """
         self._options = options
-        painter = Painter(styles, likeness, seed=options.seed)
+        painter = Painter(styles, likeness, colors, options.seed)
         self.likeness = painter.likeness
         self._photos = np.stack([portrait.pixels for portrait in practice])
         self._paintings = np.stack([painter.paint(portrait).picture for portrait in practice])
@@ -102,7 +107,7 @@ class PaintingTrainer:
         self.start = drawing.styles[nearest]
         synthesis = copied(drawing.synthesis)
         codes = tf.Variable(drawing.codes[nearest][np.newaxis], name="codes")
-        self._step = PaintingStep(synthesis, codes, None, options.weights, options.betas)
+        self._step = PaintingStep(synthesis, codes, None, options.weights, options.betas, face_mesh)
         self._synthesis, self._codes = synthesis, codes
 
     @property
