@@ -11,10 +11,11 @@ from benchmarks.errors import InvalidArgumentError
 from benchmarks.report import Report, Row
 from benchmarks.summary import Estimate, Interval, estimate_p50
 
-FASTER, SLOWER, SAME, FAILED, REPAIRED, GONE, NEW = (
+FASTER, SLOWER, SAME, UNCLEAR, FAILED, REPAIRED, GONE, NEW = (
     "faster",
     "slower",
     "same",
+    "unclear",
     "fails now",
     "works now",
     "gone",
@@ -22,6 +23,11 @@ FASTER, SLOWER, SAME, FAILED, REPAIRED, GONE, NEW = (
 )
 # Probability that, in two runs of the same files, any row is called slower or faster.
 _ALPHA = 0.05
+# "Same" claims that there is no change as large as this one. If the confidence interval reaches
+# beyond it, the runs are too noisy for the claim.
+_LARGE_CHANGE = 0.25
+# Ends of an interval that are printed as numbers.
+_PRINTED = (1e-3, 1e3)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Change:
 
     Attributes:
       title: Description of the case.
-      verdict: 'slower', 'faster', 'same', 'fails now', 'works now', 'gone' or 'new'.
+      verdict: 'slower', 'faster', 'same', 'unclear', 'fails now', 'works now', 'gone' or 'new'.
       before_ms: p50 in the first report, in milliseconds.
       after_ms: p50 in the second report, in milliseconds.
       ratio: The second p50 divided by the first. Where both reports have a drift control, each is
@@ -56,7 +62,8 @@ def compare(first: Report, second: Report, tolerance: float = 0.03) -> tuple[Cha
     rows have a drift control, times are divided by the control's in the same round, so that a
     machine that slowed down as a whole changes nothing. A case is slower or faster if the
     confidence interval of the ratio of the two p50 does not contain 1 and the ratio differs from 1
-    by more than `tolerance`. The intervals are widened for the number of cases (Bonferroni), so
+    by more than `tolerance`. It is unclear if the interval contains 1 and reaches beyond a change
+    by 25 %, or by `tolerance` if that is greater: the runs are too noisy to tell. The intervals are widened for the number of cases (Bonferroni), so
     that two runs of the same files differ in no case with a probability of 95 %.
 
     Args:
@@ -135,8 +142,11 @@ def _change(before: Row, after: Row, alpha: float, tolerance: float) -> Change:
     interval = Interval(_exp(estimate.log - half), _exp(estimate.log + half))
     ratio = math.exp(estimate.log)
     verdict = SAME
-    if 1.0 not in interval and abs(ratio - 1.0) > tolerance:
-        verdict = SLOWER if ratio > 1.0 else FASTER
+    if 1.0 not in interval:
+        if abs(ratio - 1.0) > tolerance:
+            verdict = SLOWER if ratio > 1.0 else FASTER
+    elif max(interval.high, 1.0 / interval.low) > 1.0 + max(tolerance, _LARGE_CHANGE):
+        verdict = UNCLEAR
     return Change(
         title,
         verdict,
@@ -166,13 +176,30 @@ def to_text(changes: Sequence[Change]) -> str:
     Returns:
       A line for each case, those that changed first.
     """
-    lines = []
-    for change in sorted(changes, key=lambda c: c.verdict == SAME):
-        values = ""
-        if change.ratio is not None and change.interval is not None:
-            values = (
-                f"  {change.ratio:.3f} [{change.interval.low:.3f}, {change.interval.high:.3f}]"
-                f"  {change.before_ms:.2f} -> {change.after_ms:.2f} ms"
-            )
-        lines.append(f"{change.verdict:9}{values}  {change.title}")
-    return "\n".join(lines) + "\n"
+    return "".join(f"{_line(c)}\n" for c in sorted(changes, key=lambda c: c.verdict == SAME))
+
+
+def _line(change: Change) -> str:
+    values, remark = "", ""
+    if change.ratio is not None and change.interval is not None:
+        assert change.before_ms is not None and change.after_ms is not None
+        low, high = change.interval.low, change.interval.high
+        shown = change.after_ms / change.before_ms
+        values = (
+            f"  {change.ratio:.3f} [{_bound(low)}, {_bound(high)}]"
+            f"  {change.before_ms:.2f} -> {change.after_ms:.2f} ms"
+        )
+        if change.relative:
+            # The two ratios differ where the machine as a whole was slower in one of the runs.
+            values += f" (x{shown:.3f} with the machine's drift)"
+        if change.verdict == UNCLEAR:
+            remark = "; too noisy to tell: measure again, with more rounds"
+    return f"{change.verdict:9}{values}  {change.title}{remark}"
+
+
+def _bound(value: float) -> str:
+    """Formats an end of an interval, which is astronomical if the runs are very noisy."""
+    least, greatest = _PRINTED
+    if value < least:
+        return f"<{least:g}"
+    return f">{greatest:g}" if value > greatest else f"{value:.3f}"

@@ -1,6 +1,7 @@
 """A web server for browsers on the same computer, with a fixed set of files."""
 
 import errno
+import re
 import socketserver
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 HOST = "127.0.0.1"
+
+# Host headers that name this computer: localhost, or a loopback address, with any port. The port is
+# that of the browser's side of a tunnel (`ssh -L 9000:localhost:8765`, a container's published
+# port), which this server cannot know. DNS rebinding always shows a domain name of the attacker.
+_LOOPBACK = re.compile(
+    r"(localhost|127(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE
+)
 
 # Scripts, styles and models are only loaded from this server, and nothing is inline. Other pages
 # may not frame this one, and forms may not be submitted. WebAssembly may be compiled, but `eval` is
@@ -27,6 +35,7 @@ _CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+_WRONG_HOST = "the Host header is missing or is no loopback name: open the page as localhost"
 _HEADERS = {
     "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -56,8 +65,8 @@ class WebServer:
     """Serves a fixed set of files to browsers on this computer. It must be closed.
 
     Requested paths are looked up in a dictionary, so that path traversal and directory listings are
-    impossible. Requests with another Host header are refused, against DNS rebinding: web sites
-    whose domain name resolves to this computer.
+    impossible. Requests whose Host header is not a loopback name are refused, against DNS
+    rebinding: web sites whose domain name resolves to this computer.
     """
 
     def __init__(self, files: Mapping[str, WebFile], port: int = 0) -> None:
@@ -129,8 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Sends a file."""
-        if not self._has_our_host():
-            self._answer(HTTPStatus.MISDIRECTED_REQUEST, _text("wrong or missing Host header"))
+        if not self._has_loopback_host():
+            self._answer(HTTPStatus.MISDIRECTED_REQUEST, _text(_WRONG_HOST))
             return
         file = self.files.get(self.path.partition("?")[0])
         if file is None:
@@ -162,12 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Writes no log."""
 
-    def _has_our_host(self) -> bool:
-        port = self.connection.getsockname()[1]
-        return self.headers.get_all("Host") in (
-            [[f"{name}:{port}"] for name in (HOST, "localhost")]
-            + ([[HOST], ["localhost"]] if port == 80 else [])
-        )
+    def _has_loopback_host(self) -> bool:
+        hosts = self.headers.get_all("Host", [])
+        return len(hosts) == 1 and _LOOPBACK.fullmatch(hosts[0].strip()) is not None
 
     def _answer(
         self, status: HTTPStatus, file: WebFile, headers: Mapping[str, str] | None = None

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from reports import drifting_rounds, report, row, subject
 
-from benchmarks.comparison import FAILED, SAME, SLOWER, compare, is_worse, to_text
-from benchmarks.report import Report
+from benchmarks.comparison import FAILED, SAME, SLOWER, UNCLEAR, compare, is_worse, to_text
+from benchmarks.report import Report, Round
 
 
 def run(random, slow_down=1.0, machine=1.0) -> Report:
@@ -81,3 +81,38 @@ def test_two_bundles_are_compared_whatever_their_names():
     many = dataclasses.replace(second, subjects=(subject("other"), subject("third")))
     with pytest.raises(ValueError, match="no case in common"):
         compare(first, many)
+
+
+def rounds_of(*p50s):
+    """Rounds without noise inside of each, and without a drift control."""
+    return [Round(samples_ms=(p50,) * 20) for p50 in p50s]
+
+
+@pytest.mark.parametrize("quiet_first", [False, True])
+def test_a_noisy_and_a_quiet_run_cannot_be_told_apart(quiet_first):
+    noisy, quiet = (
+        report(row(rounds_of(*times))) for times in ((10.0, 30.0, 11.0), (12.0, 12.01, 12.02))
+    )
+    changes = compare(*((quiet, noisy) if quiet_first else (noisy, quiet)))
+    assert [change.verdict for change in changes] == [UNCLEAR]
+    assert not is_worse(changes)
+    change = changes[0]
+    assert change.ratio == pytest.approx(change.after_ms / change.before_ms)
+    text = to_text(changes)
+    assert text.startswith("unclear") and "too noisy to tell" in text
+    assert f"{change.ratio:.3f} [" in text and "e+" not in text
+
+
+def test_an_interval_that_says_nothing_is_not_printed_as_a_number():
+    one_call = report(row([Round(samples_ms=(10.0,))]))
+    quiet = report(row(rounds_of(12.0, 12.0, 12.0)))
+    changes = compare(one_call, quiet)
+    assert changes[0].verdict == UNCLEAR
+    assert "1.200 [<0.001, >1000]  10.00 -> 12.00 ms" in to_text(changes)
+
+
+def test_the_ratio_of_the_times_shown_stands_beside_that_without_drift():
+    random = np.random.default_rng(7)
+    changes = compare(run(random), run(random, machine=1.5))
+    change = changes[0]
+    assert f"(x{change.after_ms / change.before_ms:.3f} with the machine's" in to_text(changes)

@@ -88,12 +88,55 @@ def test_there_is_nothing_else(server: WebServer, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "[::1]", ""]
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "localhost.evil.example:{port}",
+        "127.0.0.1.evil.example:{port}",
+        "evil.example@localhost:{port}",
+        "localhost:evil",
+        "localhost:{port}:{port}",
+        "127.0.0.256",
+        "128.0.0.1:{port}",
+        "[::2]",
+        "0.0.0.0:{port}",
+        "",
+    ],
 )
-def test_other_names_of_this_computer_are_refused(server: WebServer, host: str) -> None:
+def test_hosts_that_are_no_loopback_names_are_refused(server: WebServer, host: str) -> None:
     response, content = _ask(server, host=host.format(port=server.port))
     assert response.status == 421
-    assert content == b"wrong or missing Host header\n"
+    assert b"open the page as localhost" in content
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost:9000", "LocalHost:9000", "127.0.0.1:1", "127.0.0.1", "localhost", "[::1]:9000"]
+    + ["127.1.2.3:8080", "[::1]"],
+)
+def test_tunnels_and_published_ports_may_have_another_port(server: WebServer, host: str) -> None:
+    assert _ask(server, host=host)[0].status == 200
+
+
+def test_a_page_behind_a_forwarded_port_opens(server: WebServer) -> None:
+    with socket.create_server((HOST, 0)) as tunnel:
+
+        def forward() -> None:
+            with (
+                tunnel.accept()[0] as browser,
+                socket.create_connection((HOST, server.port), timeout=10) as inner,
+            ):
+                inner.sendall(browser.recv(65536))
+                browser.sendall(inner.recv(65536))
+
+        thread = threading.Thread(target=forward)
+        thread.start()
+        connection = http.client.HTTPConnection("localhost", tunnel.getsockname()[1], timeout=10)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        connection.close()
+        thread.join()
 
 
 def test_two_hosts_are_refused(server: WebServer) -> None:
