@@ -63,8 +63,9 @@ def compare(first: Report, second: Report, tolerance: float = 0.03) -> tuple[Cha
     machine that slowed down as a whole changes nothing. A case is slower or faster if the
     confidence interval of the ratio of the two p50 does not contain 1 and the ratio differs from 1
     by more than `tolerance`. It is unclear if the interval contains 1 and reaches beyond a change
-    by 25 %, or by `tolerance` if that is greater: the runs are too noisy to tell. The intervals are widened for the number of cases (Bonferroni), so
-    that two runs of the same files differ in no case with a probability of 95 %.
+    by 25 %, or by `tolerance` if that is greater: the runs are too noisy to tell. The intervals
+    are widened for the number of cases (Bonferroni), so that two runs of the same files differ in
+    no case with a probability of 95 %.
 
     Args:
       first: The earlier report.
