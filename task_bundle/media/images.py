@@ -1,8 +1,13 @@
 """Reads pictures from files and Pillow images as RGB arrays, and writes PNG files."""
 
+import contextlib
 import io
+import logging
 import os
+import re
+import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +20,23 @@ from task_bundle.files import atomic_write
 if TYPE_CHECKING:
     import PIL.Image
 
+# The suffixes of the formats that `load_image` reads: those that Pillow registers for them.
+PICTURE_SUFFIXES = frozenset(
+    (
+        *(".apng", ".avif", ".avifs", ".bmp", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc"),
+        *(".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".png", ".tif", ".tiff", ".webp"),
+    )
+)
+# OpenCV stores the coordinates of pixels in 16 bits, and MediaPipe aborts the process where OpenCV
+# raises an exception.
+MAX_SIDE = 32_766
+
+_log = logging.getLogger(__name__)
+
 # Pillow's modes with one gray channel of more than eight bits.
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_TAG, _EXIF_SHORT = 0x0112, 3
 
 # Formats that Pillow decodes in C and without another program, with the decoding time of a pixel
 # relative to JPEG. Of Pillow's other formats, EPS runs Ghostscript, and some are decoded in Python.
@@ -39,13 +57,31 @@ _MAX_FILE_BYTES = 320 * 2**20
 # A malicious header may have millions of segments, or segments that each span the whole file.
 _MAX_READS = 500_000
 _MAX_HEADER_READS = 50_000
-# Cameras write less EXIF than this. Longer EXIF, and the orientation in it, is ignored.
+# Cameras write less EXIF than this. Of longer EXIF only the orientation is read.
 _MAX_EXIF_BYTES = 128 * 2**10
 _MAX_EXIF_PARTS = 16
 _RUN_LENGTH_CODES = (1, 2)
+# The entry of an AVIF file that declares an item to be EXIF: the box `infe` of version 2 or 3.
+_AVIF_EXIF_ITEM = re.compile(rb"(infe(?:\x02...(?:..)|\x03...(?:....))..)Exif", re.DOTALL)
 # Each scan of a progressive JPEG decodes all pixels again; ordinary files have about ten scans.
 # This limits the number of scans times megapixels.
 _MAX_SCANNED_MEGAPIXELS = 1000
+# A marker of a JPEG but those without a length: stuffed and fill bytes, TEM, RST0 to RST7 and SOI.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+_JPEG_SCAN, _JPEG_END, _JPEG_EXIF = 0xDA, 0xD9, 0xE1
+# Formats whose further frames are an animation or further pages. Those of MPO are other views of
+# the first, or maps that belong to it.
+_FRAME_NAMES = {"GIF": "frame", "PNG": "frame", "WEBP": "frame", "AVIF": "frame", "TIFF": "page"}
+# White in gray pictures of more than eight bits is the lowest of these that is not exceeded: files
+# rarely state that 12 bits are stored in 16, or bytes in floating point numbers.
+_WHITES = tuple(2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 31, 32))
+# Floating point gray up to here is in [0, 1] with highlights that exceed 1, because in [0, 255] it
+# would be black.
+_MAX_UNIT_GRAY = 8.0
+# By how much sharpened floating point gray may exceed white.
+_MAX_OVERSHOOT = 1.1
+_PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
+_SAMPLE_FORMAT_TAG, _UNSIGNED = 339, 1
 # Number of pixels that are converted at a time, to avoid further copies of the whole picture.
 _BAND_PIXELS = 2**20
 
@@ -54,15 +90,16 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
     """Reads a picture file as RGB.
 
     The EXIF orientation is applied, transparent pixels are blended with white, and all color modes
-    are converted to RGB. Gray values of 16 bits are scaled from [0, 65535] to [0, 255]. Floating
-    point gray values are scaled from [0, 1] if all lie in that range, otherwise from [0, 65535]. Of
-    a file with several frames, the first is read.
+    are converted to RGB. White in gray pictures of more than eight bits is the largest value of 8,
+    10, 12, 14, 16, 24 or 32 bits, whichever is the first that no pixel exceeds; or 1, if no
+    floating point pixel exceeds it by much. EXIF that is damaged is ignored. Of a file with several
+    frames or pages, the first is read, and a warning is logged.
 
     Args:
       path: a JPEG, PNG, WebP, TIFF, GIF, BMP or JPEG 2000 file, or AVIF if Pillow supports it.
       max_megapixels: maximum size of the picture in millions of pixels, checked before decoding.
         The limit is two thirds of this for WebP, and one third for JPEG 2000 and AVIF, because
-        they take longer to decode.
+        they take longer to decode. Neither side may exceed `MAX_SIDE`.
 
     Returns:
       [height, width, 3] uint8 RGB.
@@ -71,9 +108,45 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
       ImageError: the file is missing, a folder, empty, not a picture, truncated, too big, or would
         take excessively long to decode. The message names the file.
     """
+    with _opened(Path(path), max_megapixels) as image:
+        image.load()
+        # Not before, because the EXIF of a PNG may follow the pixels.
+        _shorten_exif(image)
+        pixels = _to_rgb(image)
+        kind = _FRAME_NAMES.get(image.format or "")
+        if kind is not None and _has_several_frames(image):
+            _log.warning("%s has several %ss; only the first is used", path, kind)
+        return pixels
+
+
+def load_color_profile(path: str | os.PathLike[str]) -> bytes | None:
+    """Reads the ICC profile of a picture file, whose pixels `load_image` does not convert.
+
+    Args:
+      path: a file that `load_image` reads.
+
+    Returns:
+      The profile; None if there is none, or if it is one for gray or CMYK, which does not apply to
+      the RGB pixels of `load_image`.
+
+    Raises:
+      ImageError: as for `load_image`.
+    """
+    with _opened(Path(path)) as image:
+        is_rgb = image.mode in ("RGB", "RGBA", "P")
+        profile = image.info.get("icc_profile") if is_rgb else None
+    return profile if isinstance(profile, bytes) else None
+
+
+@contextlib.contextmanager
+def _opened(file: Path, max_megapixels: float = 50.0) -> Iterator["PIL.Image.Image"]:
+    """Opens a picture whose pixels can be decoded in a reasonable time.
+
+    Yields:
+      The picture. Errors of Pillow in the `with` block become ImageErrors that name the file.
+    """
     from PIL import Image, UnidentifiedImageError
 
-    file = Path(path)
     if not file.exists():
         raise ImageError(f"{file} does not exist")
     if file.is_dir():
@@ -82,7 +155,8 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
         raise ImageError(f"{file} is not a file")
     try:
         with warnings.catch_warnings():
-            # Pillow warns of big pictures at its own limit; `_check_decoding_cost` applies ours.
+            # Pillow warns of big pictures at its own limit, where `_check_decoding_cost` applies
+            # ours, and of damaged metadata, which do not matter.
             warnings.simplefilter("ignore")
             size = file.stat().st_size
             if size == 0:
@@ -90,16 +164,16 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
             if size > _MAX_FILE_BYTES:
                 raise ImageError(f"{file} is larger than {_MAX_FILE_BYTES // 2**20} MiB")
             content = file.read_bytes()
-            # Pillow concatenates EXIF segments one by one, and copies all previous ones each time.
-            if content.startswith(b"\xff\xd8") and content.count(b"Exif\0\0") > _MAX_EXIF_PARTS:
-                raise ImageError(f"{file} has more than {_MAX_EXIF_PARTS} EXIF segments")
+            scans = _count_scans(content, str(file)) if content.startswith(b"\xff\xd8") else 0
+            if content[4:8] == b"ftyp":
+                # The orientation of AVIF is not that in its EXIF, which Pillow parses in vain.
+                content = _AVIF_EXIF_ITEM.sub(rb"\1none", content)
             stream = _BoundedReader(content, str(file))
             Image.init()
             with Image.open(stream, formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
-                _check_decoding_cost(image, content, str(file), max_megapixels)
+                _check_decoding_cost(image, scans, str(file), max_megapixels)
                 stream.reads_left = _MAX_READS
-                image.load()
-                return _to_rgb(image)
+                yield image
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -168,27 +242,40 @@ def save_png(
     from PIL import Image
 
     has_alpha = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 4
-    check_image(image[..., :3] if has_alpha else image)
+    _check_form(image[..., :3] if has_alpha else image)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", icc_profile=icc_profile)
     atomic_write(path, buffer.getvalue(), overwrite)
 
 
 def check_image(image: npt.NDArray[np.uint8]) -> None:
-    """Checks that an object is an RGB picture.
+    """Checks that an object is an RGB picture that OpenCV and MediaPipe can process.
 
     Args:
       image: the object to check.
 
     Raises:
       ImageError: the object is not a uint8 array of shape [height, width, 3] with at least one
-        pixel.
+        pixel, or one of its sides exceeds `MAX_SIDE`.
     """
+    _check_form(image)
+    _check_sides("a picture", *image.shape[1::-1])
+
+
+def _check_form(image: npt.NDArray[np.uint8]) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
         raise ImageError(f"a picture must be a uint8 array, not {kind}")
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ImageError(f"a picture must have shape [height, width, 3], not {list(image.shape)}")
+
+
+def _check_sides(name: str, width: int, height: int) -> None:
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels; a side may have {MAX_SIDE} at most: crop or"
+            " shrink it first"
+        )
 
 
 class _BoundedReader(io.BytesIO):
@@ -215,7 +302,7 @@ class _BoundedReader(io.BytesIO):
 
 
 def _check_decoding_cost(
-    image: "PIL.Image.Image", content: bytes, name: str, max_megapixels: float
+    image: "PIL.Image.Image", scans: int, name: str, max_megapixels: float
 ) -> None:
     """Checks before decoding that the picture is not too big or too slow to decode."""
     width, height = image.size
@@ -226,30 +313,139 @@ def _check_decoding_cost(
             f"{name} has {width} x {height} pixels, more than {limit:.3g} megapixels, the limit"
             f" for {image.format}"
         )
-    if image.format in ("JPEG", "MPO"):
-        # In compressed data the byte 0xff is never followed by 0xda, the marker of a scan.
-        scans = content.count(b"\xff\xda")
-        if scans * megapixels > _MAX_SCANNED_MEGAPIXELS:
-            raise ImageError(f"{name} is a JPEG with {scans} scans, which are too many to decode")
+    _check_sides(name, width, height)
+    if scans * megapixels > _MAX_SCANNED_MEGAPIXELS:
+        raise ImageError(f"{name} is a JPEG with {scans} scans, which are too many to decode")
     # Pillow decodes run-length encoded BMP in Python, which is slow.
     if image.format == "BMP" and image.info.get("compression") in _RUN_LENGTH_CODES:
         raise ImageError(f"{name} is a run-length encoded BMP; save it as PNG")
+
+
+def _shorten_exif(image: "PIL.Image.Image") -> None:
+    """Replaces EXIF that would take long to parse by its orientation."""
     for key in ("exif", "Raw profile type exif"):
         if len(image.info.get(key) or "") > _MAX_EXIF_BYTES:
+            orientation = _read_orientation(_exif(image))
             del image.info[key]
+            if orientation is not None:
+                image.info["exif"] = _make_exif(orientation)
+
+
+def _count_scans(content: bytes, name: str) -> int:
+    """Counts the scans of a JPEG, up to its end: a film or other pictures may follow.
+
+    Raises:
+      ImageError: the JPEG has too many segments, or too many of them are EXIF.
+    """
+    scans = exif_parts = segments = place = 0
+    while (marker := _JPEG_MARKER.search(content, place)) is not None:
+        code, place = marker[1][0], marker.end()
+        if code == _JPEG_END:
+            # Pillow's parser of the header, which ends with the first scan, goes on here.
+            if scans:
+                break
+            continue
+        segments += 1
+        if segments > _MAX_READS:
+            raise ImageError(f"{name} takes too many reads to decode; it may be malicious")
+        scans += code == _JPEG_SCAN
+        # Pillow concatenates EXIF segments one by one, and copies all previous ones each time.
+        exif_parts += code == _JPEG_EXIF and not scans and content.startswith(b"Exif", place + 2)
+        if exif_parts > _MAX_EXIF_PARTS:
+            raise ImageError(f"{name} has more than {_MAX_EXIF_PARTS} EXIF segments")
+        place += int.from_bytes(content[place : place + 2], "big")
+    return scans
+
+
+def _exif(image: "PIL.Image.Image") -> bytes:
+    """Returns the EXIF of a picture as it is stored, from the text of a PNG if need be."""
+    exif = image.info.get("exif")
+    if isinstance(exif, bytes):
+        return exif
+    text = image.info.get("Raw profile type exif")
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:])) if isinstance(text, str) else b""
+    except ValueError:
+        return b""
+
+
+def _read_orientation(exif: bytes) -> int | None:
+    """Reads the orientation, and nothing else, from EXIF of any length, which may be damaged."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return None
+    with contextlib.suppress(struct.error):
+        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, start)
+        for place in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, place)
+            if tag == _ORIENTATION_TAG:
+                return int(value) if kind == _EXIF_SHORT else None
+    return None
+
+
+def _make_exif(orientation: int) -> bytes:
+    entry = struct.pack("<HHIHH", _ORIENTATION_TAG, _EXIF_SHORT, 1, orientation, 0)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+
+
+def _has_several_frames(image: "PIL.Image.Image") -> bool:
+    try:
+        image.seek(1)
+    except Exception:  # EOFError, or whatever is wrong with a frame that is not used.
+        return False
+    return True
 
 
 def _to_rgb(image: "PIL.Image.Image") -> npt.NDArray[np.uint8]:
-    image = _upright(image)
+    image, tags = _upright(image), getattr(image, "tag_v2", {})
     width, height = image.size
-    # Whether floating point gray is in [0, 1] or [0, 65535] depends on all pixels, not on one band.
-    unit = image.mode == "F" and _is_unit(image.getextrema())
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, _BAND_PIXELS // max(1, width))
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        pixels[top:bottom] = _band_to_rgb(image.crop((0, top, width, bottom)), unit)
+    edges = [(top, min(top + rows, height)) for top in range(0, height, rows)]
+    deep = image.mode in _DEEP_MODES
+    if deep:
+        is_unsigned = _number(tags, _SAMPLE_FORMAT_TAG) == _UNSIGNED
+        is_negative = _number(tags, _PHOTOMETRIC_TAG) == _WHITE_IS_ZERO
+        # What is white depends on all pixels, not on one band.
+        white = _white(
+            max(_gray_band(image, *edge, is_unsigned).max() for edge in edges), image.mode
+        )
+    for top, bottom in edges:
+        if deep:
+            gray = _gray_band(image, top, bottom, is_unsigned) * (255.0 / white)
+            gray = np.clip(np.rint(gray), 0, 255).astype(np.uint8)[..., None]
+            pixels[top:bottom] = 255 - gray if is_negative else gray
+        else:
+            pixels[top:bottom] = _band_to_rgb(image.crop((0, top, width, bottom)))
     return pixels
+
+
+def _number(tags: Any, tag: int) -> int | None:
+    value = tags.get(tag)
+    value = value[0] if isinstance(value, tuple) and value else value
+    return value if isinstance(value, int) else None
+
+
+def _gray_band(
+    image: "PIL.Image.Image", top: int, bottom: int, is_unsigned: bool
+) -> npt.NDArray[np.float64]:
+    """Returns rows of gray values; those that are not finite become 0."""
+    values = np.asarray(image.crop((0, top, image.width, bottom)))
+    if image.mode == "I" and is_unsigned:
+        # Pillow has no mode for unsigned numbers of 32 bits, and reads them as signed ones.
+        values = values.view(np.uint32)
+    return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+
+
+def _white(brightest: float, mode: str) -> float:
+    """Returns which gray value is white, given the highest and the mode of the picture."""
+    if mode == "F":
+        if brightest <= _MAX_UNIT_GRAY:
+            return 1.0
+        brightest /= _MAX_OVERSHOOT
+    return next((white for white in _WHITES if brightest <= white), _WHITES[-1])
 
 
 def _upright(image: "PIL.Image.Image") -> "PIL.Image.Image":
@@ -260,6 +456,12 @@ def _upright(image: "PIL.Image.Image") -> "PIL.Image.Image":
     """
     from PIL import Image
 
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except ImageError:
+        raise
+    except Exception:  # Pillow raises many types on damaged EXIF.
+        orientation = _read_orientation(_exif(image))
     turns = Image.Transpose
     turn = {
         2: turns.FLIP_LEFT_RIGHT,
@@ -269,27 +471,12 @@ def _upright(image: "PIL.Image.Image") -> "PIL.Image.Image":
         6: turns.ROTATE_270,
         7: turns.TRANSVERSE,
         8: turns.ROTATE_90,
-    }.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    }.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 
-def _is_unit(extrema: Any) -> bool:
-    lowest, highest = extrema
-    return bool(lowest >= 0.0 and highest <= 1.0)
-
-
-def _band_to_rgb(image: "PIL.Image.Image", unit: bool) -> npt.NDArray[np.uint8]:
-    if image.mode in _DEEP_MODES:
-        gray = _to_eight_bits(np.asarray(image), unit)
-        return np.repeat(gray[..., None], 3, axis=2)
+def _band_to_rgb(image: "PIL.Image.Image") -> npt.NDArray[np.uint8]:
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         # Converting by way of LA would lose premultiplied alpha or the alpha of a palette.
         return over_white(np.array(image.convert("RGBA"), np.uint8))
     return np.array(image.convert("RGB"), np.uint8)
-
-
-def _to_eight_bits(values: npt.NDArray[np.generic], unit: bool) -> npt.NDArray[np.uint8]:
-    deep = np.nan_to_num(np.asarray(values, np.float64))
-    if unit:
-        deep *= 65535.0
-    return np.asarray(np.clip(np.rint(deep / 257.0), 0, 255), np.uint8)

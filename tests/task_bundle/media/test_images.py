@@ -3,17 +3,26 @@
 import io
 import struct
 import time
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from task_bundle.errors import ImageError
 from task_bundle.media import images
-from task_bundle.media.images import load_image, save_png
+from task_bundle.media.images import (
+    MAX_SIDE,
+    PICTURE_SUFFIXES,
+    check_image,
+    from_pillow,
+    load_color_profile,
+    load_image,
+    save_png,
+)
 
 
 def _png_header(width: int, height: int, extra: bytes = b"") -> bytes:
@@ -176,19 +185,71 @@ def test_bands_fit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mod
     assert len(np.unique(whole)) > 100
 
 
-def test_endless_exif_is_not_read(tmp_path: Path) -> None:
+def _exif(orientation: int, padding: int = 0) -> bytes:
     exif = Image.Exif()
-    exif[0x0112], exif[0x9286] = 6, "x" * 200_000
-    for name, content in (("long", exif.tobytes()), ("short", b"Exif\0\0" + _short_exif())):
-        Image.new("RGB", (4, 8)).save(tmp_path / f"{name}.png", exif=content)
-    assert load_image(tmp_path / "long.png").shape == (8, 4, 3)
-    assert load_image(tmp_path / "short.png").shape == (4, 8, 3)
+    exif[0x0112], exif[0x9286] = orientation, "x" * padding
+    return exif.tobytes()
 
 
-def _short_exif() -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return exif.tobytes().removeprefix(b"Exif\0\0")
+def test_of_endless_exif_the_orientation_is_read(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (4, 8))
+    for suffix in ("png", "webp", "avif"):
+        for padding in (0, 200_000):
+            path = tmp_path / f"{padding}.{suffix}"
+            picture.save(path, exif=_exif(6, padding))
+            assert load_image(path).shape == (4, 8, 3), path
+    for order in "<>":
+        tiff = b"II*\0" if order == "<" else b"MM\0*"
+        entry = struct.pack(f"{order}HHIHH", 0x0112, 3, 1, 6, 0)
+        tiff += struct.pack(f"{order}IH", 8, 1) + entry + bytes(200_000)
+        picture.save(tmp_path / "order.png", exif=tiff)
+        assert load_image(tmp_path / "order.png").shape == (4, 8, 3)
+    # The text that ImageMagick writes, and EXIF behind the pixels.
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n 200000\n" + _exif(6, 200_000).hex())
+    picture.save(tmp_path / "text.png", pnginfo=text)
+    picture.save(tmp_path / "late.png")
+    end = (tmp_path / "late.png").read_bytes()
+    late = _chunk(b"eXIf", _exif(6, 200_000).removeprefix(b"Exif\0\0"))
+    (tmp_path / "late.png").write_bytes(end[:-12] + late + end[-12:])
+    for name in ("text.png", "late.png"):
+        assert load_image(tmp_path / name).shape == (4, 8, 3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "avif", "jpg"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"no exif",
+        b"Exif\0\0II*\0\xff\xff\xff\x7f",
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff",
+        b"Exif\0\0II",
+        _exif(1)[:-9],
+        b"Exif\0\0" + b"\xff" * 200_000,
+    ],
+)
+def test_damaged_exif_does_not_matter(tmp_path: Path, suffix: str, exif: bytes) -> None:
+    path = tmp_path / f"a.{suffix}"
+    picture = Image.new("RGB", (4, 8), (200, 200, 200))
+    if suffix == "jpg":
+        small = _jpeg(picture)
+        exif = exif[:60_000]
+        path.write_bytes(
+            small[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + small[2:]
+        )
+    elif suffix == "avif":
+        # libavif itself refuses EXIF without a TIFF header, so a valid one is damaged afterwards.
+        picture.save(path, exif=_exif(1, len(exif)))
+        content = bytearray(path.read_bytes())
+        start = content.index(b"MM\0*") + 4
+        content[start : start + len(exif)] = exif
+        path.write_bytes(content)
+    else:
+        picture.save(path, exif=exif)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_image(path).shape == (8, 4, 3)
+        assert load_color_profile(path) is None
 
 
 @pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1))])
@@ -245,3 +306,115 @@ def test_sixteen_bits_keep_their_range(tmp_path: Path, dtype: str, suffix: str) 
 def test_unit_range_floats(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)).save(tmp_path / "f.tif")
     assert load_image(tmp_path / "f.tif")[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "white"),
+    [
+        *((f"u2:{bits}", 2**bits - 1) for bits in (8, 10, 12, 14, 16)),
+        *((f"i4:{bits}", 2**bits - 1) for bits in (8, 12, 16, 24, 31)),
+        ("u4:32", 2**32 - 1),
+        *((f"f4:{white}", white) for white in (1.0, 255, 4095, 65535)),
+    ],
+)
+def test_white_is_white_whatever_it_is_called(tmp_path: Path, dtype: str, white: float) -> None:
+    kind = dtype.partition(":")[0]
+    values = (np.array([[0.0, 0.25, 0.5, 1.0]]) * white).astype(f"<{kind}")
+    path = tmp_path / "gray.tif"
+    Image.fromarray(values.view("<i4") if kind == "u4" else values).save(path)
+    if kind == "u4":
+        # Pillow writes only signed numbers of 32 bits: this is the entry of the sample format.
+        signed = struct.pack("<HHIHH", 339, 3, 1, 2, 0)
+        content = path.read_bytes()
+        assert signed in content
+        path.write_bytes(content.replace(signed, struct.pack("<HHIHH", 339, 3, 1, 1, 0)))
+    assert load_image(path)[0, :, 1].tolist() == pytest.approx([0, 64, 128, 255], abs=1)
+
+
+def test_floats_that_exceed_white(tmp_path: Path) -> None:
+    path = tmp_path / "f.tif"
+    for values, wanted in (
+        ([-0.05, 0.5, 1.05], [0, 128, 255]),
+        ([np.nan, 0.5, 1.0], [0, 128, 255]),
+        ([np.inf, 0.5, 1.0], [0, 128, 255]),
+        ([-3.0, 127.5, 262.0], [0, 128, 255]),
+        ([0.0, 0.0, 0.0], [0, 0, 0]),
+    ):
+        Image.fromarray(np.array([values], np.float32)).save(path)
+        assert load_image(path)[0, :, 2].tolist() == wanted
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_a_negative(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "n.tif"
+    white = np.iinfo(dtype).max
+    Image.fromarray(np.array([[0, white // 4, white]], f"<{dtype}")).save(path)
+    # Pillow inverts some of these when it writes them, so the tag is changed afterwards.
+    content, entry = path.read_bytes(), struct.pack("<HHIH", 262, 3, 1, 1)
+    assert entry in content
+    path.write_bytes(content.replace(entry, struct.pack("<HHIH", 262, 3, 1, 0)))
+    assert load_image(path)[0, :, 0].tolist() in ([255, 192, 0], [255, 191, 0])
+
+
+@pytest.mark.parametrize("size", [(2, MAX_SIDE + 1), (MAX_SIDE + 1, 2)])
+def test_sides_that_opencv_cannot_address(tmp_path: Path, size: tuple[int, int]) -> None:
+    long = Image.new("RGB", size)
+    long.save(tmp_path / "long.png")
+    reason = rf"{size[0]} x {size[1]} pixels; a side may have 32766"
+    with pytest.raises(ImageError, match=rf"long\.png has {reason}"):
+        load_image(tmp_path / "long.png")
+    with pytest.raises(ImageError, match=reason):
+        from_pillow(long)
+    with pytest.raises(ImageError, match=reason):
+        check_image(np.asarray(long))
+    save_png(tmp_path / "sheet.png", np.asarray(long))
+    long.crop((0, 0, min(size[0], MAX_SIDE), min(size[1], MAX_SIDE))).save(tmp_path / "fits.png")
+    assert max(load_image(tmp_path / "fits.png").shape) == MAX_SIDE
+
+
+def test_what_follows_a_jpeg_is_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "motion.jpg"
+    photo = Image.effect_noise((1200, 1000), 60).convert("RGB")
+    film = 1000 * (b"\xff\xda\0\0" + b"\xff\xe1\0\x08Exif\0\0")
+    for options in ({}, {"progressive": True}, {"restart_marker_blocks": 1}):
+        small = _jpeg(photo, **options)
+        path.write_bytes(small + film)
+        assert load_image(path).shape == (1000, 1200, 3)
+        # A thumbnail or a map in the header, and fill bytes.
+        comment = b"\xff\xfe\xff\xff" + (film + bytes(65536))[:65533]
+        path.write_bytes(small[:2] + comment + b"\xff\xff" + small[2:])
+        assert load_image(path).shape == (1000, 1200, 3)
+
+
+def test_no_end_of_image_hides_scans(tmp_path: Path) -> None:
+    flood = _scan_flood()
+    for content in (flood[:2] + b"\xff\xd9" + flood[2:], flood[:-2]):
+        (tmp_path / "a.jpg").write_bytes(content)
+        with pytest.raises(ImageError):
+            load_image(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes(flood[:2] + 600_000 * b"\xff\xfe\0\2" + flood[2:])
+    began = time.process_time()
+    with pytest.raises(ImageError, match="too many reads"):
+        load_image(tmp_path / "a.jpg")
+    assert time.process_time() - began < 2
+
+
+def test_the_suffixes_are_those_of_the_formats() -> None:
+    Image.init()
+    formats = Image.registered_extensions()
+    assert {s for s, f in formats.items() if f in images._FORMATS} == PICTURE_SUFFIXES
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "avif", "tif"])
+def test_only_the_first_frame_is_used_and_that_is_said(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    frames = [Image.new("RGB", (8, 8), color) for color in ("white", "red", "black")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert load_image(path).min() > 250
+    kind = "pages" if suffix == "tif" else "frames"
+    assert caplog.messages == [f"{path} has several {kind}; only the first is used"]
+    frames[0].save(path)
+    load_image(path)
+    assert len(caplog.messages) == 1
