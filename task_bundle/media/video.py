@@ -60,8 +60,8 @@ class Video:
           path: a video in any format that OpenCV's FFmpeg reads.
 
         Raises:
-          VideoError: the file is missing, not a file, or not a video that OpenCV reads. The message
-            names the file.
+          VideoError: the file is missing, not a file, or not a video that OpenCV reads, or its path
+            is not UTF-8. The message names the file.
         """
         import cv2
 
@@ -69,6 +69,7 @@ class Video:
         if not self.path.is_file():
             wrong = "is not a file" if self.path.exists() else "does not exist"
             raise VideoError(f"{self.path} {wrong}")
+        _check_encoding(self.path, self.path.absolute())
         # The path is absolute because OpenCV takes a relative path with a colon for a URL.
         self._capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
@@ -163,17 +164,30 @@ def save_video(
       failed; otherwise True.
 
     Raises:
-      VideoError: there are no frames, they differ in size or have less than 2 x 2 pixels, or the
-        encoder failed, for instance because the disk is full.
+      VideoError: the path is not UTF-8, there are no frames, they differ in size or have less than
+        2 x 2 pixels, or the encoder failed, for instance because the disk is full.
       FileExistsError: the file exists and `overwrite` is false.
       OSError: the file cannot be written.
       ValueError: `fps` is not positive.
     """
     if not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"the frame rate must be positive, not {fps}")
+    # The temporary file is where a symbolic link leads to.
+    _check_encoding(Path(path), Path(path).resolve())
     with atomic_path(path, overwrite, ".mp4") as temporary:
         _encode(temporary, Path(path), frames, fps)
         return sound_of is None or _add_sound(temporary, Path(sound_of))
+
+
+def _check_encoding(name: Path, opened: Path) -> None:
+    """Checks that OpenCV can open a path; the error message calls it `name`."""
+    try:
+        str(opened).encode()
+    except UnicodeEncodeError as error:
+        # OpenCV would end the process with SIGSEGV.
+        raise VideoError(
+            f"OpenCV cannot open {name}: rename the file or its folder, whose name is not UTF-8"
+        ) from error
 
 
 def _encode(target: Path, name: Path, frames: Iterable[Frame], fps: float) -> None:

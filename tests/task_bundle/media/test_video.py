@@ -180,6 +180,27 @@ def test_what_is_no_video(tmp_path: Path, video_file: Path) -> None:
             Video(tmp_path / name)
 
 
+def test_names_that_are_not_utf8(tmp_path: Path, video_file: Path) -> None:
+    foreign = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9t\xe9"))
+    foreign.mkdir()
+    os.link(video_file, foreign / "a.mp4")
+    os.link(video_file, Path(f"{foreign}.mp4"))
+    link = tmp_path / "link"
+    link.symlink_to(foreign)
+    for path in (foreign / "a.mp4", Path(f"{foreign}.mp4")):
+        with pytest.raises(VideoError, match="not UTF-8"):
+            Video(path)
+        with pytest.raises(VideoError, match="not UTF-8"):
+            save_video(path, _frames([1]), 25, overwrite=True)
+    assert len(_read(link / "a.mp4")) == 5
+    with pytest.raises(VideoError, match="not UTF-8"):
+        save_video(link / "b.mp4", _frames([1]), 25)
+    assert os.listdir(foreign) == ["a.mp4"]
+    # Names of other scripts are fine.
+    os.link(video_file, tmp_path / "\u5199\u771f \u00e9.mp4")
+    assert len(_read(tmp_path / "\u5199\u771f \u00e9.mp4")) == 5
+
+
 def test_frames_that_cannot_be_written(tmp_path: Path) -> None:
     target = tmp_path / "a.mp4"
     with pytest.raises(VideoError, match=r"no frames for .*a\.mp4"):
