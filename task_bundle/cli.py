@@ -78,9 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     add_stylize(commands, _PROGRAM)
     add_serve(commands)
 
+    folder = str(cache_folder()).replace("%", "%%")  # argparse formats help texts.
     download = commands.add_parser(
         "download-face-landmarker",
-        help=f"download Google's face models (3.8 MB) to {cache_folder()}",
+        help=f"download Google's face models (3.8 MB) to {folder}",
     )
     download.set_defaults(run=_download)
     return parser

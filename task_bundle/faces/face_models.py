@@ -86,7 +86,8 @@ def find_face_models(path: str | os.PathLike[str] | None = None) -> FaceModels:
     if path is not None:
         return _from_task(path)
     cached = cache_folder() / FACE_LANDMARKER_FILE
-    if cached.is_file():
+    # Unlike `Path.is_file`, this is false in a home folder that belongs to somebody else.
+    if os.path.isfile(cached):
         data, name = read_bytes(cached)
         if hashlib.sha256(data).hexdigest() != FACE_LANDMARKER_SHA256:
             raise FaceModelsError(
