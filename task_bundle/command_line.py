@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 INTERNAL_ERROR: Final = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED: Final = 130  # what shells report after Ctrl-C: 128 + SIGINT
+
+# The packages whose log messages of level WARNING and above are shown to users.
+_LOGGED_PACKAGES: Final = ("task_bundle", "mm_face_stylizer")
 
 # Python packages that only an optional extra of the distribution installs.
 _EXTRAS: Final = {
@@ -70,14 +76,18 @@ def run(
     Returns:
       The exit status: 0 after success, 1 (`FAILED`) after an error of the user's making, 70
       (`INTERNAL_ERROR`) after a bug, 130 (`INTERRUPTED`) after Ctrl-C. All but 0 come with one line
-      on stderr, which the traceback precedes if `--debug` was given.
+      on stderr, which the traceback precedes if `--debug` was given. Warnings that the packages
+      log are lines on stderr as well. Characters that stdout or stderr cannot encode, as in names
+      of files, are written as escapes.
 
     Raises:
       SystemExit: with 2 if the arguments do not parse, with 0 after `--help`.
     """
+    _escape_what_cannot_be_encoded()
     arguments = parser.parse_args(argv)
     try:
-        return int(arguments.run(arguments) or 0)
+        with _warnings_on_stderr(parser.prog):
+            return int(arguments.run(arguments) or 0)
     except KeyboardInterrupt:
         if debug_requested(arguments):
             traceback.print_exc()
@@ -109,6 +119,43 @@ def report_error(program: str, error: Exception, debug: bool = False) -> int:
 def debug_requested(arguments: argparse.Namespace) -> bool:
     """Returns whether `--debug` was given."""
     return bool(getattr(arguments, "debug", False))
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A stream of another class, such as a notebook's, encodes nothing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class _LineHandler(logging.Handler):
+    """Writes each message as one line on stderr, without disturbing a progress bar."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(logging.WARNING)
+        self._program = program
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(f"{self._program}: {_one_line(record.getMessage())}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _warnings_on_stderr(program: str) -> Iterator[None]:
+    handler = _LineHandler(program)
+    loggers = [logging.getLogger(name) for name in _LOGGED_PACKAGES]
+    before = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        # TensorFlow gives the root logger a handler, which would write the line again.
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, propagate in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.propagate = propagate
 
 
 def _user_message(error: Exception, errors: tuple[type[Exception], ...]) -> str | None:

@@ -1,7 +1,10 @@
 """Tests of task_bundle.command_line."""
 
 import argparse
+import io
+import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,3 +164,49 @@ def test_output_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(PermissionError, match="read-only"):
         check_output_files(new, overwrite=False)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "latin-1", "ascii"])
+def test_streams_that_cannot_show_a_name(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    names = ["\u5199\u771f.png", "\u0142.png", os.fsdecode(b"\xe9.png"), "a.png"]
+
+    def write(arguments: argparse.Namespace) -> None:
+        for name in names:
+            sys.stdout.write(f"{name}\n")
+            sys.stderr.write(f"{name}\n")
+
+    parser = CommandParser(prog="program")
+    parser.set_defaults(run=write)
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    assert run(parser, []) == 0
+    for stream in streams:
+        stream.flush()
+        lines = stream.buffer.getvalue().decode(encoding).splitlines()
+        assert len(lines) == len(names) and lines[2:] == ["\\udce9.png", "a.png"]
+
+
+def test_streams_that_are_not_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (None, io.StringIO()):
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert _run(None) == 0
+
+
+def test_warnings_of_the_packages_are_lines_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger("task_bundle.media.images")
+    # As TensorFlow does.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.StreamHandler(sys.stderr)])
+
+    def warn(arguments: argparse.Namespace) -> None:
+        log.warning("%s has several frames", "a\x1b[31m.gif")
+        log.info("nothing that users need")
+
+    parser = CommandParser(prog="program")
+    parser.set_defaults(run=warn)
+    for _ in range(2):
+        run(parser, [])
+        assert capsys.readouterr() == ("", "program: a?[31m.gif has several frames\n")
+    assert logging.getLogger("task_bundle").propagate
