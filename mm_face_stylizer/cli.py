@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from mm_face_stylizer import families
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.evaluation.command import add_evaluate
 from mm_face_stylizer.model_maker.command import add_model_maker
-from mm_face_stylizer.painting.command import add_paint
+from mm_face_stylizer.painting.choices import PaintingChoices
+from mm_face_stylizer.painting.command import add_paint, add_painting_options
 from mm_face_stylizer.preset import DEFAULT_PRESET
 from mm_face_stylizer.style_pictures import STYLE_NAMES
 from task_bundle.command_line import (
@@ -209,6 +211,14 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         "--alpha", type=float, default=0.1, help="share of the style in those rows (0.1)"
     )
     training.add_argument("--seed", type=int, default=0, help="same seed, same bundle (0)")
+    paintings = command.add_argument_group("paintings that it learns from")
+    add_painting_options(paintings)
+    paintings.add_argument(
+        "--practice",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="photos of faces to paint, at least eight, instead of the package's own",
+    )
     export = command.add_argument_group("export")
     export.add_argument(
         "--strength",
@@ -241,7 +251,7 @@ def _add_demo(commands) -> None:
 
 def _create(arguments: argparse.Namespace) -> None:
     check_output_files(arguments.output, arguments.plot, overwrite=arguments.overwrite)
-    options = _options(arguments)
+    options, paintings = _options(arguments), _paintings(arguments)
     from mm_face_stylizer.dataset import Dataset
     from mm_face_stylizer.face_stylizer import FaceStylizer
     from task_bundle.faces.face_models import find_face_models
@@ -254,7 +264,7 @@ def _create(arguments: argparse.Namespace) -> None:
         size=options.model.input_image_shape[0],
         face_models=face_models,
     )
-    stylizer = FaceStylizer.create(data, options, face_models=face_models)
+    stylizer = FaceStylizer.create(data, options, face_models=face_models, paintings=paintings)
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     bundle.save(arguments.output, overwrite=arguments.overwrite)
     if arguments.plot is not None:
@@ -280,6 +290,12 @@ def _options(arguments: argparse.Namespace):
     return FaceStylizerOptions(ModelSpec.of_preset(arguments.preset), model_options, hparams)
 
 
+def _paintings(arguments: argparse.Namespace) -> PaintingChoices:
+    if arguments.practice is not None and not arguments.practice.is_dir():
+        raise InvalidArgumentError(f"--practice is {arguments.practice}, which is not a folder")
+    return PaintingChoices(arguments.likeness, arguments.colors, arguments.practice)
+
+
 def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
     from mm_face_stylizer.loss_plot import save_loss_plot
 
@@ -288,7 +304,7 @@ def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    options = _options(arguments)
+    options, paintings = _options(arguments), _paintings(arguments)
     from mm_face_stylizer.demo import Demo
     from mm_face_stylizer.face_stylizer import FaceStylizer
     from task_bundle.faces.face_models import find_face_models
@@ -300,7 +316,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     face_models = find_face_models(arguments.face_landmarker)
     side = options.model.input_image_shape[0]
     data = demo.style_data(face_models, side, arguments.seed, arguments.overwrite)
-    stylizer = FaceStylizer.create(data, options, face_models=face_models)
+    stylizer = FaceStylizer.create(data, options, face_models=face_models, paintings=paintings)
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     bundle.save(demo.bundle, overwrite=arguments.overwrite)
     _plot(stylizer.history, demo.training, arguments.overwrite)

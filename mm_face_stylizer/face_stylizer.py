@@ -22,9 +22,10 @@ from mm_face_stylizer.model_spec import ModelSpec, SupportedModels
 from mm_face_stylizer.models.blaze_stylegan.drawing import PHOTO_STYLE, Drawing
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
+from mm_face_stylizer.painting.choices import PaintingChoices
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
-from mm_face_stylizer.painting_choices import PaintingChoices
+from mm_face_stylizer.practice_faces import faces_of_folder, practice_faces
 from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingWeights
 from mm_face_stylizer.training.blaze_stylegan.painting_trainer import (
@@ -36,6 +37,9 @@ from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels, find_face_models
 from task_bundle.files import atomic_write
 from task_bundle.tflite.metadata import read_metadata
+
+# More faces teach little more in a hundred steps, and take as long to paint as to learn.
+_MOST_FACES = 40
 
 OnStep = Callable[[int, dict[str, float]], None]
 Preview = Callable[[int, "FaceStylizer"], None]
@@ -174,7 +178,7 @@ class FaceStylizer:
     ) -> None:
         images, masks = _images_and_masks(train_data, self._model_spec.input_image_shape)
         options = _painting_options(self._model_options, self._hparams)
-        practice = paintings.practice_faces(images.shape[1], self._face_models)
+        practice = _practice_faces(paintings, images.shape[1], self._face_models)
         styles = _style_portraits(images, masks, train_data, practice, self._face_models)
         trainer = PaintingTrainer(
             self._preset,
@@ -366,6 +370,15 @@ def _painting_options(model_options: Any, hparams: Any) -> PaintingOptions:
         weights=weights,
         seed=getattr(hparams, "seed", 0),
     )
+
+
+def _practice_faces(
+    paintings: PaintingChoices, size: int, face_models: FaceModels
+) -> list[Portrait]:
+    """Loads the faces to practice on, from the user's folder or the package."""
+    if paintings.practice is None:
+        return practice_faces(size, _MOST_FACES, face_models)
+    return faces_of_folder(paintings.practice, size, _MOST_FACES, face_models)
 
 
 def _style_portraits(

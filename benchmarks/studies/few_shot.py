@@ -21,8 +21,6 @@ import sys
 import tempfile
 import time
 
-import numpy as np
-
 from mm_face_stylizer.preset import Preset
 
 _BATCH = 4
@@ -86,8 +84,13 @@ def measure_steps(rounds: int) -> dict[str, list[float]]:
       Seconds of each step, under 'ours' and 'published'.
     """
     from mm_face_stylizer._keras import keras, tf
+    from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
     from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
-    from mm_face_stylizer.training.blaze_stylegan.few_shot import FewShotOptions, FewShotTrainer
+    from mm_face_stylizer.practice_faces import practice_faces
+    from mm_face_stylizer.training.blaze_stylegan.painting_trainer import (
+        PaintingOptions,
+        PaintingTrainer,
+    )
     from task_bundle.faces.face_models import find_face_models
 
     networks = Preset.find().networks()
@@ -105,10 +108,11 @@ def measure_steps(rounds: int) -> dict[str, list[float]]:
             seconds["published"].append(theirs)
         last[0] = time.perf_counter()
 
-    style = ((networks.generated_faces(1, 2) + 1) * 127.5).astype(np.uint8)
-    options = FewShotOptions(steps=rounds + 5, batch_size=_BATCH)
+    practice = practice_faces(networks.config.image_size, 8)
+    options = PaintingOptions(steps=rounds + 5, batch_size=_BATCH)
     mesh = FaceMeshFeatures(find_face_models().landmarks)
-    FewShotTrainer(networks, mesh, options).fit(style, on_step=on_step)
+    drawing = Drawing.untrained(networks)
+    PaintingTrainer(networks, drawing, practice[:1], practice, options, mesh).fit(on_step)
     return seconds
 
 

@@ -14,9 +14,11 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.layers import leaky_relu
+from mm_face_stylizer.models.weights import named_weights
 
 _CHANNELS = (32, 64, 96, 128)
 _STRIDES = (2, 2, 2, 1)
+_EMBEDDING = "embedding"
 
 
 class PairDiscriminator(keras.Model):
@@ -45,7 +47,7 @@ class PairDiscriminator(keras.Model):
     def build(self, input_shape=None):
         """Creates all weights."""
         self.embedding = self.add_weight(
-            name="embedding", shape=(self.styles, _CHANNELS[-1]), initializer="zeros"
+            name=_EMBEDDING, shape=(self.styles, _CHANNELS[-1]), initializer="zeros"
         )
         self.built = True
         picture = np.zeros((1, 64, 64, 3), np.float32)
@@ -69,6 +71,20 @@ class PairDiscriminator(keras.Model):
             x = leaky_relu(convolution(x))
         style = tf.gather(self.embedding, styles)[:, tf.newaxis, tf.newaxis]
         return self._logits(x) + tf.reduce_sum(x * style, axis=-1, keepdims=True)
+
+    def only(self, style: int) -> PairDiscriminator:
+        """Copies the network for one of its styles.
+
+        Args:
+          style: Index of the style.
+        """
+        copy = PairDiscriminator(1)
+        copy.build()
+        own = named_weights(self)
+        for name, variable in named_weights(copy).items():
+            value = own[name]
+            variable.assign(value[style : style + 1] if name == _EMBEDDING else value)
+        return copy
 
     def get_config(self):
         """Returns the constructor's arguments."""

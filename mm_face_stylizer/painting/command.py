@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mm_face_stylizer.painting.choices import COLORS
 from task_bundle.command_line import (
     add_face_landmarker,
     add_overwrite,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from task_bundle.command_line import SubCommands
 
 _SIZES = (256, 512)
-_COLORS = ("style", "photo")
 
 
 def add_paint(commands: SubCommands, program: str) -> None:
@@ -49,19 +49,7 @@ def add_paint(commands: SubCommands, program: str) -> None:
     )
     paint.add_argument("--photo", nargs="+", required=True, type=Path, metavar="PHOTO")
     paint.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
-    paint.add_argument(
-        "--likeness",
-        type=fraction,
-        metavar="X",
-        help="from 0, the style's own features in the photo's places, to 1, the photo's light and "
-        "shade (chosen from the style pictures, and printed)",
-    )
-    paint.add_argument(
-        "--colors",
-        choices=_COLORS,
-        default=_COLORS[0],
-        help="the style's, or the photo's own skin, hair and clothes (style)",
-    )
+    add_painting_options(paint)
     paint.add_argument(
         "--size",
         type=int,
@@ -85,6 +73,27 @@ def add_paint(commands: SubCommands, program: str) -> None:
         return _paint(arguments, program)
 
     paint.set_defaults(run=run)
+
+
+def add_painting_options(command: argparse._ActionsContainer) -> None:
+    """Adds the options that decide how a painting looks.
+
+    Args:
+      command: A parser, or a group of options.
+    """
+    command.add_argument(
+        "--likeness",
+        type=fraction,
+        metavar="X",
+        help="from 0, the style's own features in the photo's places, to 1, the photo's light and "
+        "shade (chosen from the style pictures, and printed)",
+    )
+    command.add_argument(
+        "--colors",
+        choices=COLORS,
+        default=COLORS[0],
+        help="the style's, or the photo's own skin, hair and clothes (style)",
+    )
 
 
 def _paint(arguments: argparse.Namespace, program: str) -> int:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from mm_face_stylizer.errors import InvalidArgumentError
+from mm_face_stylizer.painting.choices import COLORS
 from mm_face_stylizer.painting.guides import GuideWeights, photo_guides, style_guides
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.synthesis import PatchSource
 from task_bundle.faces.alignment import FaceCrop
 
-COLORS = ("style", "photo")
 # A part of fewer pixels, as a share of the picture, has no tone of its own.
 _LEAST_SHARE = 0.01
 # A picture of flat areas has little between its lines for a photo's shading to hold on to.
@@ -120,6 +120,21 @@ class Painter:
             picture = _recolored(picture, photo)
         pixels = (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
         return Painting(pixels, chosen, self.likeness, photo.crop)
+
+    def most_suitable(self, photos: Sequence[Portrait]) -> int:
+        """The index of the style picture that suits several portraits best, all with that one.
+
+        Args:
+          photos: Portraits of the style pictures' side.
+        """
+        totals = [
+            sum(
+                self._mismatch(index, photo, photo_guides(photo, style, self._weights))
+                for photo in photos
+            )
+            for index, style in enumerate(self._styles)
+        ]
+        return int(np.argmin(totals))
 
     def _mismatch(self, index: int, photo: Portrait, guides: np.ndarray) -> float:
         """How badly a style picture suits a photo: its parts, pose, mouth, skin and hair.

@@ -78,37 +78,6 @@ def brightness(image: tf.Tensor) -> tf.Tensor:
     return tf.repeat(tf.reduce_mean(image, axis=-1, keepdims=True), 3, axis=-1)
 
 
-def relief(image: tf.Tensor) -> tf.Tensor:
-    """Computes brightness relative to its surroundings, [batch, side, side, 1].
-
-    Args:
-      image: [batch, side, side, 3], the side a multiple of 16.
-    """
-    gray = tf.reduce_mean(image, axis=-1, keepdims=True)
-    size = image.shape[1] // 16
-    surroundings = tf.nn.avg_pool2d(gray, size, size, "VALID")
-    return gray - tf.image.resize(surroundings, image.shape[1:3])
-
-
-def laplacian_bands(image: tf.Tensor, levels: int) -> list[tf.Tensor]:
-    """Splits a picture into bands of detail.
-
-    Args:
-      image: [batch, side, side, 3].
-      levels: Number of bands.
-
-    Returns:
-      The detail that each halving loses, finest first, [batch, side / 2^level, ...], and last the
-      downsampled picture.
-    """
-    bands = []
-    for _ in range(levels - 1):
-        coarse = tf.nn.avg_pool2d(image, 2, 2, "VALID")
-        bands.append(image - tf.image.resize(coarse, image.shape[1:3]))
-        image = coarse
-    return [*bands, image]
-
-
 def pyramid_l1(images: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
     """Computes the mean over levels of the mean absolute difference, with equal weights."""
     return tf.add_n([l1(a, b) for a, b in zip(images, targets, strict=True)]) / len(images)
@@ -244,12 +213,6 @@ def generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.softplus(-fake_logits))
 
 
-def masked_l1(a: tf.Tensor, b: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Computes the mean absolute difference, weighted by `mask` [batch, side, side, 1]."""
-    difference = tf.reduce_mean(tf.abs(a - b), axis=-1, keepdims=True)
-    return tf.reduce_sum(difference * mask) / (tf.reduce_sum(mask) + _EPSILON)
-
-
 def gram_distance(features: Sequence[tf.Tensor], target_grams: Sequence[tf.Tensor]) -> tf.Tensor:
     """Computes L1 between Gram matrices, each layer relative to its target's mean magnitude.
 
@@ -262,75 +225,3 @@ def gram_distance(features: Sequence[tf.Tensor], target_grams: Sequence[tf.Tenso
     """
     grams = [gram_matrix(feature_map) for feature_map in features]
     return _relative_l1(grams, [tf.stop_gradient(target) for target in target_grams])
-
-
-def patch_vectors(image: tf.Tensor, patch: int, stride: int, position_weight: float) -> tf.Tensor:
-    """Extracts patches as vectors of their pixels and their position.
-
-    The position makes the comparison of two sets of patches local: in aligned faces, skin is
-    compared with skin and background with background, without segmentation.
-
-    Args:
-      image: [batch, side, side, 3].
-      patch: Side of a patch in pixels.
-      stride: Distance between patches in pixels.
-      position_weight: Factor on the two coordinates in [-1, 1].
-
-    Returns:
-      [batch, patches, 3 * patch^2 + 2].
-    """
-    patches = tf.image.extract_patches(
-        image, (1, patch, patch, 1), (1, stride, stride, 1), (1, 1, 1, 1), "VALID"
-    )
-    rows, columns, size = patches.shape[1:]
-    pixels = tf.reshape(patches, (-1, rows * columns, size))
-    y, x = tf.meshgrid(tf.linspace(-1.0, 1.0, rows), tf.linspace(-1.0, 1.0, columns), indexing="ij")
-    places = position_weight * tf.reshape(tf.stack([y, x], axis=-1), (1, rows * columns, 2))
-    return tf.concat([pixels, tf.repeat(places, tf.shape(image)[0], axis=0)], axis=-1)
-
-
-def sliced_wasserstein(a: tf.Tensor, b: tf.Tensor, projections: tf.Tensor) -> tf.Tensor:
-    """Computes the sliced 1-Wasserstein distance between two sets of vectors.
-
-    Source: Karras et al., "Progressive Growing of GANs" (2017), section 5; Heitz et al., "A Sliced
-    Wasserstein Loss for Neural Texture Synthesis" (2021).
-
-    Args:
-      a: [batch, count, size].
-      b: [batch, count, size], compared picture by picture; no gradient flows into it.
-      projections: [size, slices] of unit columns.
-
-    Returns:
-      Scalar.
-    """
-    b = tf.stop_gradient(b)
-
-    def ordered(vectors):
-        # The vectors are transposed first, because sorting along the last axis needs no copy.
-        return tf.sort(tf.einsum("bns,sk->bkn", vectors, projections), axis=-1)
-
-    return l1(ordered(a), ordered(b))
-
-
-def palette_distance(image: tf.Tensor, palette: tf.Tensor) -> tf.Tensor:
-    """Computes the mean distance of pixels to the nearest color of a palette.
-
-    Distances of distributions tolerate a few pixels of any color, but people do not: a blue eye in
-    a brown engraving is the first thing that they see.
-
-    Args:
-      image: [batch, side, side, 3].
-      palette: [batch, colors, 3]; no gradient flows into it.
-
-    Returns:
-      Scalar: the mean Euclidean distance to the nearest color.
-    """
-    pixels = tf.reshape(image, (tf.shape(image)[0], -1, 3))
-    palette = tf.stop_gradient(palette)
-    # The nearest color is chosen without a gradient, which does not change the result's.
-    squared = (
-        tf.reduce_sum(tf.square(palette), axis=-1)[:, tf.newaxis]
-        - 2.0 * tf.matmul(tf.stop_gradient(pixels), palette, transpose_b=True)
-    )  # fmt: skip
-    nearest = tf.gather(palette, tf.argmin(squared, axis=-1), batch_dims=1)
-    return tf.reduce_mean(tf.norm(pixels - nearest + 1e-6, axis=-1))

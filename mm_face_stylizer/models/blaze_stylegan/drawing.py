@@ -7,17 +7,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mm_face_stylizer._keras import keras
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
 from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis, copied
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.mapping import LATENT_DIM
+from mm_face_stylizer.models.pair_discriminator import PairDiscriminator
 from mm_face_stylizer.models.weights import assign_weights, named_weights
 
 # The style whose pictures are the photos themselves: every drawing network knows it.
 PHOTO_STYLE = "photo"
 _CODES = "codes"
-_PART = "synthesis"
+_PART, _DISCRIMINATOR = "synthesis", "discriminator"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +30,14 @@ class Drawing:
       styles: Name of each style that it knows.
       synthesis: Latents of a photo, a style's code added to w+, to a pyramid of pictures.
       codes: What each style adds to w+, float32 [styles, rows, 512].
+      discriminator: The discriminator that it was trained against, which the training of another
+        style goes on with; None if there is none.
     """
 
     styles: tuple[str, ...]
     synthesis: Synthesis
     codes: np.ndarray
+    discriminator: PairDiscriminator | None = None
 
     def code(self, style: str) -> np.ndarray:
         """The code of a style, float32 [rows, 512].
@@ -73,7 +78,11 @@ class Drawing:
         Raises:
           ValueError: The network does not know the style.
         """
-        return Drawing((style,), self.synthesis, self.code(style)[np.newaxis])
+        code = self.code(style)[np.newaxis]
+        if self.discriminator is None:
+            return Drawing((style,), self.synthesis, code)
+        index = self.styles.index(style)
+        return Drawing((style,), self.synthesis, code, self.discriminator.only(index))
 
     def between(self, other: Drawing, share: float) -> Drawing:
         """A network between this one and one that was trained from it.
@@ -93,9 +102,13 @@ class Drawing:
 
     def weights(self) -> dict[str, np.ndarray]:
         """All weights by name, float32, the codes included."""
-        own = named_weights(self.synthesis)
-        weights = {f"{_PART}/{name}": variable.numpy() for name, variable in own.items()}
-        return weights | {_CODES: self.codes}
+        parts = {_PART: self.synthesis, _DISCRIMINATOR: self.discriminator}
+        weights = {_CODES: self.codes}
+        for part, network in parts.items():
+            if network is not None:
+                own = named_weights(network)
+                weights |= {f"{part}/{name}": variable.numpy() for name, variable in own.items()}
+        return weights
 
     @classmethod
     def from_weights(
@@ -116,5 +129,11 @@ class Drawing:
             raise ValueError(f"The weight {_CODES} of the shape {shape} is missing.")
         synthesis = Synthesis(config.image_size, width=config.width, noise=True)
         synthesis.build()
-        assign_weights({_PART: synthesis}, weights, others=(_CODES,))
-        return cls(tuple(styles), synthesis, np.asarray(weights[_CODES], np.float32))
+        parts: dict[str, keras.Model] = {_PART: synthesis}
+        discriminator = None
+        if any(name.startswith(f"{_DISCRIMINATOR}/") for name in weights):
+            discriminator = parts[_DISCRIMINATOR] = PairDiscriminator(len(styles))
+            discriminator.build()
+        assign_weights(parts, weights, others=(_CODES,))
+        codes = np.asarray(weights[_CODES], np.float32)
+        return cls(tuple(styles), synthesis, codes, discriminator)

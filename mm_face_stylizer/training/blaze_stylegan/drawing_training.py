@@ -128,7 +128,12 @@ class DrawingTraining(TrainingRun):
 
     def released(self) -> Drawing:
         """Returns the drawing network with moving averages of its weights and codes."""
-        return Drawing(self._pairs.styles, self._average, self._average_codes.numpy())
+        return Drawing(
+            self._pairs.styles,
+            self._average,
+            self._average_codes.numpy(),
+            self._paint.discriminator,
+        )
 
     def _train(self, step: int) -> Mapping[str, tf.Tensor]:
         options = self.options

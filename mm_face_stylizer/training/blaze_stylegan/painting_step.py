@@ -74,6 +74,7 @@ class PaintingStep:
         weights: PaintingWeights,
         betas: tuple[float, float] = (0.0, 0.99),
         face_mesh: FaceMeshFeatures | None = None,
+        discriminator: PairDiscriminator | None = None,
     ):
         """Creates the discriminator and the optimizers.
 
@@ -85,6 +86,7 @@ class PaintingStep:
           weights: Weights of the terms of the loss.
           betas: Decay rates of the first and second moments of the synthesis network's Adam.
           face_mesh: The face-mesh network; None to train without its features.
+          discriminator: The discriminator to train on, in place; a new one if None.
         """
         self.codes = codes
         self._synthesis = synthesis
@@ -102,8 +104,10 @@ class PaintingStep:
                 if "to_rgb" not in variable.name or finest in variable.name
             ),
         ]
-        self.discriminator = PairDiscriminator(int(codes.shape[0]))
-        self.discriminator.build()
+        if discriminator is None:
+            discriminator = PairDiscriminator(int(codes.shape[0]))
+            discriminator.build()
+        self.discriminator = discriminator
         self.optimizer = keras.optimizers.Adam(1e-3, *betas)
         self.optimizer.build(self._variables)
         self.discriminator_optimizer = keras.optimizers.Adam(1e-3, 0.5, 0.99)

@@ -25,6 +25,8 @@ from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.training.blaze_stylegan.drawing_training import drawn, encoded
 from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep, PaintingWeights
 
+# Number of practice faces for which the most suitable style picture is chosen.
+_CONSULTED = 12
 # Number of practice faces on which the known styles are compared with the user's.
 _COMPARED = 2
 # The learning rate is constant up to the first fraction of the steps, then falls linearly to the
@@ -62,6 +64,7 @@ class PaintingTrainer:
     """Trains a copy of a drawing network on one style.
 
     Attributes:
+      picture: Index of the style picture that the practice faces are painted with.
       start: Name of the known style whose code the training starts from.
       likeness: Likeness of the paintings to the photos, in [0, 1]; see `Painting`.
     """
@@ -90,7 +93,13 @@ class PaintingTrainer:
           colors: `style` or `photo`; see `Painter`.
         """
         self._options = options
+        self.picture = 0
         painter = Painter(styles, likeness, colors, options.seed)
+        if len(styles) > 1:
+            # Two pictures of a style contradict each other in colors and shapes, and a network
+            # that learns from both blurs them.
+            self.picture = painter.most_suitable(practice[:_CONSULTED])
+            painter = Painter([styles[self.picture]], likeness, colors, options.seed)
         self.likeness = painter.likeness
         self._photos = np.stack([portrait.pixels for portrait in practice])
         self._paintings = np.stack([painter.paint(portrait).picture for portrait in practice])
@@ -105,9 +114,12 @@ class PaintingTrainer:
         ]
         nearest = int(np.argmin(distances))
         self.start = drawing.styles[nearest]
-        synthesis = copied(drawing.synthesis)
-        codes = tf.Variable(drawing.codes[nearest][np.newaxis], name="codes")
-        self._step = PaintingStep(synthesis, codes, None, options.weights, options.betas, face_mesh)
+        known = drawing.only(self.start)
+        synthesis = copied(known.synthesis)
+        codes = tf.Variable(known.codes, name="codes")
+        self._step = PaintingStep(
+            synthesis, codes, None, options.weights, options.betas, face_mesh, known.discriminator
+        )
         self._synthesis, self._codes = synthesis, codes
 
     @property

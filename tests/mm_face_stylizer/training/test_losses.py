@@ -57,14 +57,6 @@ def test_detail_distance_asks_how_much_there_is_and_not_where():
     assert losses.detail_distance(left, grain).numpy() == pytest.approx(halved, abs=0.05)
 
 
-def test_relief_sees_light_and_dark_and_neither_color_nor_light():
-    image = _random(1, 64, 64, 3)
-    np.testing.assert_allclose(losses.relief(image + 0.3), losses.relief(image), atol=1e-5)
-    tinted = image + tf.constant([0.2, -0.3, 0.1])
-    np.testing.assert_allclose(losses.relief(tinted), losses.relief(image), atol=1e-5)
-    np.testing.assert_allclose(losses.relief(2 * image), 2 * losses.relief(image), atol=1e-5)
-
-
 def test_pyramid_l1_counts_levels_alike():
     a = [tf.zeros((1, 4, 4, 3)), tf.zeros((1, 8, 8, 3))]
     b = [tf.ones((1, 4, 4, 3)), 3 * tf.ones((1, 8, 8, 3))]
@@ -90,31 +82,6 @@ def test_gram_matrix_forgets_places_but_not_channels():
     assert np.abs(gram - losses.gram_matrix(tf.reverse(x, [3]))).max() > 0.1
 
 
-def test_masked_l1_ignores_what_is_masked():
-    a, mask = tf.zeros((1, 4, 4, 3)), np.zeros((1, 4, 4, 1), np.float32)
-    mask[:, :2] = 1
-    b = 5 * (1 - mask) + 2 * mask
-    assert losses.masked_l1(a, tf.repeat(b, 3, -1), mask).numpy() == pytest.approx(2.0, abs=0.01)
-
-
-def test_sliced_wasserstein_is_the_shift_of_a_shifted_set():
-    a = _random(1, 200, 3)
-    slices = tf.linalg.normalize(_random(3, 64, seed=1), axis=0)[0]
-    assert losses.sliced_wasserstein(a, tf.random.shuffle(a[0])[None], slices).numpy() < 1e-5
-    shift = tf.constant([0.3, -0.2, 0.5])
-    wanted = np.abs(shift.numpy() @ slices.numpy()).mean()
-    assert losses.sliced_wasserstein(a + shift, a, slices).numpy() == pytest.approx(wanted, 1e-3)
-
-
-def test_patch_vectors_know_their_place():
-    image = _random(2, 11, 11, 3)
-    vectors = losses.patch_vectors(image, patch=5, stride=3, position_weight=2.0).numpy()
-    assert vectors.shape == (2, 9, 77)
-    np.testing.assert_allclose(vectors[1, 0, :75].reshape(5, 5, 3), image[1, :5, :5])
-    np.testing.assert_allclose(vectors[0, 0, 75:], [-2, -2])
-    np.testing.assert_allclose(vectors[0, -1, 75:], [2, 2])
-
-
 def test_only_brightness_passes_and_evenly():
     image, reference = _random(1, 8, 8, 3), _random(1, 8, 8, 3, seed=1)
     mixed = losses.with_colors_of(image, reference)
@@ -131,22 +98,6 @@ def test_only_brightness_passes_and_evenly():
         gradient = tape.gradient(total, image)
         np.testing.assert_allclose(gradient[..., 0], gradient[..., 2], atol=1e-5)
         assert np.abs(gradient).max() > 0.1
-
-
-def test_laplacian_bands_add_up():
-    image = _random(1, 16, 16, 3)
-    fine, middle, rest = losses.laplacian_bands(image, 3)
-    assert [band.shape[1] for band in (fine, middle, rest)] == [16, 8, 4]
-    again = fine + tf.image.resize(middle + tf.image.resize(rest, (8, 8)), (16, 16))
-    np.testing.assert_allclose(again, image, atol=1e-5)
-    assert not np.any(np.abs(losses.laplacian_bands(tf.ones((1, 16, 16, 3)), 3)[0]) > 1e-6)
-
-
-def test_palette_distance_is_to_the_nearest_color():
-    palette = tf.constant([[[1.0, 0, 0], [0, 0, 1.0]]])
-    image = np.zeros((1, 2, 2, 3), np.float32)
-    image[0, 0, :, 0] = 1.0  # Two pixels in the palette, two black ones at distance 1.
-    assert losses.palette_distance(tf.constant(image), palette).numpy() == pytest.approx(0.5, 1e-3)
 
 
 def test_adversarial_losses_pull_apart():
