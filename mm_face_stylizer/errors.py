@@ -25,3 +25,7 @@ class PresetError(FaceStylizerError, RuntimeError):
 
 class DivergenceError(FaceStylizerError, FloatingPointError):
     """A loss became infinite or not a number, so that the training cannot go on."""
+
+
+class MissingWeightsError(FaceStylizerError, RuntimeError):
+    """Weights that an extra installs are missing, or are not those that are expected."""

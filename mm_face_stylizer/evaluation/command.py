@@ -25,8 +25,8 @@ def add_evaluate(commands: Any) -> None:
         help="measure a preset or a bundle on portraits",
         description="Runs a preset or a bundle on portraits and measures how well it reconstructs "
         "them or, with --style, how well it stylizes them: image quality or distance from the "
-        "style, faces found, landmark error and identity, as means over all people and by group. "
-        "Writes evaluation.json and contact sheets.",
+        "style and residue of the photo, faces found, landmark error and identity, as means over "
+        "all people and by group. Writes evaluation.json and contact sheets.",
     )
     command.add_argument(
         "subject",
@@ -233,7 +233,7 @@ def printed(evaluation: Evaluation) -> str:
             known = gaps.get(line.measure)
             if known is None or line.relative_gap > (known.relative_gap or 0.0):
                 gaps[line.measure] = line
-    lines = [f"{'':<20}{'mean':>9}  {'95% interval':<19} {'people':>6}  largest gap between groups"]
+    lines = [f"{'':<24}{'mean':>9}  {'95% interval':<19} {'people':>6}  largest gap between groups"]
     for measure in evaluation.measures:
         low, high = measure.interval
         gap = gaps.get(measure.name)
@@ -244,7 +244,7 @@ def printed(evaluation: Evaluation) -> str:
                 f"{printable(gap.high)}, p = {gap.p_value:.2g}"
             )
         lines.append(
-            f"{measure.name:<20}{measure.mean:>9.3f}  {f'{low:.3f} to {high:.3f}':<19} "
+            f"{measure.name:<24}{measure.mean:>9.3f}  {f'{low:.3f} to {high:.3f}':<19} "
             f"{measure.count:>6}  {text}"
         )
     if evaluation.style is not None and evaluation.style.between_styles is not None:

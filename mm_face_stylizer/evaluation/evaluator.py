@@ -7,21 +7,30 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from mm_face_stylizer.contact_sheet import ContactSheet
 from mm_face_stylizer.dataset import Dataset
-from mm_face_stylizer.errors import InvalidArgumentError
+from mm_face_stylizer.errors import InvalidArgumentError, MissingWeightsError
 from mm_face_stylizer.evaluation import report, sheets
 from mm_face_stylizer.evaluation.fairness import PersonalValues, largest_gap
 from mm_face_stylizer.evaluation.frechet import frechet_distance
-from mm_face_stylizer.evaluation.identity import IdentitySpace, own_similarity, rank_one
+from mm_face_stylizer.evaluation.identity import (
+    IdentitySpace,
+    own_distance,
+    own_similarity,
+    rank_one,
+    rank_one_by_distance,
+)
 from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
 from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures, detail_energy, psnr
 from mm_face_stylizer.evaluation.portrait_set import HELD_OUT_RULE, PortraitSet
+from mm_face_stylizer.evaluation.residue import residue
 from mm_face_stylizer.evaluation.skin_tone import tone, typology_angle
 from mm_face_stylizer.evaluation.style_distance import StyleMeter
 from mm_face_stylizer.evaluation.subject import BundleSubject, PresetSubject
@@ -180,7 +189,8 @@ def evaluate(
       face_models: The models that find faces and landmarks.
 
     Returns:
-      The numbers and the contact sheets.
+      The numbers and the contact sheets. `style_feature_distance` and the measures of dlib's
+      network are left out with a warning if the extra `evaluation` is not installed.
 
     Raises:
       BundleError: The bundle's stylizer fails.
@@ -200,20 +210,27 @@ def evaluate(
     gallery = int(in_gallery.sum())
     if gallery > 1:
         pair = embedded[in_gallery], space.embed(pictures[in_gallery])
-        for name, scores in (
-            ("rank1_identity", rank_one(*pair, options.people)),
-            ("identity_similarity", own_similarity(*pair)),
-        ):
-            everybody = np.full(len(portraits), np.nan)
-            everybody[in_gallery] = scores
-            values[name] = PersonalValues.equal(everybody)
-    style = None
+        values["rank1_identity"] = _of_gallery(rank_one(*pair, options.people), in_gallery)
+        values["identity_similarity"] = _of_gallery(own_similarity(*pair), in_gallery)
+    style: report.StyleFacts | None = None
+    not_measured: list[report.NotMeasured] = []
     if styles is None:
         values |= _reconstruction_values(portraits.photos, pictures, face_models)
     else:
         meter = StyleMeter(styles.images, styles.masks, portraits.photos, options.seed)
-        style, more = _style_values(meter, styles, portraits.photos, pictures)
+        features = _if_installed(
+            not_measured,
+            ("style_feature_distance",),
+            lambda: _style_feature_values(styles, portraits.photos, pictures),
+        )
+        style, more = _style_values(meter, styles, portraits.photos, pictures, features)
         values |= more
+        if gallery > 1:
+            values |= _if_installed(
+                not_measured,
+                ("dlib_rank1_identity", "dlib_identity_distance"),
+                lambda: _dlib_values(portraits.photos, pictures, in_gallery, options.people),
+            )
     made = "reconstructions" if styles is None else "stylized"
     drawn: list[report.GeneratedFaces] = []
     errors = values["landmark_error"].values
@@ -258,6 +275,7 @@ def evaluate(
         people=_people(portraits.files, labels, angles, values),
         style=style,
         generated=tuple(drawn),
+        not_measured=tuple(not_measured),
     )
     names = sheet_names(subject.kind, styles is not None)
     return EvaluationResult(evaluation, dict(zip(names, shown, strict=True)))
@@ -308,21 +326,80 @@ def _reconstruction_values(
 
 
 def _style_values(
-    meter: StyleMeter, styles: Dataset, photos: Pictures, pictures: Pictures
+    meter: StyleMeter,
+    styles: Dataset,
+    photos: Pictures,
+    pictures: Pictures,
+    features: Mapping[str, PersonalValues],
 ) -> tuple[report.StyleFacts, dict[str, PersonalValues]]:
     before, after = meter.measure(photos), meter.measure(pictures)
     between = meter.between()
     distance = float(before.both.mean())
+    by_features = features.get("style_feature_distance")
     facts = report.StyleFacts(
         files=tuple(styles.label_names),
         photos_distance=distance,
         between_styles=None if between is None or not distance else between / distance,
+        # The weights are the distances of the photos, see `_ratio`.
+        photos_feature_distance=None if by_features is None else float(by_features.weights.mean()),
     )
     return facts, {
         "style_distance": _ratio(after.both, before.both),
         "style_patches": _ratio(after.patches, before.patches),
         "style_colour": _ratio(after.colour, before.colour),
+        "residue": PersonalValues.equal(residue(photos, pictures)),
+        **features,
     }
+
+
+def _style_feature_values(
+    styles: Dataset, photos: Pictures, pictures: Pictures
+) -> dict[str, PersonalValues]:
+    # This module needs TensorFlow and the extra `perceptual`.
+    from mm_face_stylizer.evaluation.style_features import StyleFeatureMeter
+
+    meter = StyleFeatureMeter(styles.images)
+    return {"style_feature_distance": _ratio(meter.measure(pictures), meter.measure(photos))}
+
+
+def _dlib_values(
+    photos: Pictures, pictures: Pictures, in_gallery: npt.NDArray[np.bool_], people: int
+) -> dict[str, PersonalValues]:
+    # This module needs TensorFlow and the extra `evaluation`.
+    from mm_face_stylizer.evaluation.dlib_identity import DlibIdentitySpace
+
+    space = DlibIdentitySpace()
+    pair = space.embed(photos[in_gallery]), space.embed(pictures[in_gallery])
+    return {
+        "dlib_rank1_identity": _of_gallery(rank_one_by_distance(*pair, people), in_gallery),
+        "dlib_identity_distance": _of_gallery(own_distance(*pair), in_gallery),
+    }
+
+
+def _if_installed(
+    not_measured: list[report.NotMeasured],
+    names: tuple[str, ...],
+    measure: Callable[[], dict[str, PersonalValues]],
+) -> dict[str, PersonalValues]:
+    """Measures if everything is installed; otherwise lists the names, and warns."""
+    try:
+        return measure()
+    except MissingWeightsError as error:
+        reason = str(error)
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", "tf_keras"):
+            raise
+        reason = "TensorFlow is not installed; run pip install 'mm-face-stylizer[train]'"
+    warnings.warn(f"not measured: {', '.join(names)}: {reason}", stacklevel=3)
+    not_measured.append(report.NotMeasured(names, reason))
+    return {}
+
+
+def _of_gallery(scores: Numbers, in_gallery: npt.NDArray[np.bool_]) -> PersonalValues:
+    """Values of the people in the gallery; NaN for everybody else."""
+    everybody = np.full(len(in_gallery), np.nan)
+    everybody[in_gallery] = scores
+    return PersonalValues.equal(everybody)
 
 
 def _ratio(values: Numbers, references: Numbers) -> PersonalValues:

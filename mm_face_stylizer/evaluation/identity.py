@@ -209,10 +209,47 @@ def rank_one(gallery: Numbers, queries: Numbers, people: int) -> Numbers:
     Returns:
       [count], in [0, 1].
     """
-    similarity = _similarities(gallery, queries)
+    return _found_first(_similarities(gallery, queries), people)
+
+
+def own_distance(gallery: Numbers, queries: Numbers) -> Numbers:
+    """Computes the Euclidean distance of each query to the gallery embedding of the same person.
+
+    Args:
+      gallery: One embedding for each person, [count, dimensions].
+      queries: One embedding for each person in the same order, [count, dimensions].
+
+    Returns:
+      [count], at least 0.
+    """
+    return np.asarray(np.linalg.norm(queries - gallery, axis=1))
+
+
+def rank_one_by_distance(gallery: Numbers, queries: Numbers, people: int) -> Numbers:
+    """Computes the same probability as `rank_one`, where nearest means the Euclidean distance.
+
+    Args:
+      gallery: One embedding for each person, [count, dimensions].
+      queries: One embedding for each person in the same order, [count, dimensions].
+      people: Number of people in a gallery; `count` if that is less.
+
+    Returns:
+      [count], in [0, 1].
+    """
+    distance = np.linalg.norm(queries[:, np.newaxis] - gallery[np.newaxis], axis=2)
+    return _found_first(-distance, people)
+
+
+def _found_first(similarity: Numbers, people: int) -> Numbers:
+    """Probability that the own person is the most similar of a random gallery, [count].
+
+    Args:
+      similarity: Similarity of each query (row) to each person of the whole gallery (column).
+      people: Number of people in a random gallery; all if there are fewer.
+    """
     # Ties count as misses, because equal embeddings cannot tell people apart.
     nearer = (similarity >= np.diag(similarity)[:, np.newaxis]).sum(axis=1) - 1
-    others, drawn = len(gallery) - 1, min(people, len(gallery)) - 1
+    others, drawn = len(similarity) - 1, min(people, len(similarity)) - 1
     return np.array(
         [math.comb(others - int(n), drawn) / math.comb(others, drawn) for n in nearer], np.float64
     )

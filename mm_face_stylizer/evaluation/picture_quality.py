@@ -17,6 +17,24 @@ _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _BATCH = 16
 
 
+def at_side(pictures: Pictures, side: int) -> Pictures:
+    """Resizes square pictures, by averaging areas or by bilinear interpolation.
+
+    Args:
+      pictures: uint8 [count, any side, any side, 3].
+      side: Side of the result in pixels.
+
+    Returns:
+      uint8 [count, side, side, 3]; `pictures` itself if it has this side.
+    """
+    import cv2
+
+    if pictures.shape[1] == side:
+        return pictures
+    way = cv2.INTER_AREA if pictures.shape[1] > side else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(one, (side, side), interpolation=way) for one in pictures])
+
+
 def psnr(photos: Pictures, pictures: Pictures) -> Numbers:
     """Computes the peak signal-to-noise ratio of each pair of pictures.
 

