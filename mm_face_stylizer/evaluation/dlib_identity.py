@@ -45,4 +45,4 @@ class DlibIdentitySpace:
             self._network(from_pixels(at_side(portraits[start : start + _BATCH], FACE_SIDE)))
             for start in range(0, len(portraits), _BATCH)
         ]
-        return np.concatenate(embedded).astype(np.float64)
+        return np.asarray(np.concatenate(embedded), np.float64)

@@ -14,6 +14,7 @@ from mm_face_stylizer.evaluation.evaluator import wilson_interval
 from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
 from mm_face_stylizer.evaluation.portrait_set import PortraitSet
 from mm_face_stylizer.evaluation.report import MEASURES, Evaluation
+from mm_face_stylizer.models import efficientnet_lite, face_recognition
 from mm_face_stylizer.preset import save_preset
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import ResultError
@@ -62,6 +63,7 @@ def style(tmp_path_factory, grace_hopper):
     return path
 
 
+OF_EXTRAS = ("style_feature_distance", "dlib_rank1_identity", "dlib_identity_distance")
 FEW = ["--samples", "4", "--bootstrap", "100", "--smallest-group", "2"]
 
 
@@ -201,11 +203,45 @@ def test_a_stylizer_that_changes_nothing_has_the_photos_style(bundle, faces, sty
     for name in ("style_distance", "style_patches", "style_colour"):
         assert evaluation.measure(name).mean == pytest.approx(1, abs=0.05)
     assert "psnr" not in {measure.name for measure in evaluation.measures}
+    assert evaluation.measure("residue").mean > 0.9
     assert sorted(path.name for path in out.iterdir()) == [
         "evaluation.json",
         "stylized.png",
         "worst.png",
     ]
+    # Whatever is not installed is listed instead.
+    measured = {measure.name for measure in evaluation.measures}
+    left_out = {name for line in evaluation.not_measured for name in line.measures}
+    assert measured.isdisjoint(left_out) and measured | left_out >= set(OF_EXTRAS)
+    if "style_feature_distance" in measured:
+        assert evaluation.measure("style_feature_distance").mean == pytest.approx(1, abs=0.05)
+        assert evaluation.style.photos_feature_distance > 0
+    if "dlib_identity_distance" in measured:
+        assert evaluation.measure("dlib_identity_distance").mean < 0.2
+        assert evaluation.measure("dlib_rank1_identity").count == evaluation.identity.gallery
+
+
+def test_what_is_not_installed_is_left_out_and_named(
+    bundle, faces, style, tmp_path, capsys, monkeypatch
+):
+    for module in (efficientnet_lite, face_recognition):
+        monkeypatch.setattr(module, "_PACKAGE", "not_installed_anywhere")
+    out = tmp_path / "out"
+    arguments = ["evaluate", str(bundle), "--faces", str(faces), "-o", str(out), *FEW]
+    assert main([*arguments, "--style", str(style)]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "not measured" in line]
+    assert len(lines) == 2
+    assert "style_feature_distance" in lines[0] and "[perceptual]" in lines[0]
+    assert "dlib_identity_distance" in lines[1] and "[evaluation]" in lines[1]
+    evaluation = Evaluation.load(out / "evaluation.json")
+    assert {name for line in evaluation.not_measured for name in line.measures} == set(OF_EXTRAS)
+    assert {measure.name for measure in evaluation.measures}.isdisjoint(OF_EXTRAS)
+    assert evaluation.style.photos_feature_distance is None
+    assert evaluation.measure("residue").count == 6
+    text = json.loads((out / "evaluation.json").read_text())
+    text["not_measured"][0]["measures"] = ["residue"]
+    with pytest.raises(ResultError, match="'residue' cannot be among the measures left out"):
+        Evaluation.from_json(json.dumps(text))
 
 
 def test_a_stylizer_that_does_what_the_style_does(

@@ -9,8 +9,10 @@ import pytest
 from mm_face_stylizer.evaluation.identity import (
     IdentitySpace,
     describe_face,
+    own_distance,
     own_similarity,
     rank_one,
+    rank_one_by_distance,
 )
 from mm_face_stylizer.evaluation.identity_fit import fit, main, vary
 from mm_face_stylizer.preset import Preset
@@ -162,3 +164,13 @@ def test_fitting_leaves_held_out_files_and_sources_alone(tmp_path):
     with np.load(output) as weights:
         assert weights["projection"].shape == (6900, 3)
         assert math.isfinite(weights["projection"].astype(float).sum())
+
+
+def test_nearest_by_distance_is_not_nearest_by_angle():
+    gallery = np.array([[0.0, 1.0], [0.0, 5.0], [9.0, 0.0]])
+    queries = np.array([[0.0, 1.5], [0.0, 2.0], [6.0, 0.0]])
+    assert own_distance(gallery, queries).tolist() == [0.5, 3.0, 3.0]
+    # The second query is nearer to the first person, who is in one of its two galleries of two.
+    assert rank_one_by_distance(gallery, queries, 3).tolist() == [1, 0, 1]
+    assert rank_one_by_distance(gallery, queries, 2).tolist() == [1, 0.5, 1]
+    assert rank_one_by_distance(gallery, queries[[1, 0, 2]], 3).tolist() == [1, 0, 1]

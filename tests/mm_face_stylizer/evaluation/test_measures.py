@@ -11,6 +11,7 @@ from mm_face_stylizer.evaluation.picture_quality import (
     ms_ssim,
     psnr,
 )
+from mm_face_stylizer.evaluation.residue import residue
 from mm_face_stylizer.evaluation.skin_tone import tone, typology_angle
 from mm_face_stylizer.evaluation.style_distance import StyleMeter
 from task_bundle.faces.alignment import Face, FaceCrop
@@ -54,6 +55,56 @@ def test_detail_energy_is_of_the_finest_level_alone(random):
     # Energy goes with the square of contrast.
     halved = (noise.astype(int) // 2 + 64).astype(np.uint8)
     assert detail_energy(halved)[0] == pytest.approx(energies[0] / 4, rel=0.02)
+
+
+def _detailed(random, count=2, side=256):
+    """Noise of all scales from one pixel up, in color."""
+    noise = random.normal(128, 60, (count, side, side, 3))
+    return np.clip(noise, 0, 255).astype(np.uint8)
+
+
+def test_a_filter_over_the_photo_leaves_its_detail(random):
+    photos = _detailed(random)
+    halved, inverted = photos // 2 + 20, 255 - photos
+    sepia = (photos.mean(axis=3, keepdims=True) * (1.0, 0.9, 0.7)).astype(np.uint8)
+    assert residue(photos, photos) == pytest.approx([1, 1], abs=1e-3)
+    for filtered in (halved, inverted):
+        assert residue(photos, filtered).min() > 0.98
+    # The weights of the colors are not those of the mean.
+    assert residue(photos, sepia).min() > 0.85
+
+
+def test_independent_strokes_leave_none_of_it(random):
+    photos, others = _detailed(random), _detailed(random)
+    values = residue(photos, others)
+    assert values.min() > 0.05 and values.max() < 0.25
+    flat = np.full_like(photos, 90)
+    assert residue(photos, flat).max() < 0.01
+    # Half of the detail is the photo's: correlations of a half, up to those by chance.
+    mixed = (photos.astype(int) + 2 * others.astype(int)) // 3
+    assert values.max() < residue(photos, mixed.astype(np.uint8)).min() < 0.65
+
+
+def test_residue_is_of_the_places_with_detail_and_of_the_band(random):
+    photos = _detailed(random)
+    photos[:, :, 128:] = 100
+    pictures = photos.copy()
+    pictures[:, :, 140:] = _detailed(random)[:, :, 140:]
+    # What is drawn where the photo is flat does not count.
+    assert residue(photos, pictures).min() > 0.98
+    assert np.isnan(residue(np.full_like(photos, 100), pictures)).all()
+    # Nor do coarser shapes: only the band of 1 to 2 px is compared.
+    shape = cv2.GaussianBlur(random.normal(0, 400, (256, 256, 1)).astype(np.float32), (0, 0), 12)
+    shaded = np.clip(photos // 2 + 64 + shape[..., np.newaxis], 0, 255).astype(np.uint8)
+    assert residue(photos, shaded).min() > 0.95
+
+
+def test_residue_is_measured_at_256_px(random):
+    photos = _detailed(random, 1)
+    pictures = (photos.astype(int) + _detailed(random, 1)) // 2
+    doubled = [some.repeat(2, axis=1).repeat(2, axis=2) for some in (photos, pictures)]
+    wanted = residue(photos, pictures.astype(np.uint8))
+    assert residue(*(some.astype(np.uint8) for some in doubled)) == pytest.approx(wanted)
 
 
 def test_the_levels_add_up_to_the_picture(random):
