@@ -5,7 +5,9 @@ from __future__ import annotations
 import pathlib
 import zlib
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+from task_bundle.media import images
+
+PICTURE_SUFFIXES = tuple(sorted(images.PICTURE_SUFFIXES))
 
 _HELD_OUT_EVERY = 10
 

@@ -10,13 +10,12 @@ import contextlib
 import importlib.resources
 import json
 import os
-import pathlib
 
-from mm_face_stylizer.held_out import PICTURE_SUFFIXES
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels
+from task_bundle.media.folders import list_files
 from task_bundle.media.images import load_image
 
 _SHEET, _CARD = "practice_faces.jpg", "practice_faces.json"
@@ -71,9 +70,7 @@ def faces_of_folder(
       NoFaceError: A face is found in fewer than eight photos.
       OSError: The folder cannot be read.
     """
-    files = sorted(
-        path for path in pathlib.Path(folder).iterdir() if path.suffix.lower() in PICTURE_SUFFIXES
-    )
+    files = list_files(folder)
     portraits: list[Portrait] = []
     with PortraitFinder(face_models) as finder:
         for file in files:

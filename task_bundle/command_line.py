@@ -138,7 +138,7 @@ class _LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(f"{self._program}: {_one_line(record.getMessage())}", file=sys.stderr)
+        tqdm.write(f"{self._program}: warning: {_one_line(record.getMessage())}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -27,8 +27,9 @@ from tqdm import tqdm
 
 from mm_face_stylizer.evaluation.identity import describe_face
 from mm_face_stylizer.evaluation.picture_quality import Numbers, Pictures
-from mm_face_stylizer.held_out import PICTURE_SUFFIXES, is_held_out
+from mm_face_stylizer.held_out import is_held_out
 from task_bundle.files import atomic_write
+from task_bundle.media.folders import list_files
 from task_bundle.media.images import load_image
 
 _SIDE = 160
@@ -182,8 +183,8 @@ def training_files(
             sources = {row["file"]: row["source"] for row in csv.DictReader(file)}
     return [
         path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in PICTURE_SUFFIXES and not is_held_out(path.name)
+        for path in list_files(folder)
+        if not is_held_out(path.name)
         if not sources.get(path.name, "").startswith(tuple(left_out) or ("\0",))
     ]
 

@@ -19,6 +19,7 @@ from mm_face_stylizer.held_out import PICTURE_SUFFIXES, is_held_out
 from task_bundle.errors import ImageError
 from task_bundle.faces.alignment import FaceFinder
 from task_bundle.faces.face_models import FaceModels
+from task_bundle.media.folders import list_files
 from task_bundle.media.images import load_image
 
 HELD_OUT_RULE = "the file's number is divisible by ten, or its name's checksum if it is no number"
@@ -167,11 +168,7 @@ def _pictures(folder: Path) -> list[str]:
         raise ImageError(f"the folder of faces {folder} does not exist")
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder of faces")
-    names = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-    )
+    names = [path.name for path in list_files(folder)]
     if not names:
         raise ImageError(f"{folder} has no pictures ({', '.join(PICTURE_SUFFIXES)})")
     return names

@@ -18,11 +18,6 @@ from task_bundle.errors import VideoError
 from task_bundle.files import atomic_path
 from task_bundle.media.images import check_image
 
-# Common video formats that OpenCV's FFmpeg opens; files with other suffixes are read as pictures.
-VIDEO_SUFFIXES = frozenset(
-    (".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv")
-)
-
 # MPEG-4 Part 2 is the best codec that all OpenCV wheels on PyPI encode; they do not include H.264.
 _CODEC = "mp4v"
 # OpenCV's FFmpeg (4.11 and 5.0) truncates instead of rounding when it converts to YUV, so that each

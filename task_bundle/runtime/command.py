@@ -19,25 +19,15 @@ from task_bundle.command_line import (
     report_error,
 )
 from task_bundle.errors import ImageError, NoFaceError, VideoError
-from task_bundle.media.images import load_image, save_png
-from task_bundle.media.video import (
-    VIDEO_SUFFIXES,
-    Frame,
-    Video,
-    find_ffmpeg,
-    save_video,
-)
+from task_bundle.media.folders import VIDEO_SUFFIXES, list_files
+from task_bundle.media.images import PICTURE_SUFFIXES, load_color_profile, load_image, save_png
+from task_bundle.media.video import Frame, Video, find_ffmpeg, save_video
 from task_bundle.runtime.compositing import composite, cutout
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.tflite.model import describe, picture_size
 
 if TYPE_CHECKING:
     from task_bundle.command_line import SubCommands
-
-# The pictures that are used in folders. `load_image` reads more formats.
-_PICTURE_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-)
 
 
 def add_stylize(commands: "SubCommands", program: str) -> None:
@@ -163,21 +153,10 @@ def _stylize_photo(
     else:
         pictures = [face.image for face in faces]
     written = job.targets[: len(pictures)]
-    profile = _color_profile(job.source)
+    profile = load_color_profile(job.source)
     for target, picture in zip(written, pictures, strict=True):
         save_png(target, picture, arguments.overwrite, profile)
     return written
-
-
-def _color_profile(photo: Path) -> bytes | None:
-    """Returns the ICC profile of a photo; without it, photos from phones would look pale."""
-    from PIL import Image
-
-    with Image.open(photo) as image:
-        # Profiles of gray or CMYK pictures do not apply to the RGB picture that is written.
-        is_rgb = image.mode in ("RGB", "RGBA", "P")
-        profile = image.info.get("icc_profile") if is_rgb else None
-    return profile if isinstance(profile, bytes) else None
 
 
 def _stylize_video(
@@ -243,14 +222,7 @@ def _files(path: Path) -> list[Path]:
     """Returns the path itself, or the pictures and videos in the folder."""
     if not path.is_dir():
         return [path]
-    # Hidden files belong to other programs, or are temporary files of this one.
-    files = [
-        file
-        for file in sorted(path.iterdir())
-        if file.is_file()
-        and not file.name.startswith(".")
-        and (_is_video(file) or file.suffix.lower() in _PICTURE_SUFFIXES)
-    ]
+    files = list_files(path, PICTURE_SUFFIXES | VIDEO_SUFFIXES)
     if not files:
         raise ImageError(f"there are no pictures or videos in the folder {path}")
     return files

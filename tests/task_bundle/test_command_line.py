@@ -208,5 +208,5 @@ def test_warnings_of_the_packages_are_lines_once(
     parser.set_defaults(run=warn)
     for _ in range(2):
         run(parser, [])
-        assert capsys.readouterr() == ("", "program: a?[31m.gif has several frames\n")
+        assert capsys.readouterr() == ("", "program: warning: a?[31m.gif has several frames\n")
     assert logging.getLogger("task_bundle").propagate

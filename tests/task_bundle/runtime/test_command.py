@@ -164,32 +164,45 @@ def test_several_faces(stylize, bundle_file: Path, pair: Picture, tmp_path: Path
     np.testing.assert_array_equal(load_image(out / "pair.png"), composite(pair, faces))
 
 
-def test_a_folder(stylize, photo_file: Path, grace_hopper: Picture, tmp_path: Path) -> None:
+def test_a_folder(stylize, photo_file: Path, grace_hopper: Picture, tmp_path: Path, capsys) -> None:
     folder = tmp_path / "photos"
     (folder / "deeper").mkdir(parents=True)
-    for name in ("a.jpg", "b.PNG", "c.webp", "deeper/d.png"):
+    for name in ("a.jpg", "b.PNG", "c.webp", "deeper/d.png", "e.jfif", "f.avif"):
         Image.fromarray(grace_hopper).save(folder / name)
     _make_video(folder / "a.mp4", [grace_hopper[:400]] * 2)
     (folder / "notes.txt").write_text("not a picture")
     (folder / ".hidden.png").write_text("not a picture either")
     assert stylize(folder, photo_file) == 0
-    assert _names(tmp_path / "out") == ["a.mp4", "a.png", "b.png", "c.png", "grace.png"]
+    names = ["a.mp4", "a.png", "b.png", "c.png", "e.png", "f.png", "grace.png"]
+    assert _names(tmp_path / "out") == names
+    assert (
+        f"task-bundle: warning: {folder}: left out, because they are neither pictures nor videos:"
+        " deeper/, notes.txt"
+    ) in _errors(capsys)
 
 
 def test_files_that_fail_do_not_stop_the_others(
     stylize, photo_file: Path, tmp_path: Path, capfd
 ) -> None:
+    Image.new("RGB", (2, 33_000)).save(tmp_path / "long.png")
+    foreign = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.mp4"))
+    _make_video(tmp_path / "foreign.mp4", [_gray()] * 3)
+    (tmp_path / "foreign.mp4").rename(foreign)
     save_png(tmp_path / "empty.png", _gray())
     _make_video(tmp_path / "empty.mp4", [_gray()] * 3)
     (tmp_path / "damaged.mp4").write_bytes((tmp_path / "empty.mp4").read_bytes()[:500])
     (tmp_path / "text.jpg").write_text("hello")
     names = ["empty.png", "empty.mp4", "damaged.mp4", "text.jpg", "none.jpg", "none.mp4"]
-    assert stylize(*(tmp_path / name for name in names), photo_file) == 1
+    assert stylize(tmp_path / "long.png", foreign, *(tmp_path / n for n in names), photo_file) == 1
     shown = capfd.readouterr()
     assert shown.out == f"{tmp_path}/out/grace.png\n"
     # MediaPipe and LiteRT write their own logs.
     errors = [line for line in shown.err.splitlines() if line.startswith("task-bundle: ")]
     assert errors == [
+        f"task-bundle: error: {tmp_path}/long.png has 2 x 33000 pixels; a side may have 32766 at"
+        " most: crop or shrink it first",
+        f"task-bundle: error: OpenCV cannot open {tmp_path}/?.mp4: rename the file or its folder,"
+        " whose name is not UTF-8",
         f"task-bundle: error: no face was found in {tmp_path}/empty.png",
         f"task-bundle: error: no face was found in {tmp_path}/empty.mp4",
         f"task-bundle: error: {tmp_path}/damaged.mp4 is not a video in a known format, or is"
@@ -199,6 +212,31 @@ def test_files_that_fail_do_not_stop_the_others(
         f"task-bundle: error: {tmp_path}/none.mp4 does not exist",
     ]
     assert _names(tmp_path / "out") == ["grace.png"]
+
+
+def test_animations_and_names_that_the_terminal_cannot_show(
+    bundle_file: Path, grace_hopper: Picture, tmp_path: Path
+) -> None:
+    frames = [Image.fromarray(grace_hopper), Image.new("RGB", (512, 600))]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "\u5199\u771f.png")
+    foreign = os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.jpg")
+    frames[0].save(foreign)
+    sources = (foreign, tmp_path / "\u5199\u771f.png", tmp_path / "a.gif")
+    arguments = ["stylize", bundle_file, *sources, "-o", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-m", "task_bundle", *arguments],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode("cp1252").splitlines()
+    assert [Path(line).name for line in lines] == ["\\udce9.png", "\\u5199\\u771f.png", "a.png"]
+    said = [line for line in done.stderr.decode("cp1252").splitlines() if "warning: " in line]
+    assert said == [
+        f"task-bundle: warning: {tmp_path}/a.gif has several frames; only the first is used"
+    ]
 
 
 def test_existing_files_are_replaced_only_when_told(
