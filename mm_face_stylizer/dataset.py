@@ -14,12 +14,13 @@ from mm_face_stylizer.errors import DataError, InvalidArgumentError
 from task_bundle.errors import ImageError, NoFaceError
 from task_bundle.faces.alignment import Face, FaceCrop, FaceFinder
 from task_bundle.faces.face_models import FaceModels
-from task_bundle.media.images import load_image
+from task_bundle.media.folders import list_files
+from task_bundle.media.images import PICTURE_SUFFIXES, load_image
 
 if TYPE_CHECKING:
     from mm_face_stylizer._keras import tf
 
-_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_EXTENSIONS = tuple(sorted(PICTURE_SUFFIXES))
 # Upper bound on the detected faces: high enough that the largest face of a group photo is among
 # them.
 _MAX_FACES = 10
@@ -200,12 +201,7 @@ class Dataset:
             raise ImageError(f"{path} does not exist")
         if not path.is_dir():
             raise ImageError(f"{path} is not a folder")
-        files = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in _EXTENSIONS and not file.name.startswith(".")
-            if file.is_file()
-        )
+        files = list_files(path, _EXTENSIONS)
         if not files:
             raise ImageError(f"{path} has no images ({', '.join(_EXTENSIONS)})")
         return cls._from_files(files, [None] * len(files), size, face_models)

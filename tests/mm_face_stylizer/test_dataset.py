@@ -253,11 +253,11 @@ class TestFromImages:
 
 class TestFromFolder:
     def test_pictures_sorted_and_nothing_else(
-        self, grace_hopper_file, grace_hopper, face_models, tmp_path
+        self, grace_hopper_file, grace_hopper, face_models, tmp_path, caplog
     ):
         shutil.copy(grace_hopper_file, tmp_path / "d.jpeg")
         shutil.copy(grace_hopper_file, tmp_path / "b.JPG")
-        shutil.copy(grace_hopper_file, tmp_path / "c.jpg")
+        shutil.copy(grace_hopper_file, tmp_path / "c.jfif")
         Image.fromarray(grace_hopper[:, ::-1]).save(tmp_path / "a.png")
         (tmp_path / "notes.txt").write_text("not a picture")
         (tmp_path / "._a.png").write_text("what macOS leaves behind")
@@ -266,6 +266,7 @@ class TestFromFolder:
         assert data.image_names == ["a", "b", "c", "d"]
         assert data.images.shape == (4, 64, 64, 3)
         assert difference(data.images[0][:, ::-1], data.images[1]) < LIKE
+        assert [m.partition("read: ")[2] for m in caplog.messages] == ["folder.png/, notes.txt"]
 
     def test_a_folder_without_pictures(self, tmp_path):
         (tmp_path / "notes.txt").write_text("not a picture")
