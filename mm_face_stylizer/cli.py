@@ -24,6 +24,7 @@ from mm_face_stylizer.painting.choices import PaintingChoices
 from mm_face_stylizer.painting.command import add_paint, add_painting_options
 from mm_face_stylizer.preset import DEFAULT_PRESET
 from mm_face_stylizer.style_pictures import STYLE_NAMES
+from task_bundle.bundle import TaskBundle
 from task_bundle.command_line import (
     FAILED,
     CommandParser,
@@ -72,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_create(commands)
     # The same command as task-bundle's, for users who have just made a bundle with this program.
-    add_stylize(commands, _PROGRAM)
+    add_stylize(commands, _PROGRAM, _ready_bundle)
+    _add_style(commands)
     add_paint(commands, _PROGRAM)
     _add_demo(commands)
     for family in families.FAMILIES:
@@ -236,6 +238,28 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     add_overwrite(export)
 
 
+def _add_style(commands) -> None:
+    style = commands.add_parser(
+        "style",
+        help="list the ready styles, or write one as a bundle",
+        description="Lists the styles that come with the package and need no training, or writes "
+        "one of them as a .task bundle.",
+    )
+    style.add_argument(
+        "name", nargs="?", metavar="NAME", help="a ready style; lists all if left out"
+    )
+    style.add_argument("-o", "--output", type=pathlib.Path, metavar="X.task")
+    add_face_landmarker(style)
+    add_overwrite(style)
+
+    def run_style(arguments: argparse.Namespace) -> None:
+        if (arguments.name is None) != (arguments.output is None):
+            style.error("NAME and --output belong together")
+        _style(arguments)
+
+    style.set_defaults(run=run_style)
+
+
 def _add_demo(commands) -> None:
     demo = commands.add_parser(
         "demo",
@@ -269,6 +293,25 @@ def _create(arguments: argparse.Namespace) -> None:
     bundle.save(arguments.output, overwrite=arguments.overwrite)
     if arguments.plot is not None:
         _plot(stylizer.history, arguments.plot, arguments.overwrite)
+    sys.stdout.write(f"{arguments.output}\n")
+
+
+def _ready_bundle(name: str) -> TaskBundle:
+    from mm_face_stylizer.ready_styles import ready_bundle
+
+    return ready_bundle(name)
+
+
+def _style(arguments: argparse.Namespace) -> None:
+    from mm_face_stylizer.ready_styles import ready_bundle, ready_styles
+    from task_bundle.faces.face_models import find_face_models
+
+    if arguments.name is None:
+        sys.stdout.write("".join(f"{name}\n" for name in ready_styles()))
+        return
+    check_output_files(arguments.output, overwrite=arguments.overwrite)
+    bundle = ready_bundle(arguments.name, find_face_models(arguments.face_landmarker))
+    bundle.save(arguments.output, overwrite=arguments.overwrite)
     sys.stdout.write(f"{arguments.output}\n")
 
 

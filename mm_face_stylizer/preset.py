@@ -9,7 +9,7 @@ import io
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,6 +21,7 @@ _PRESETS_FOLDER = pathlib.Path(__file__).parent / "presets"
 _CARD = "card.json"
 _WEIGHTS = "weights.npz"
 _DRAWING = "drawing.npz"
+_DRAWING_TFLITE = "drawing.tflite"
 DEFAULT_PRESET = "blaze_face_stylizer_256"
 
 
@@ -189,9 +190,58 @@ class Preset:
             except (ValueError, TypeError) as error:
                 raise PresetError(f"{self.folder / _DRAWING}: {error}") from error
 
+    @property
+    def ready_styles(self) -> tuple[str, ...]:
+        """Names of the styles that `ready_stylizer` knows, in the card's order; may be empty."""
+        return tuple(self.card.get("drawing", {}).get("ready", {}))
+
+    def ready_stylizer(self, name: str) -> bytes:
+        """Makes the TFLite model of a style that the drawing network knows, without TensorFlow.
+
+        Two styles of one drawing network differ in nothing but the mean latent, which is a constant
+        of the model. The preset has the model of the photo, in which the constant is replaced.
+
+        Args:
+          name: One of `ready_styles`.
+
+        Returns:
+          The stylizer without metadata, with float16 weights: the same bytes as an export of it.
+
+        Raises:
+          PresetError: The style is unknown, or a file is missing or damaged.
+        """
+        ready = self.card.get("drawing", {}).get("ready", {})
+        if name not in ready:
+            known = ", ".join(ready) or "none"
+            raise PresetError(f"There is no ready style {name!r}. Known ready styles: {known}.")
+        with self._open_verified(_WEIGHTS, self.card["sha256"]) as weights:
+            w_avg = weights["w_avg"].astype(np.float32)
+        card = self.card["drawing"]
+        with self._open_verified(_DRAWING, card["sha256"]) as weights:
+            codes = weights["codes"].astype(np.float32)
+        own, wanted = (
+            (w_avg + codes[self.styles.index(style)]).astype(np.float16).tobytes()
+            for style in (card["tflite"]["style"], ready[name])
+        )
+        model = self._verified(_DRAWING_TFLITE, card["tflite"]["sha256"])
+        if model.count(own) != 1:
+            raise PresetError(f"{self.folder / _DRAWING_TFLITE} is not of this preset's weights.")
+        return model.replace(own, wanted)
+
+    def _verified(self, name: str, sha256: str) -> bytes:
+        """Reads a file after checking its SHA-256."""
+        with self._opened(name, sha256) as file:
+            return file.read()
+
     @contextlib.contextmanager
     def _open_verified(self, name: str, sha256: str) -> Iterator[Mapping[str, np.ndarray]]:
         """Checks the SHA-256 of a file of weights and opens it; arrays are read when accessed."""
+        with self._opened(name, sha256) as file, np.load(file, allow_pickle=False) as weights:
+            yield weights
+
+    @contextlib.contextmanager
+    def _opened(self, name: str, sha256: str) -> Iterator[BinaryIO]:
+        """Opens a file after checking its SHA-256."""
         path = self.folder / name
         try:
             file = path.open("rb")
@@ -205,8 +255,7 @@ class Preset:
                     "file is damaged or not the released one; reinstall mm-face-stylizer."
                 )
             file.seek(0)
-            with np.load(file, allow_pickle=False) as weights:
-                yield weights
+            yield file
 
 
 def save_preset(
@@ -258,12 +307,18 @@ def save_preset(
     return Preset(folder, card)
 
 
-def save_drawing(preset: Preset, drawing: Any, card: dict[str, Any]) -> Preset:
+def save_drawing(
+    preset: Preset,
+    drawing: Any,
+    card: dict[str, Any],
+    tflite: Mapping[str, bytes] | None = None,
+) -> Preset:
     """Adds a drawing network to a preset on disk, replacing an existing one.
 
     Args:
       preset: The preset. Its other weights and the other entries of its card do not change.
       drawing: A trained `mm_face_stylizer.models.blaze_stylegan.drawing.Drawing`.
+      tflite: For ready styles, the float16 export of one style, keyed by that style.
       card: Entries for `drawing` in the preset's card. The styles, the SHA-256 and the size in
         bytes are added.
 
@@ -276,6 +331,9 @@ def save_drawing(preset: Preset, drawing: Any, card: dict[str, Any]) -> Preset:
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
     }
+    for style, model in (tflite or {}).items():
+        own["tflite"] = {"style": style, "sha256": hashlib.sha256(model).hexdigest()}
+        atomic_write(preset.folder / _DRAWING_TFLITE, model, overwrite=True)
     whole = preset.card | {"drawing": own}
     atomic_write(preset.folder / _DRAWING, content, overwrite=True)
     _write_card(preset.folder, whole, overwrite=True)

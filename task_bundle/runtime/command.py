@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -30,12 +30,17 @@ if TYPE_CHECKING:
     from task_bundle.command_line import SubCommands
 
 
-def add_stylize(commands: "SubCommands", program: str) -> None:
+def add_stylize(
+    commands: "SubCommands",
+    program: str,
+    ready: Callable[[str], TaskBundle] | None = None,
+) -> None:
     """Adds the command to those of a program.
 
     Args:
       commands: What `argparse.ArgumentParser.add_subparsers` returned.
       program: The name of the program, for messages about single inputs.
+      ready: Makes the bundle of a style that comes with the program; adds the option `--style`.
     """
     stylize = commands.add_parser(
         "stylize",
@@ -48,11 +53,19 @@ def add_stylize(commands: "SubCommands", program: str) -> None:
     stylize.add_argument("bundle", type=Path, metavar="BUNDLE")
     stylize.add_argument(
         "inputs",
-        nargs="+",
+        nargs="+" if ready is None else "*",
         type=Path,
         metavar="INPUT",
         help="a picture, a video, or a folder with pictures and videos",
     )
+    if ready is None:
+        stylize.set_defaults(style=None)
+    else:
+        stylize.add_argument(
+            "--style",
+            metavar="NAME",
+            help="a ready style instead of BUNDLE, which is then an input, too",
+        )
     stylize.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     form = stylize.add_mutually_exclusive_group()
     form.add_argument(
@@ -85,7 +98,11 @@ def add_stylize(commands: "SubCommands", program: str) -> None:
     def run(arguments: argparse.Namespace) -> int:
         if arguments.color_match and not (arguments.composite or arguments.cutout):
             stylize.error("--color-match needs --composite or --cutout")
-        return _stylize(arguments, program)
+        if arguments.style is not None:
+            arguments.inputs.insert(0, arguments.bundle)
+        elif not arguments.inputs:
+            stylize.error("the following arguments are required: INPUT")
+        return _stylize(arguments, program, ready)
 
     stylize.set_defaults(run=run)
 
@@ -102,7 +119,9 @@ class _Job:
         return _is_video(self.source)
 
 
-def _stylize(arguments: argparse.Namespace, program: str) -> int:
+def _stylize(
+    arguments: argparse.Namespace, program: str, ready: Callable[[str], TaskBundle] | None
+) -> int:
     from tqdm import tqdm
 
     # OpenCV and its decoders write warnings to stderr; what matters raises an exception instead.
@@ -115,7 +134,10 @@ def _stylize(arguments: argparse.Namespace, program: str) -> int:
         for source in _files(path)
     ]
     _check(jobs, arguments.overwrite)
-    bundle = TaskBundle.open(arguments.bundle)
+    if ready is not None and arguments.style is not None:
+        bundle = ready(arguments.style)
+    else:
+        bundle = TaskBundle.open(arguments.bundle)
     options = FaceStylizerOptions(num_faces=arguments.num_faces)
     failed = False
     written: Sequence[Path]

@@ -188,6 +188,19 @@ def read_style_list(path: pathlib.Path, folder: pathlib.Path) -> dict[str, list[
     return styles
 
 
+def read_ready_styles(path: pathlib.Path) -> dict[str, str]:
+    """Reads which styles of a list are ready styles, which users call by name.
+
+    Args:
+      path: CSV file with the column `set` and, for ready styles, the column `ready`.
+
+    Returns:
+      The style of each name, in the order of the list.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as listing:
+        return {row["ready"]: row["set"] for row in csv.DictReader(listing) if row.get("ready")}
+
+
 # Photos and portrait finder of a painting process; `_prepare` sets them once per process.
 _process: dict = {}
 

@@ -10,6 +10,7 @@ import numpy as np
 from mm_face_stylizer._keras import graph_function, keras
 from mm_face_stylizer.evaluation import evaluate_reconstructions
 from mm_face_stylizer.export import export_stylizer
+from mm_face_stylizer.models.blaze_stylegan.drawing import PHOTO_STYLE
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.weights import named_weights
 from mm_face_stylizer.pixels import from_pixels
@@ -18,6 +19,7 @@ from mm_face_stylizer.training.blaze_stylegan.distillation import Distillation
 from mm_face_stylizer.training.blaze_stylegan.drawing_training import DrawingTraining
 from mm_face_stylizer.training.blaze_stylegan.inversion import Inversion
 from mm_face_stylizer.training.blaze_stylegan.mapping_fit import fit_mapping
+from mm_face_stylizer.training.blaze_stylegan.painted_pairs import read_ready_styles
 from mm_face_stylizer.training.blaze_stylegan.pretraining import Pretraining
 from mm_face_stylizer.training.blaze_stylegan.prior_training import PriorTraining, coarse_latents
 from mm_face_stylizer.training.blaze_stylegan.reconstruction_sheet import reconstruction_sheet
@@ -210,7 +212,12 @@ def release_drawing(
     atomic_write(folder / "drawing.csv", style_list.read_bytes(), overwrite=True)
     card = run_card(run, provenance)
     card = {name: value for name, value in card.items() if name not in _PRESET_FIELDS}
-    return save_drawing(preset, run.released(), card | {"list": "drawing.csv"})
+    card |= {"list": "drawing.csv", "ready": read_ready_styles(style_list)}
+    # The export is of the weights as they are stored, so that ready styles have the same bytes as
+    # an export of the preset.
+    drawing = save_drawing(preset, run.released(), card).drawing()
+    photo = export_stylizer(drawing.stylizer(networks, drawing.code(PHOTO_STYLE)))
+    return save_drawing(preset, drawing, card, {PHOTO_STYLE: photo})
 
 
 def _unmeasured(run, networks, portraits, provenance, folder) -> Preset:
