@@ -14,6 +14,10 @@ from pydantic import Field, TypeAdapter
 from benchmarks.case import Case
 from benchmarks.report import Coverage, Memory, OperatorTime, Parity
 
+# What a worker prints before its answers. It ends whatever was printed while Python started, as by
+# a sitecustomize.
+READY = "\x1eanswers-follow\x1e"
+
 Answer = TypeVar("Answer")
 
 

@@ -27,6 +27,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.host import allowed_cores
 from benchmarks.litert import coverage, make_control
 from benchmarks.messages import (
+    READY,
     Failure,
     MemoryRequest,
     ModelDetails,
@@ -48,7 +49,6 @@ from benchmarks.subject import LoadedSubject
 from task_bundle.errors import TaskBundleError
 
 # The first line of output. If the process ends after it, the case under way is at fault.
-_READY = "ready"
 # A slow case is called at least this often, for a median, and then stopped after this time.
 _MIN_CALLS = 5
 _MAX_SECONDS = 1.0
@@ -74,7 +74,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     worker = _make_worker(request)
-    answers.write(f"{_READY}\n")
+    answers.write(READY)
+    answers.flush()
     for item in request.items:
         answer: Any
         try:

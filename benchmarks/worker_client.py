@@ -9,7 +9,8 @@ import sys
 import tempfile
 
 from benchmarks.errors import WorkerError
-from benchmarks.messages import Answer, Failure, Request, decode_answer, encode_request
+from benchmarks.messages import READY, Answer, Failure, Request, decode_answer, encode_request
+from task_bundle.interpreter import INTERPRETER_VARIABLE, find_interpreter
 
 # The child gets the search path of its parent, so that it imports this package from the same place.
 _CHILD = "import sys; sys.path[:] = sys.argv[1:]; from benchmarks import worker; worker.main()"
@@ -40,7 +41,12 @@ def ask(request: Request[Answer]) -> list[Answer | Failure]:
 
 def _ask_one_process(request: Request[Answer]) -> tuple[list[Answer | Failure], str]:
     """Returns the answers of one process, and why it ended if they are too few."""
-    command = [sys.executable, "-c", _CHILD, *sys.path]
+    interpreter = find_interpreter()
+    if interpreter is None:
+        raise WorkerError(
+            f"there is no Python interpreter to measure with; ${INTERPRETER_VARIABLE} can name one"
+        )
+    command = [interpreter, "-c", _CHILD, *sys.path]
     limit = _SECONDS_PER_ITEM * len(request.items)
     with tempfile.TemporaryFile() as stderr:
         try:
@@ -67,14 +73,13 @@ def _ask_one_process(request: Request[Answer]) -> tuple[list[Answer | Failure], 
 
 
 def _decode(request: Request[Answer], output: bytes, death: str) -> list[Answer | Failure]:
-    # The last line of a process that died may be incomplete.
-    text = output.decode(errors="replace")
-    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    # The first line only says that the worker has started.
-    if not lines:
+    _, ready, text = output.decode(errors="replace").partition(READY)
+    if not ready:
         raise WorkerError(f"cannot measure in another process: {death}")
+    # The last line of a process that died may be incomplete.
+    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
     answers: list[Answer | Failure] = []
-    for line in lines[1:]:
+    for line in lines:
         answer = decode_answer(request, line)
         answers.append(answer)
     return answers

@@ -19,6 +19,7 @@ from task_bundle.files import atomic_write
 from task_bundle.inspection import EntryReport, inspect_archive
 from task_bundle.tflite.metadata import normalization, stylizer_metadata
 from task_bundle.tflite.model import check_stylizer
+from task_bundle.tflite.probe import CPU_SECONDS
 from task_bundle.tflite.validation import check_loads, check_model, check_models
 
 _ENTRIES = (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER)
@@ -189,7 +190,9 @@ class TaskBundle:
         """Writes the models into a folder, as `TaskArchive.extract` does."""
         return TaskArchive.open(self.to_bytes()).extract(folder, overwrite)
 
-    def validate(self, name: str = "the bundle") -> tuple[str, ...]:
+    def validate(
+        self, name: str = "the bundle", cpu_seconds: float = CPU_SECONDS
+    ) -> tuple[str, ...]:
         """Checks that the bundle is safe to load and that MediaPipe's FaceStylizer can use it.
 
         The models are loaded and run in another process, which takes a third of a second the first
@@ -204,6 +207,9 @@ class TaskBundle:
 
         Args:
           name: how error messages call the bundle.
+          cpu_seconds: the CPU time that loading and running all models once may take. A heavy
+            model on a slow machine needs more than the default. Once it has passed, this process
+            accepts it without another check, and so do others with the same cache folder.
 
         Returns:
           Notes about what is not an error but worth knowing, a sentence each.
@@ -214,7 +220,7 @@ class TaskBundle:
             metadata lack the normalization.
           OSError: the other process cannot be started.
         """
-        check_loads(self.entries(), name)
+        check_loads(self.entries(), name, cpu_seconds)
         if (
             adapt_landmarks(self.landmarks, f"{FACE_LANDMARKS_DETECTOR} in {name}")
             != self.landmarks

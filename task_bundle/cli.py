@@ -14,6 +14,7 @@ from task_bundle.command_line import (
     CommandParser,
     add_face_landmarker,
     add_overwrite,
+    positive_number,
     printable,
     run,
 )
@@ -21,6 +22,7 @@ from task_bundle.errors import TaskBundleError
 from task_bundle.faces.face_models import download_face_landmarker, find_face_models
 from task_bundle.inspection import EntryReport, inspect_archive
 from task_bundle.runtime.command import add_stylize
+from task_bundle.tflite.probe import CPU_SECONDS
 from task_bundle.tflite.validation import check_loads
 from task_bundle.web.command import add_serve
 
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
     validate = commands.add_parser("validate", help="check that a bundle is valid and safe to load")
     validate.add_argument("bundle", type=Path, metavar="BUNDLE")
+    _add_check_seconds(validate)
     validate.set_defaults(run=_validate)
 
     build = commands.add_parser("build", help="pack a TFLite stylizer into a bundle")
@@ -67,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.task")
     add_overwrite(build, "replace OUT.task if it exists")
+    _add_check_seconds(build)
     build.set_defaults(run=_build)
 
     extract = commands.add_parser("extract", help="write a bundle's entries into a folder")
@@ -85,6 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     download.set_defaults(run=_download)
     return parser
+
+
+def _add_check_seconds(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--check-seconds",
+        type=positive_number,
+        default=CPU_SECONDS,
+        metavar="S",
+        help="CPU time in which all models must load and run once; more for heavy models on slow"
+        f" machines ({CPU_SECONDS:g}). Models that pass are not checked again on this machine",
+    )
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
@@ -134,11 +149,11 @@ def _validate(arguments: argparse.Namespace) -> None:
         if entry.alignment % ALIGNMENT
     ]
     if FACE_STYLIZER in archive.contents():
-        remarks += TaskBundle.from_archive(archive).validate(archive.name)
+        remarks += TaskBundle.from_archive(archive).validate(archive.name, arguments.check_seconds)
         kind = "a face stylizer bundle"
     else:
         models = models_of(archive)
-        check_loads(models, archive.name)
+        check_loads(models, archive.name, arguments.check_seconds)
         kind = f"an archive of {len(models)} models, none a stylizer"
     sys.stdout.write(f"{archive.name}: {kind}, safe to load\n")
     for remark in remarks:
@@ -149,7 +164,7 @@ def _build(arguments: argparse.Namespace) -> None:
     stylizer, _ = read_bytes(arguments.stylizer)
     models = find_face_models(arguments.face_landmarker)
     bundle = TaskBundle.build(stylizer, models)
-    bundle.validate()
+    bundle.validate(cpu_seconds=arguments.check_seconds)
     bundle.save(arguments.output, arguments.overwrite)
     sys.stdout.write(f"{arguments.output}: built with the face models of {models.source}\n")
 

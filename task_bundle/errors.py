@@ -29,6 +29,10 @@ class BundleError(TaskBundleError, ValueError):
     """A `.task` archive or a model inside it cannot be used."""
 
 
+class ForkedProcessError(TaskBundleError, RuntimeError):
+    """A process was forked after MediaPipe was used, and cannot use MediaPipe itself."""
+
+
 class FaceModelsError(TaskBundleError, RuntimeError):
     """There are no usable face detector and landmark models."""
 

@@ -10,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from task_bundle.errors import FaceModelsError, InvalidArgumentError
+from task_bundle.errors import FaceModelsError, ForkedProcessError, InvalidArgumentError
 from task_bundle.faces.face_graph import FaceGraph
 from task_bundle.faces.face_models import FaceModels, find_face_models
 from task_bundle.faces.region import Region
+from task_bundle.forking import check_process, create_task, is_forked
 from task_bundle.media.images import check_image
 from task_bundle.mediapipe_import import import_mediapipe
 
@@ -189,6 +190,7 @@ class FaceFinder:
         Raises:
           FaceModelsError: no models were found, or MediaPipe cannot open them.
           MissingDependencyError: mediapipe is not installed.
+          ForkedProcessError: this process was forked after MediaPipe was used.
           InvalidArgumentError: `max_faces` is not positive.
         """
         if max_faces < 1:
@@ -207,7 +209,11 @@ class FaceFinder:
             num_faces=max_faces,
         )
         try:
-            self._landmarker: Any = tasks.vision.FaceLandmarker.create_from_options(options)
+            self._landmarker: Any = create_task(
+                lambda: tasks.vision.FaceLandmarker.create_from_options(options)
+            )
+        except ForkedProcessError:
+            raise
         except Exception as error:  # Of any type in 1.x: FileNotFoundError for missing metadata.
             raise FaceModelsError(
                 f"MediaPipe cannot open the face models of {models.source}: {error}"
@@ -226,6 +232,7 @@ class FaceFinder:
         Raises:
           BundleError: a region is given, and the models have other inputs or outputs than
             MediaPipe's, or LiteRT cannot run them.
+          ForkedProcessError: this process was forked after MediaPipe was used.
           ImageError: `image` is not such an array.
           ValueError: the finder is closed, or is one for videos.
         """
@@ -256,6 +263,7 @@ class FaceFinder:
           The faces, as from `find`, but with crops that are not rounded to whole pixels.
 
         Raises:
+          ForkedProcessError: this process was forked after MediaPipe was used.
           ImageError: `image` is not such an array.
           InvalidArgumentError: `timestamp_ms` is negative or does not increase.
           TypeError: `timestamp_ms` is not an integer.
@@ -289,6 +297,7 @@ class FaceFinder:
     def _check(self, image: npt.NDArray[np.uint8]) -> None:
         if self._landmarker is None:
             raise ValueError("the face finder is closed")
+        check_process()
         check_image(image)
 
     def _frame(self, picture: npt.NDArray[np.uint8]) -> Any:
@@ -305,7 +314,9 @@ class FaceFinder:
     def close(self) -> None:
         """Frees the models. A second call does nothing."""
         if self._landmarker is not None:
-            self._landmarker.close()
+            # In a forked process the task would wait for threads that do not exist there.
+            if not is_forked():
+                self._landmarker.close()
             self._landmarker = self._graph = None
 
     def __enter__(self) -> Self:

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from task_bundle.bundle import TaskBundle
-from task_bundle.errors import BundleError, MissingDependencyError
+from task_bundle.errors import BundleError, ForkedProcessError, MissingDependencyError
 from task_bundle.faces.region import Region
+from task_bundle.forking import check_process, create_task, is_forked
 from task_bundle.mediapipe_import import import_mediapipe
 
 
@@ -32,6 +33,7 @@ class NativeStylizer:
 
         Raises:
           BundleError: MediaPipe cannot open the bundle.
+          ForkedProcessError: this process was forked after MediaPipe was used.
           MissingDependencyError: the installed mediapipe has no FaceStylizer.
           NotImplementedError: MediaPipe does not have this delegate on this system.
         """
@@ -47,8 +49,8 @@ class NativeStylizer:
             base_options=tasks.BaseOptions(model_asset_buffer=bundle.to_bytes(), delegate=delegate)
         )
         try:
-            self._task = tasks.vision.FaceStylizer.create_from_options(options)
-        except NotImplementedError:
+            self._task = create_task(lambda: tasks.vision.FaceStylizer.create_from_options(options))
+        except (ForkedProcessError, NotImplementedError):
             raise
         except (RuntimeError, ValueError) as error:
             raise BundleError(f"MediaPipe cannot open the bundle: {error}") from error
@@ -62,7 +64,11 @@ class NativeStylizer:
 
         Returns:
           [side, side, 3] uint8 RGB, or None if no face was found.
+
+        Raises:
+          ForkedProcessError: this process was forked after MediaPipe was used.
         """
+        check_process()
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(photo)
         )
@@ -72,4 +78,6 @@ class NativeStylizer:
 
     def close(self) -> None:
         """Frees MediaPipe's objects."""
-        self._task.close()
+        # In a forked process the task would wait for threads that do not exist there.
+        if not is_forked():
+            self._task.close()

@@ -15,6 +15,7 @@ from task_bundle.faces.alignment import Face, FaceFinder
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.faces.region import Region
 from task_bundle.faces.tracking import CropSmoother
+from task_bundle.forking import check_process, is_forked
 from task_bundle.media.photo import as_photo
 from task_bundle.runtime.native_stylizer import NativeStylizer, has_native_stylizer
 from task_bundle.runtime.stylized_face import StylizedFace
@@ -77,7 +78,8 @@ class FaceStylizer:
 
     It has the methods and options of Google's `mediapipe.tasks.vision.FaceStylizer`, and more. Use
     it in a `with` statement, or close it. Threads can share a stylizer, but only one call runs at a
-    time; to work in parallel, create one in each thread.
+    time; to work in parallel, create one in each thread. Processes that are forked after the first
+    stylizer was created cannot use any: fork before, or start processes by 'spawn'.
 
     ```python
     from task_bundle import FaceStylizer, save_png
@@ -98,10 +100,12 @@ class FaceStylizer:
 
         Raises:
           BundleError: the bundle is not safe to load, or the backend cannot run it.
+          ForkedProcessError: this process was forked after MediaPipe was used.
           MissingDependencyError: mediapipe is not installed, or the native backend was asked
             for and mediapipe has no FaceStylizer.
           InvalidArgumentError: the options contradict each other.
         """
+        check_process()
         self._bundle = bundle
         self._options = options or FaceStylizerOptions()
         delegate = getattr(self._options.base_options, "delegate", None)
@@ -247,6 +251,7 @@ class FaceStylizer:
 
         Raises:
           BundleError: the stylizer network fails.
+          ForkedProcessError: this process was forked after MediaPipe was used.
           ImageError: `image` is none of these, or cannot be read.
           InvalidArgumentError: the region or the rotation is invalid.
           ValueError: the stylizer is closed.
@@ -272,6 +277,7 @@ class FaceStylizer:
 
         Raises:
           BundleError: the stylizer network fails, or LiteRT cannot run it.
+          ForkedProcessError: this process was forked after MediaPipe was used.
           ImageError: `image` is not a picture, or cannot be read.
           InvalidArgumentError: the time does not increase, or the region or the rotation is
             invalid.
@@ -305,12 +311,15 @@ class FaceStylizer:
 
         Raises:
           BundleError: the stylizer network fails, or LiteRT cannot run it.
+          ForkedProcessError: this process was forked after MediaPipe was used.
           ImageError: `image` is not a picture, or cannot be read.
           InvalidArgumentError: the time does not increase, or the region or the rotation is
             invalid.
           TypeError: `timestamp_ms` is not an integer.
           ValueError: the stylizer is closed.
         """
+        # Before the lock, which another thread of the parent may have held.
+        check_process()
         with self._lock:
             photo, region, faces = self._find(image, image_processing_options, timestamp_ms)
             native = self._native if timestamp_ms is None else None
@@ -337,10 +346,13 @@ class FaceStylizer:
           no face was found.
 
         Raises:
+          ForkedProcessError: this process was forked after MediaPipe was used.
           ImageError: `image` is not a picture, or cannot be read.
           InvalidArgumentError: the region or the rotation is invalid.
           ValueError: the stylizer is closed.
         """
+        # Before the lock, which another thread of the parent may have held.
+        check_process()
         with self._lock:
             photo, _, faces = self._find(image, image_processing_options, None)
             if not faces:
@@ -350,7 +362,13 @@ class FaceStylizer:
             return faces[0].crop.crop(photo, self._input_size)
 
     def close(self) -> None:
-        """Frees the models after calls in other threads have ended. A second call does nothing."""
+        """Frees the models after calls in other threads have ended. A second call does nothing.
+
+        In a process that was forked after MediaPipe was used, the models stay in memory.
+        """
+        if is_forked():
+            self._open = False
+            return
         with self._lock:
             self._open = False
             for part in (self._finder, self._video, self._native):

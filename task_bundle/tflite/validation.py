@@ -88,7 +88,9 @@ def check_models(models: Mapping[str, bytes], name: str) -> None:
         _parsed.add(digest)
 
 
-def check_loads(models: Mapping[str, bytes], name: str) -> None:
+def check_loads(
+    models: Mapping[str, bytes], name: str, cpu_seconds: float = probe.CPU_SECONDS
+) -> None:
     """Checks models by parsing them, then by loading and running them in another process.
 
     Entries with the name of a face detector, landmark model or stylizer must also have the inputs
@@ -100,6 +102,8 @@ def check_loads(models: Mapping[str, bytes], name: str) -> None:
     Args:
       models: TFLite flatbuffers by entry name.
       name: how error messages call the bundle.
+      cpu_seconds: the CPU time that loading and running all models once may take. Heavy models on
+        slow machines need more than the default.
 
     Raises:
       BundleError: see `check_model`, `probe.run_models`, and in `task_bundle.tflite.model`
@@ -116,7 +120,7 @@ def check_loads(models: Mapping[str, bytes], name: str) -> None:
         if digest in _loadable or _has_passed(digest):
             continue
         if _has_custom_operators(model):
-            _check_custom(model, f"{entry} in {name}")
+            _check_custom(model, f"{entry} in {name}", cpu_seconds)
             _record([digest])
         else:
             unknown[digest] = (entry, model)
@@ -125,6 +129,7 @@ def check_loads(models: Mapping[str, bytes], name: str) -> None:
     probe.run_models(
         [model for _, model in unknown.values()],
         [f"{entry} in {name}" for entry, _ in unknown.values()],
+        cpu_seconds,
     )
     _record(unknown)
 
@@ -137,10 +142,10 @@ def _has_custom_operators(model: bytes) -> bool:
     return any(custom in (code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes)
 
 
-def _check_custom(model: bytes, name: str) -> None:
+def _check_custom(model: bytes, name: str, cpu_seconds: float) -> None:
     # LiteRT can run the model if nothing uses the custom operator.
     try:
-        probe.run_models([model], [name])
+        probe.run_models([model], [name], cpu_seconds)
     except BundleError as error:
         if _UNRESOLVED not in str(error):
             raise

@@ -138,7 +138,7 @@ def test_validate_does_not_load_here(
 ) -> None:
     # A model that no other test of this process has checked before.
     bundle = TaskBundle.build(make_stylizer(64, gain=0.3125), face_models)
-    monkeypatch.setattr(probe, "_CHILD", "print('ready')")
+    monkeypatch.setattr(probe, "_CHILD", "import sys; sys.stdout.write('\\x1emodels-follow\\n')")
     with pytest.raises(BundleError, match="unusable"):
         bundle.validate()
 

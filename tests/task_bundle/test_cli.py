@@ -11,6 +11,7 @@ import pytest
 from task_bundle import cli
 from task_bundle.archive import FACE_STYLIZER, write_archive
 from task_bundle.bundle import TaskBundle
+from task_bundle.cache import CACHE_VARIABLE
 from task_bundle.errors import FaceModelsError
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -90,6 +91,24 @@ def test_validate(face_models, tmp_path: Path, make_stylizer, capsys) -> None:
     bad.save(tmp_path / "bad.task")
     assert cli.main(["validate", str(tmp_path / "bad.task")]) == 1
     assert "bad.task has no normalization" in _error(capsys)
+
+
+def test_a_heavy_model_gets_more_time_when_asked(
+    face_models, tmp_path: Path, make_stylizer, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    heavy, stylizer = tmp_path / "heavy.task", tmp_path / "heavy.tflite"
+    # Not a model that another test of this process has checked.
+    stylizer.write_bytes(make_stylizer(512, gain=0.4375))
+    build = ["build", "--stylizer", str(stylizer), "-o", str(heavy)]
+    assert cli.main([*build, "--check-seconds", "0.001"]) == 1
+    assert "takes more than 0.001 s; a heavy model that you trust gets more time" in _error(capsys)
+    assert not heavy.exists()
+    assert cli.main([*build, "--check-seconds", "60"]) == 0
+    # That it has passed is remembered.
+    assert cli.main(["validate", str(heavy), "--check-seconds", "0.001"]) == 0
+    with pytest.raises(SystemExit):
+        cli.main(["validate", str(heavy), "--check-seconds", "0"])
 
 
 def test_extract(bundle_file: Path, tmp_path: Path, capsys) -> None:

@@ -1,11 +1,17 @@
 """Tests of task_bundle.tflite.probe, with models that crash or block a process."""
 
+import os
+import subprocess
+import sys
 import time
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from task_bundle.errors import BundleError
+from task_bundle.interpreter import INTERPRETER_VARIABLE, find_interpreter
 from task_bundle.tflite import probe, schema
 from task_bundle.tflite.probe import run_models
 from task_bundle.tflite.validation import check_model
@@ -121,3 +127,137 @@ def test_a_process_that_does_not_work(
     with pytest.raises(OSError, match="cannot check models in another process"):
         run_models([make_stylizer(64)], ["a"])
     assert time.monotonic() - began < 30
+
+
+# Programs whose sys.executable is no interpreter.
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A program that is no interpreter and counts how often it is started."""
+    path = tmp_path / "my-app"
+    path.write_text(f"#!/bin/sh\necho started >> {tmp_path}/starts\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("executable", ["app", "", None])
+def test_a_program_that_python_is_embedded_in_uses_the_installation_s_interpreter(
+    make_stylizer, monkeypatch: pytest.MonkeyPatch, app: Path, executable: str | None
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(app) if executable == "app" else executable)
+    monkeypatch.setattr(sys, "_base_executable", executable)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_models([make_stylizer(64)], ["a"])
+    with pytest.raises(BundleError, match="LiteRT says"):
+        run_models([make_stylizer(custom_op="Magic")], ["a"])
+    assert not app.with_name("starts").exists()
+
+
+@pytest.mark.parametrize("kind", ["frozen", "lost"])
+def test_without_an_interpreter_models_are_checked_in_the_process(
+    make_stylizer, monkeypatch: pytest.MonkeyPatch, app: Path, kind: str
+) -> None:
+    if kind == "frozen":
+        # Frozen apps are often called after the interpreter that they contain.
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    else:
+        monkeypatch.setattr(sys, "executable", str(app))
+        monkeypatch.setattr(sys, "_base_executable", None)
+        monkeypatch.setattr(sys, "exec_prefix", str(app.parent))
+        monkeypatch.setattr("sysconfig.get_path", lambda name: str(app.parent))
+    assert find_interpreter() is None
+    with pytest.warns(RuntimeWarning, match="checked in this process, .* .MM_FACE_STYLIZER_PYTHON"):
+        run_models([make_stylizer(64)], ["a"])
+    with (
+        pytest.warns(RuntimeWarning),
+        pytest.raises(BundleError, match="a is unusable: its output"),
+    ):
+        run_models([make_stylizer(64, gain=float("nan"))], ["a"])
+    assert not app.with_name("starts").exists()
+
+
+def test_a_frozen_app_may_name_an_interpreter(
+    make_stylizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(INTERPRETER_VARIABLE, sys.executable)
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_models([make_stylizer(64)], ["a"])
+    monkeypatch.setenv(INTERPRETER_VARIABLE, "/no/such/python")
+    with pytest.raises(OSError, match="/no/such/python: No such file .* .MM_FACE_STYLIZER_PYTHON"):
+        run_models([make_stylizer(64)], ["a"])
+
+
+def test_a_program_that_is_started_in_place_of_an_interpreter_starts_no_other(
+    tmp_path: Path, make_stylizer
+) -> None:
+    # It is called as an interpreter is, but checks models whatever its arguments are.
+    program, model = tmp_path / "python3", tmp_path / "model.tflite"
+    model.write_bytes(make_stylizer(64))
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import os, pathlib, sys\n"
+        f"open({str(tmp_path / 'starts')!r}, 'a').write('started ')\n"
+        f"sys.path[:] = {sys.path!r}\n"
+        f"sys.executable = {str(program)!r}\n"
+        "from task_bundle.tflite.probe import run_models\n"
+        f"run_models([pathlib.Path({str(model)!r}).read_bytes()], ['a'])\n"
+    )
+    program.chmod(0o755)
+    done = subprocess.run([program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "MM_FACE_STYLIZER_PYTHON can name another" in done.stderr
+    assert (tmp_path / "starts").read_text() == "started started "
+
+
+@pytest.mark.parametrize(
+    ("name", "is_interpreter"),
+    [
+        ("python", True),
+        ("python3.11", True),
+        ("python3.13t", True),
+        ("Python.exe", True),
+        ("pythonw.exe", True),
+        ("pypy3", True),
+        ("python3-intel64", True),
+        ("uwsgi", False),
+        ("pythonservice.exe", False),
+        ("blender", False),
+        ("python_app", False),
+    ],
+)
+def test_interpreters_are_known_by_their_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, is_interpreter: bool
+) -> None:
+    program = tmp_path / name
+    program.write_text("")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert (find_interpreter() == str(program)) == is_interpreter
+
+
+@pytest.mark.parametrize("said", ["hello\\n", "hello", "ready\\n", "\\x1e\\n{}"])
+@pytest.mark.parametrize("flush", [True, False])
+def test_what_a_sitecustomize_prints_is_no_answer(
+    make_stylizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, flush: bool
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"print('{said}', end='', flush={flush})\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    run_models([make_stylizer(64)], ["a"])
+    with pytest.raises(BundleError, match="LiteRT says"):
+        run_models([make_stylizer(custom_op="Magic")], ["a"])
+
+
+# Heavy models.
+
+
+def test_a_heavy_model_may_be_given_more_time(make_stylizer) -> None:
+    model = _endless(make_stylizer(64))
+    with pytest.raises(BundleError, match=r"more than 0\.2 s; .* --check-seconds 4$"):
+        run_models([model], ["a"], 0.2)
+    with pytest.raises(BundleError, match=r"more than 1\.5 s; .* validate .* --check-seconds 30$"):
+        run_models([model], ["a"])
+    run_models([make_stylizer(512)], ["a"], 60.0)

@@ -28,7 +28,9 @@ def _no_records(monkeypatch: pytest.MonkeyPatch) -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The names of the models in each call of `run_models`, which starts no process."""
     made: list[list[str]] = []
-    monkeypatch.setattr(probe, "run_models", lambda models, names: made.append(list(names)))
+    monkeypatch.setattr(
+        probe, "run_models", lambda models, names, seconds: made.append(list(names))
+    )
     return made
 
 
@@ -263,7 +265,7 @@ def test_only_what_is_unknown_is_loaded(make_stylizer, calls) -> None:
 
 
 def test_failed_checks_are_not_recorded(make_stylizer, monkeypatch, tmp_path: Path) -> None:
-    def refuse(models: object, names: object) -> None:
+    def refuse(models: object, names: object, seconds: float) -> None:
         raise BundleError("no")
 
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
@@ -302,7 +304,7 @@ def test_custom_operators_are_no_way_round(make_stylizer, monkeypatch) -> None:
     code.customCode = "FusedBatchNormV3"
     model.operatorCodes.append(code)
 
-    def crash(models: object, names: list[str]) -> None:
+    def crash(models: object, names: list[str], seconds: float) -> None:
         raise BundleError(f"{names[0]} is unusable: it crashes")
 
     monkeypatch.setattr(probe, "run_models", crash)
