@@ -39,7 +39,7 @@ from task_bundle.files import atomic_write
 from task_bundle.tflite.metadata import read_metadata
 
 # More faces teach little more in a hundred steps, and take as long to paint as to learn.
-_MOST_FACES = 40
+_LEAST_FACES, _MOST_FACES = 8, 40
 
 OnStep = Callable[[int, dict[str, float]], None]
 Preview = Callable[[int, "FaceStylizer"], None]
@@ -178,7 +178,9 @@ class FaceStylizer:
     ) -> None:
         images, masks = _images_and_masks(train_data, self._model_spec.input_image_shape)
         options = _painting_options(self._model_options, self._hparams)
-        practice = _practice_faces(paintings, images.shape[1], self._face_models)
+        # Short trainings do not look at more faces than these.
+        count = max(_LEAST_FACES, min(_MOST_FACES, options.steps * options.batch_size))
+        practice = _practice_faces(paintings, images.shape[1], count, self._face_models)
         styles = _style_portraits(images, masks, train_data, practice, self._face_models)
         trainer = PaintingTrainer(
             self._preset,
@@ -373,12 +375,12 @@ def _painting_options(model_options: Any, hparams: Any) -> PaintingOptions:
 
 
 def _practice_faces(
-    paintings: PaintingChoices, size: int, face_models: FaceModels
+    paintings: PaintingChoices, size: int, count: int, face_models: FaceModels
 ) -> list[Portrait]:
     """Loads the faces to practice on, from the user's folder or the package."""
     if paintings.practice is None:
-        return practice_faces(size, _MOST_FACES, face_models)
-    return faces_of_folder(paintings.practice, size, _MOST_FACES, face_models)
+        return practice_faces(size, count, face_models)
+    return faces_of_folder(paintings.practice, size, count, face_models)
 
 
 def _style_portraits(

@@ -31,18 +31,25 @@ class PairDiscriminator(keras.Model):
     def __init__(self, styles: int = 1, **kwargs):
         super().__init__(**kwargs)
         self.styles = styles
+        # With seeds of their own, the initial weights are always the same.
         self._convolutions = [
             keras.layers.Conv2D(
                 channels,
                 4,
                 stride,
                 padding="same",
-                kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_in"),
+                kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_in", seed=index),
                 name=f"stage{index}",
             )
             for index, (channels, stride) in enumerate(zip(_CHANNELS, _STRIDES, strict=True))
         ]
-        self._logits = keras.layers.Conv2D(1, 4, padding="same", name="logits")
+        self._logits = keras.layers.Conv2D(
+            1,
+            4,
+            padding="same",
+            kernel_initializer=keras.initializers.GlorotUniform(seed=len(_STRIDES)),
+            name="logits",
+        )
 
     def build(self, input_shape=None):
         """Creates all weights."""
