@@ -94,9 +94,9 @@ def test_residue_is_of_the_places_with_detail_and_of_the_band(random):
     assert residue(photos, pictures).min() > 0.98
     assert np.isnan(residue(np.full_like(photos, 100), pictures)).all()
     # Nor do coarser shapes: only the band of 1 to 2 px is compared.
-    shape = cv2.GaussianBlur(random.normal(0, 400, (256, 256, 1)).astype(np.float32), (0, 0), 12)
-    shaded = np.clip(photos // 2 + 64 + shape[..., np.newaxis], 0, 255).astype(np.uint8)
-    assert residue(photos, shaded).min() > 0.95
+    shape = cv2.GaussianBlur(random.normal(0, 400, (256, 256)).astype(np.float32), (0, 0), 6)
+    shaded = np.clip(photos // 4 + 96 + shape[..., np.newaxis], 0, 255).astype(np.uint8)
+    assert residue(photos, shaded).min() > 0.8
 
 
 def test_residue_is_measured_at_256_px(random):
