@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import zlib
 
@@ -23,5 +24,5 @@ def is_held_out(name: str) -> bool:
       name: File name, with or without folders.
     """
     stem = pathlib.Path(name).stem
-    number = int(stem) if stem.isdecimal() else zlib.crc32(stem.encode())
+    number = int(stem) if stem.isdecimal() else zlib.crc32(os.fsencode(stem))
     return number % _HELD_OUT_EVERY == 0

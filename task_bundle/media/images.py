@@ -7,6 +7,7 @@ import os
 import re
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,11 @@ _AVIF_EXIF_ITEM = re.compile(rb"(infe(?:\x02...(?:..)|\x03...(?:....))..)Exif", 
 # Each scan of a progressive JPEG decodes all pixels again; ordinary files have about ten scans.
 # This limits the number of scans times megapixels.
 _MAX_SCANNED_MEGAPIXELS = 1000
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+# Texts of a PNG in which the orientation may be; Pillow refuses pictures with other texts that are
+# longer than most, such as the workflows of picture generators.
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_PNG_TEXTS_WITH_ORIENTATION = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 # A marker of a JPEG but those without a length: stuffed and fill bytes, TEM, RST0 to RST7 and SOI.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _JPEG_SCAN, _JPEG_END, _JPEG_EXIF = 0xDA, 0xD9, 0xE1
@@ -165,6 +171,8 @@ def _opened(file: Path, max_megapixels: float = 50.0) -> Iterator["PIL.Image.Ima
                 raise ImageError(f"{file} is larger than {_MAX_FILE_BYTES // 2**20} MiB")
             content = file.read_bytes()
             scans = _count_scans(content, str(file)) if content.startswith(b"\xff\xd8") else 0
+            if content.startswith(_PNG_START):
+                content = _without_idle_chunks(content, str(file))
             if content[4:8] == b"ftyp":
                 # The orientation of AVIF is not that in its EXIF, which Pillow parses in vain.
                 content = _AVIF_EXIF_ITEM.sub(rb"\1none", content)
@@ -355,6 +363,35 @@ def _count_scans(content: bytes, name: str) -> int:
             raise ImageError(f"{name} has more than {_MAX_EXIF_PARTS} EXIF segments")
         place += int.from_bytes(content[place : place + 2], "big")
     return scans
+
+
+def _without_idle_chunks(content: bytes, name: str) -> bytes:
+    """Removes those chunks of a PNG that do not matter, but may keep Pillow from reading it.
+
+    These are texts, and chunks with a wrong checksum that do not change the pixels.
+
+    Raises:
+      ImageError: the PNG has too many chunks.
+    """
+    kept, start, place, chunks = [], 0, len(_PNG_START), 0
+    while place + 12 <= len(content):
+        chunks += 1
+        if chunks > _MAX_READS:
+            raise ImageError(f"{name} takes too many reads to decode; it may be malicious")
+        kind = content[place + 4 : place + 8]
+        end = place + 12 + int.from_bytes(content[place : place + 4], "big")
+        # The case of the first letter says whether the chunk is needed.
+        if kind[:1].islower() and end <= len(content):
+            data = memoryview(content)[place + 4 : end - 4]
+            is_text = kind in _PNG_TEXTS and not content.startswith(
+                _PNG_TEXTS_WITH_ORIENTATION, place + 8
+            )
+            is_damaged = zlib.crc32(data) != int.from_bytes(content[end - 4 : end], "big")
+            if is_text or (is_damaged and kind != b"tRNS"):
+                kept.append(content[start:place])
+                start = end
+        place = end
+    return b"".join([*kept, content[start:]]) if kept else content
 
 
 def _exif(image: "PIL.Image.Image") -> bytes:

@@ -27,6 +27,8 @@ def test_names_without_numbers_are_split_too():
                 range(50)]  # fmt: skip
     assert 0.05 < np.mean(held_out) < 0.15
     assert is_held_out("a/b/00120.jpg") and not is_held_out("a/b/00121.jpg")
+    # A name that is not UTF-8.
+    assert isinstance(is_held_out("\udce9.jpg"), bool)
 
 
 def test_batches_are_reproducible_and_differ_by_step_and_seed(tmp_path, folder):

@@ -185,6 +185,20 @@ def test_bands_fit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mod
     assert len(np.unique(whole)) > 100
 
 
+def test_texts_and_damaged_extras_of_a_png_do_not_matter(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("workflow", "ab" * 1_000_000, zip=True)
+    texts.add_itxt("workflow", "ab" * 1_000_000, zip=True)
+    texts.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
+    path = tmp_path / "a.png"
+    Image.new("P", (4, 8)).save(path, pnginfo=texts, transparency=0)
+    content = path.read_bytes()
+    damaged = _chunk(b"eXIf", b"abcd")[:-1] + b"?"
+    path.write_bytes(content[:33] + damaged + content[33:-12] + damaged + content[-12:])
+    assert (load_image(path) == 255).all()
+    assert load_image(path).shape == (4, 8, 3)
+
+
 def _exif(orientation: int, padding: int = 0) -> bytes:
     exif = Image.Exif()
     exif[0x0112], exif[0x9286] = orientation, "x" * padding
