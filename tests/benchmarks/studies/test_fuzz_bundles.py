@@ -7,8 +7,9 @@ from collections.abc import Callable
 import fuzzing
 import pytest
 
-from benchmarks.studies.fuzz_bundles import fuzz
+from benchmarks.studies.fuzz_bundles import fuzz, make_pictures
 from task_bundle.bundle import TaskBundle
+from task_bundle.media.images import load_image
 
 
 @pytest.fixture
@@ -18,13 +19,19 @@ def bundle(make_stylizer, any_face_models) -> bytes:
 
 
 def test_nothing_goes_wrong(bundle: bytes, grace_hopper_file) -> None:
-    report = fuzz([bundle], [grace_hopper_file.read_bytes()], range(80))
+    report = fuzz([bundle], [*make_pictures(), grace_hopper_file.read_bytes()], range(80))
     assert report["findings"] == []
     assert sum(report["outcomes"].values()) == 80
     # Each stage has refused some cases.
     assert {"archive refused", "models refused", "refused by LiteRT", "loaded"} <= set(
         report["outcomes"]
     )
+
+
+def test_its_pictures_are_sound(tmp_path) -> None:
+    for content in make_pictures():
+        (tmp_path / "picture").write_bytes(content)
+        assert min(load_image(tmp_path / "picture").shape[:2]) == 32
 
 
 def test_the_same_seed_does_the_same(bundle: bytes) -> None:
