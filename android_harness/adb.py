@@ -26,7 +26,10 @@ from android_harness.errors import (
 )
 
 PATH_VARIABLE = "ADB"
-PORT_VARIABLE = "ANDROID_ADB_SERVER_PORT"  # The variable that adb itself reads.
+# The variables that adb itself reads; the first one counts in place of the others.
+SOCKET_VARIABLE = "ADB_SERVER_SOCKET"
+ADDRESS_VARIABLE = "ANDROID_ADB_SERVER_ADDRESS"
+PORT_VARIABLE = "ANDROID_ADB_SERVER_PORT"
 DEFAULT_PORT = 5037
 
 _INSTALL = (
@@ -45,10 +48,9 @@ _SLOWEST_BYTES_PER_SECOND = 200_000
 _EXIT_MARKER = "mmfs-exit:"
 _EXIT_LINE = re.compile(re.escape(_EXIT_MARKER) + r"(\d+)\s*\Z")
 
-_DEVICE_LINE = re.compile(
-    r"^(?P<serial>\S+)\s+(?P<state>device|offline|unauthorized|authorizing|connecting|bootloader|"
-    r"recovery|rescue|sideload|host|unknown|no device|no permissions)\b(?P<rest>.*)$"
-)
+_LIST_HEADING = "List of devices attached"
+# What adb lists in place of an empty serial number.
+_NO_SERIAL = "(no serial number)"
 _ADVICE = {
     "unauthorized": "unlock the phone and accept its question 'Allow USB debugging?'; if it does"
     " not ask, revoke USB debugging authorizations in its developer options and plug it in again",
@@ -59,6 +61,7 @@ _ADVICE = {
     "no permissions": "this user may not open the USB device: install the udev rules (Debian and"
     " Ubuntu: apt install android-sdk-platform-tools-common), join the group plugdev, log in again"
     " and plug the phone in again",
+    "detached": "adb has released it to another program; take it back with: adb attach SERIAL",
     "bootloader": "it is in the bootloader; start Android",
     "recovery": "it is in recovery mode; start Android",
     "rescue": "it is in rescue mode; start Android",
@@ -78,13 +81,14 @@ _DISK_FULL = re.compile(r"No space left on device")
 
 @dataclass(frozen=True)
 class ListedDevice:
-    """A line of `adb devices -l`.
+    """A line of `adb devices`.
 
     Attributes:
-      serial: Serial number, or HOST:PORT for a device on the network.
-      state: 'device' if it can be used; otherwise 'offline', 'unauthorized', 'no permissions' and
-        so on.
-      description: The rest of the line.
+      serial: Serial number, or HOST:PORT or the service's name, which may have spaces, for a device
+        on the network.
+      state: 'device' if it can be used; otherwise 'offline', 'unauthorized', 'no permissions' or
+        any other that adb writes.
+      description: What adb adds to the state.
     """
 
     serial: str
@@ -94,9 +98,16 @@ class ListedDevice:
     @property
     def advice(self) -> str:
         """What the user can do to make the device usable; empty if it is usable."""
-        if self.state == "device":
-            return ""
-        return _ADVICE.get(self.state, "it is in a state in which it cannot be used")
+        if self.state != "device":
+            return _ADVICE.get(self.state, "it is in a state in which it cannot be used")
+        if self.serial == _NO_SERIAL:
+            return "adb can only be told which device is meant by a serial number"
+        return ""
+
+
+def is_network_serial(serial: str) -> bool:
+    """Returns whether a serial number is HOST:PORT, or the name of a service found by mDNS."""
+    return ":" in serial or "._adb" in serial
 
 
 @dataclass(frozen=True)
@@ -133,19 +144,26 @@ class Adb:
         Args:
           path: The client; if None, $ADB, the search path and $ANDROID_HOME/platform-tools are
             searched.
-          port: Port of the adb server; $ANDROID_ADB_SERVER_PORT or 5037 if None.
+          port: Port of the adb server; if None, $ADB_SERVER_SOCKET says where the server is, or
+            $ANDROID_ADB_SERVER_ADDRESS and $ANDROID_ADB_SERVER_PORT, otherwise it is port 5037.
           show: For a dry run: a function that is called with each command line that would change
             something on a phone, in place of running it.
 
         Raises:
-          AdbError: the client is not found, or the port is not a number.
+          AdbError: the client is not found, or a variable has no port or address.
         """
         self.path = _find(path)
-        self.port = _port(port)
+        self._server = _Server.find(port)
         self._show = show
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
+
+    @property
+    def port(self) -> int | None:
+        """The port of the adb server; None if it has a socket of another kind."""
+        address = self._server.address
+        return address[1] if isinstance(address, tuple) else None
 
     @property
     def dry_run(self) -> bool:
@@ -178,10 +196,10 @@ class Adb:
         match = re.search(r"version (\d+\.\d+\.(\d+))", printed)
         if match is None:
             raise AdbError(f"{self.path} is not Google's adb: it prints {printed[:80]!r}")
-        server = _server_version(self.port)
+        server = self._server.version()
         if server is not None and server != int(match[2]):
             raise AdbError(
-                f"the adb server on port {self.port} has version {server}, {self.path} has"
+                f"the adb server on {self._server} has version {server}, {self.path} has"
                 f" {match[2]} and would kill it: choose the adb of that version with --adb, end the"
                 " server with its own 'adb kill-server', or choose another --adb-port"
             )
@@ -194,11 +212,10 @@ class Adb:
         Raises:
           AdbError: adb fails.
         """
-        lines = self.call(["devices", "-l"]).stdout.splitlines()
-        found = (_DEVICE_LINE.match(line) for line in lines if line != "List of devices attached")
-        return tuple(
-            ListedDevice(m["serial"], m["state"], m["rest"].strip()) for m in found if m is not None
-        )
+        # Without -l, because only then a tab separates the serial number, which may have spaces,
+        # from the state.
+        _, _, listed = self.call(["devices"]).stdout.rpartition(_LIST_HEADING)
+        return tuple(_listed_device(line) for line in listed.splitlines() if line.strip())
 
     def device(self, serial: str) -> Device:
         """Returns an object for a device, which need not be attached.
@@ -282,7 +299,7 @@ class Adb:
 
     def _argv(self, arguments: Sequence[str], serial: str | None) -> list[str]:
         chosen = [] if serial is None else ["-s", serial]
-        return [self.path, "-P", str(self.port), *chosen, *arguments]
+        return [self.path, *self._server.options, *chosen, *arguments]
 
     def _check_interrupt(self, cleanup: bool) -> None:
         if self._stopping.is_set() and not cleanup:
@@ -313,7 +330,7 @@ class Adb:
         if _PERMISSIONS.search(said):
             raise DeviceRefusedError(f"{serial}: {_ADVICE['no permissions']}")
         if _NO_SERVER.search(said):
-            raise AdbError(f"the adb server on port {self.port} does not start: {said}")
+            raise AdbError(f"the adb server on {self._server} does not start: {said}")
         if serial is not None and _LOST.search(said):
             raise DeviceLostError(f"{serial} is gone: {said}")
 
@@ -474,38 +491,107 @@ def _find(path: str | os.PathLike[str] | None) -> str:
     raise AdbError(f"adb, which talks to phones, was not found: {_INSTALL}")
 
 
-def _port(port: int | None) -> int:
-    if port is not None:
-        return port
-    given = os.environ.get(PORT_VARIABLE, str(DEFAULT_PORT))
-    if not given.isdigit() or not 0 < int(given) < 65536:
-        raise AdbError(
-            f"${PORT_VARIABLE} is {given!r}; it must be a port, a number from 1 to 65535"
-        )
-    return int(given)
+def _listed_device(line: str) -> ListedDevice:
+    serial, _, state = line.partition("\t")
+    # adb explains this state alone: 'no permissions (user in plugdev group; ...); see [...]'.
+    known = "no permissions"
+    if state.startswith(known):
+        return ListedDevice(serial, known, state.removeprefix(known).strip())
+    return ListedDevice(serial.strip(), state.strip() or "unknown", "")
 
 
-def _server_version(port: int) -> int | None:
-    """Asks a running server for its version; returns None if no server is running.
+@dataclass(frozen=True)
+class _Server:
+    """Where the adb server is.
 
-    The client cannot be used for this, because it kills a server of another version. Request and
-    answer follow adb's smart-socket protocol: OKAY before the answer, then the length as four
-    hexadecimal digits, then the text.
+    Attributes:
+      options: The client's options that say so.
+      address: Host and port, or a path of a Unix socket; None if it cannot be contacted from here.
+      name: What error messages call it.
     """
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
-            connection.sendall(b"000chost:version")
-            received = b""
-            while len(received) < 12 and (part := connection.recv(12 - len(received))):
-                received += part
-    except OSError:
-        return None
-    try:
-        if received[:4] != b"OKAY":
-            raise ValueError
-        return int(received[8:12], 16)
-    except ValueError as error:
+
+    options: tuple[str, ...]
+    address: tuple[str, int] | str | None
+    name: str
+
+    @classmethod
+    def find(cls, port: int | None) -> _Server:
+        """Follows adb's own rules: options, then $ADB_SERVER_SOCKET, then the other variables."""
+        given = os.environ.get(SOCKET_VARIABLE)
+        if port is None and given:
+            return cls(("-L", given), _socket_address(given), f"${SOCKET_VARIABLE} ({given})")
+        number = str(port or os.environ.get(PORT_VARIABLE) or DEFAULT_PORT)
+        if not _is_port(number):
+            raise AdbError(
+                f"${PORT_VARIABLE} is {number!r}; it must be a port, a number from 1 to 65535"
+            )
+        host = os.environ.get(ADDRESS_VARIABLE)
+        if host:
+            return cls(("-H", host, "-P", number), (host, int(number)), f"{host}, port {number},")
+        return cls(("-P", number), ("127.0.0.1", int(number)), f"port {number}")
+
+    def __str__(self) -> str:
+        """Returns the name."""
+        return self.name
+
+    def version(self) -> int | None:
+        """Asks a running server for its version; returns None if no server is running.
+
+        The client cannot be used for this, because it kills a server of another version. Request
+        and answer follow adb's smart-socket protocol: OKAY before the answer, then the length as
+        four hexadecimal digits, then the text.
+        """
+        if self.address is None:
+            return None
+        try:
+            with self._connect(self.address) as connection:
+                connection.sendall(b"000chost:version")
+                received = b""
+                while len(received) < 12 and (part := connection.recv(12 - len(received))):
+                    received += part
+        except OSError:
+            return None
+        try:
+            if received[:4] != b"OKAY":
+                raise ValueError
+            return int(received[8:12], 16)
+        except ValueError as error:
+            raise AdbError(
+                f"the program that listens on {self} is not an adb server: it answers"
+                f" {received!r}; choose another --adb-port"
+            ) from error
+
+    @staticmethod
+    def _connect(address: tuple[str, int] | str) -> socket.socket:
+        if isinstance(address, tuple):
+            return socket.create_connection(address, timeout=3)
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(3)
+            connection.connect(address)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65536
+
+
+def _socket_address(given: str) -> tuple[str, int] | str | None:
+    """Reads a socket as adb writes it: tcp:PORT, tcp:HOST:PORT, localfilesystem:PATH and others."""
+    kind, _, place = given.partition(":")
+    if kind == "localfilesystem":
+        return place
+    if kind == "localabstract":
+        return f"\0{place}"
+    if kind != "tcp":
+        return None  # Such as vsock; adb itself says if it does not know the kind.
+    host, _, port = place.rpartition(":")
+    if not _is_port(port):
         raise AdbError(
-            f"the program that listens on port {port} is not an adb server: it answers"
-            f" {received!r}; choose another --adb-port"
-        ) from error
+            f"${SOCKET_VARIABLE} is {given!r}; a TCP socket is tcp:PORT or tcp:HOST:PORT, with a"
+            " port from 1 to 65535"
+        )
+    return host.strip("[]") or "127.0.0.1", int(port)

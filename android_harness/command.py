@@ -75,7 +75,7 @@ def configure_android_benchmark(command: argparse.ArgumentParser) -> None:
         "--adb-port",
         type=port,
         metavar="N",
-        help="port of the adb server ($ANDROID_ADB_SERVER_PORT, then 5037)",
+        help="port of the adb server ($ADB_SERVER_SOCKET, $ANDROID_ADB_SERVER_PORT, then 5037)",
     )
 
     tool = command.add_argument_group("what runs on the phone")
@@ -194,15 +194,22 @@ def _run(arguments: argparse.Namespace) -> int:
     from android_harness.state import StateFile
     from benchmarks.tables import terminal
 
+    # What every run needs comes first, so that its absence is not hidden by another complaint.
+    adb = Adb(arguments.adb, arguments.adb_port, _print if arguments.dry_run else None)
     output: Path = arguments.output
     state_path = output.with_name(f".{output.name}.state")
     # An interrupted run has written the results of the phones that it completed; the resumed run
     # replaces that file.
-    check_output_files(output, overwrite=arguments.overwrite or state_path.exists())
+    if not arguments.dry_run:
+        check_output_files(output, overwrite=arguments.overwrite or state_path.exists())
     request = _request(arguments)
-    adb = Adb(arguments.adb, arguments.adb_port, _print if arguments.dry_run else None)
     version = adb.start()
-    serials, unusable = harness.choose_devices(adb.devices(), arguments.serial, arguments.all)
+    serials, unusable = harness.choose_devices(
+        adb.devices(),
+        arguments.serial,
+        arguments.all,
+        lambda usable: harness.distinct_phones(adb, usable, _log),
+    )
     state = StateFile.open(
         state_path,
         request.fingerprint(),

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from android_harness.adb import Adb, Device, ListedDevice
+from android_harness.adb import Adb, Device, ListedDevice, is_network_serial
 from android_harness.binary import PUBLISHED_ABIS, ToolBinary, download_binary
 from android_harness.cases import Case, cases_of
 from android_harness.errors import AndroidError, DeviceRefusedError, InterruptedRunError
 from android_harness.instrumentation import App, png, thumbnail
 from android_harness.payload import Payload, payloads_of
-from android_harness.phone import Needs, check_phone, read_conditions, read_phone
+from android_harness.phone import Needs, check_phone, read_conditions, read_identity, read_phone
 from android_harness.phone_run import Job, PhoneRun, PushedFiles
 from android_harness.protocol import CASE_NAMES, Protocol
 from android_harness.state import CaseRecord, PhoneRecord, StateFile
@@ -107,7 +107,10 @@ class Outcome:
 
 
 def choose_devices(
-    listed: Sequence[ListedDevice], serials: Sequence[str], use_all: bool
+    listed: Sequence[ListedDevice],
+    serials: Sequence[str],
+    use_all: bool,
+    distinct: Callable[[Sequence[str]], tuple[str, ...]] = tuple,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Chooses the phones to measure.
 
@@ -115,6 +118,8 @@ def choose_devices(
       listed: The devices that adb lists.
       serials: Serial numbers of the phones to use; if empty, the only phone is used.
       use_all: Whether to use all phones that are usable.
+      distinct: Reduces the serial numbers of usable devices to one for each phone, as
+        `distinct_phones` does.
 
     Returns:
       Serial numbers, and if all phones are to be used, a sentence for each that is unusable.
@@ -134,15 +139,20 @@ def choose_devices(
                 )
             if by_serial[serial].advice:
                 raise DeviceRefusedError(_unusable(by_serial[serial]))
-        return tuple(dict.fromkeys(serials)), ()
-    usable = tuple(device.serial for device in listed if not device.advice)
+            if _is_ambiguous(by_serial[serial], listed):
+                raise DeviceRefusedError(_AMBIGUOUS.format(serial))
+        return distinct(tuple(dict.fromkeys(serials))), ()
+    ambiguous = {d.serial for d in listed if not d.advice and _is_ambiguous(d, listed)}
+    usable = tuple(d.serial for d in listed if not d.advice and d.serial not in ambiguous)
     unusable = tuple(_unusable(device) for device in listed if device.advice)
+    unusable += tuple(_AMBIGUOUS.format(serial) for serial in sorted(ambiguous))
     if not usable:
         raise AndroidError(
             "; ".join(unusable)
             or "adb lists no device: plug a phone in and switch on USB debugging in its developer"
             " options, or 'adb connect' it"
         )
+    usable = distinct(usable)
     if use_all:
         return usable, unusable
     if len(usable) > 1:
@@ -150,6 +160,43 @@ def choose_devices(
             f"adb lists several phones ({', '.join(usable)}): choose with --serial, or use --all"
         )
     return usable, ()
+
+
+def distinct_phones(
+    adb: Adb, serials: Sequence[str], log: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Leaves out devices that are the same phone as another, as over USB and over Wi-Fi.
+
+    Args:
+      adb: The adb client.
+      serials: Serial numbers of devices, as adb lists them.
+      log: Is called with a line for each phone that is listed more than once.
+
+    Returns:
+      A serial number for each phone; that over USB if there is one, because it is the faster and
+      the more reliable one.
+
+    Raises:
+      InterruptedRunError: the user stopped the run.
+    """
+    if len(serials) < 2:
+        return tuple(serials)
+    phones: dict[str, list[str]] = {}
+    for serial in serials:
+        try:
+            identity = read_identity(adb.device(serial))
+        except InterruptedRunError:
+            raise
+        except AndroidError:
+            identity = ""  # Measuring it gives the reason.
+        phones.setdefault(identity or f"as {serial}", []).append(serial)
+    kept = []
+    for names in phones.values():
+        names.sort(key=is_network_serial)  # Stable, so that the first of several is kept.
+        kept.append(names[0])
+        if len(names) > 1:
+            log(f"{' and '.join(names)} are one phone, which is measured once, as {names[0]}")
+    return tuple(kept)
 
 
 def run(
@@ -215,7 +262,15 @@ def run(
 
 
 def _unusable(device: ListedDevice) -> str:
-    return f"{device.serial} is {device.state}: {device.advice}"
+    state = "" if device.state == "device" else f" is {device.state}"
+    return f"{device.serial}{state}: {device.advice}"
+
+
+_AMBIGUOUS = "adb lists several devices as {} and cannot tell them apart: unplug all but one"
+
+
+def _is_ambiguous(device: ListedDevice, listed: Sequence[ListedDevice]) -> bool:
+    return sum(other.serial == device.serial for other in listed) > 1
 
 
 def _prepare(request: Request) -> tuple[tuple[Payload, ...], App | None]:
@@ -254,7 +309,11 @@ def _measure(
     def say(text: str) -> None:
         log(f"{device.serial}: {text}")
 
-    with _exclusive_use(device.serial):
+    with ExitStack() as locks:
+        locks.enter_context(_exclusive_use(device.serial, device.serial))
+        if identity := read_identity(device):
+            # Another run may have reached the same phone by another name.
+            locks.enter_context(_exclusive_use(device.serial, identity))
         phone = read_phone(device)
         conditions = read_conditions(device)
         abis = frozenset(request.tools) | (PUBLISHED_ABIS if request.download else frozenset())
@@ -321,9 +380,15 @@ def _record_end(state: StateFile, device: report.Device, after: report.Condition
 
 
 @contextmanager
-def _exclusive_use(serial: str) -> Iterator[None]:
-    """Locks a phone against other runs of this computer, so that files on it are leftovers."""
-    name = re.sub(r"\W", "_", serial) + hashlib.sha256(serial.encode()).hexdigest()[:8]
+def _exclusive_use(serial: str, key: str) -> Iterator[None]:
+    """Locks a phone against other runs of this computer, so that files on it are leftovers.
+
+    Args:
+      serial: The phone's name in the error message.
+      key: What is locked: a name or the identity of the phone.
+    """
+    name = re.sub(r"\W", "_", serial)[:64] if key == serial else "phone"
+    name += hashlib.sha256(key.encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"mm-face-stylizer-{name}.lock"
     with path.open("a") as file:
         try:

@@ -150,6 +150,25 @@ def read_conditions(device: Device) -> Conditions:
     )
 
 
+def read_identity(device: Device) -> str:
+    """Reads what tells phones apart, however adb reaches them.
+
+    The phone's own serial number is not enough, because some manufacturers give all phones the
+    same one. The identifier of its last start is another one on each phone.
+
+    Args:
+      device: The phone.
+
+    Returns:
+      The identity, which changes when the phone restarts; empty if the phone has no serial number.
+
+    Raises:
+      DeviceLostError, AdbError, InterruptedRunError: as for `Device`.
+    """
+    serial = _text(device, "getprop", "ro.serialno").strip()
+    return f"{serial} {read_boot_id(device)}" if serial else ""
+
+
 def read_boot_id(device: Device) -> str:
     """Returns an identifier that changes when the phone restarts; empty if it has none."""
     return _text(device, "cat", "/proc/sys/kernel/random/boot_id").strip()

@@ -12,10 +12,13 @@ from android_harness.adb import Adb, ListedDevice
 from android_harness.errors import (
     AdbError,
     AdbTimeoutError,
+    AndroidError,
     DeviceLostError,
+    DeviceRefusedError,
     InterruptedRunError,
     ToolError,
 )
+from android_harness.harness import choose_devices
 
 MakePhone = Callable[..., AdbDevice]
 
@@ -77,9 +80,64 @@ def test_the_port_is_adb_s_own_variable_or_an_option(
         Adb()
 
 
-def serve_once(answer: bytes) -> int:
-    """Starts a server that gives one answer, and returns its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def test_the_server_s_socket_is_adb_s_own_variable(
+    client: Adb, adb: AdbEnvironment, phone: AdbDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = client.port
+    # No server listens there, and adb prefers the other variable as well.
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
+    for given in (f"tcp:{port}", f"tcp:127.0.0.1:{port}", f"tcp:localhost:{port}"):
+        monkeypatch.setenv("ADB_SERVER_SOCKET", given)
+        found = Adb()
+        assert found.port == port
+        assert found.start().startswith("1.0.")
+        assert [d.serial for d in found.devices() if not d.advice] == [phone.address]
+    monkeypatch.setenv("ADB_SERVER_SOCKET", "tcp:localhost:1")
+    assert [d.serial for d in Adb(port=port).devices() if not d.advice] == [phone.address]
+    shown: list[str] = []
+    Adb(show=shown.append).show(["version"], "x")
+    assert shown[0].endswith("adb -L tcp:localhost:1 -s x version")
+
+
+def test_the_server_s_host_is_adb_s_own_variable(
+    client: Adb, phone: AdbDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANDROID_ADB_SERVER_ADDRESS", "localhost")
+    found = Adb()
+    found.start()
+    assert [d.serial for d in found.devices() if not d.advice] == [phone.address]
+    monkeypatch.setenv("ANDROID_ADB_SERVER_ADDRESS", "127.0.0.2")
+    with pytest.raises(AdbError):  # Nothing listens there, and adb starts no server elsewhere.
+        Adb().start()
+
+
+@pytest.mark.parametrize("given", ["tcp:many", "tcp:", "tcp:host:0", "tcp:host:65536"])
+def test_a_socket_without_a_port_is_told(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("ADB_SERVER_SOCKET", given)
+    with pytest.raises(AdbError, match=f"ADB_SERVER_SOCKET is '{given}'; .* tcp:HOST:PORT"):
+        Adb("/bin/true")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "localfilesystem", "localabstract"])
+def test_a_server_of_another_version_is_not_killed_wherever_it_is(
+    client: Adb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    if kind == "tcp":
+        given = f"tcp:localhost:{serve_once(b'OKAY00040028')}"
+    else:
+        name = str(tmp_path / "socket")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(name if kind == "localfilesystem" else f"\0{name}")
+        listener.listen()
+        answer_once(listener, b"OKAY00040028")
+        given = f"{kind}:{name}"
+    monkeypatch.setenv("ADB_SERVER_SOCKET", given)
+    with pytest.raises(AdbError, match="server on .ADB_SERVER_SOCKET .* has version 40, .* has 41"):
+        Adb().start()
+
+
+def answer_once(listener: socket.socket, answer: bytes) -> None:
+    """Starts a thread that accepts one connection and gives one answer."""
 
     def serve() -> None:
         with listener, listener.accept()[0] as connection:
@@ -87,7 +145,14 @@ def serve_once(answer: bytes) -> int:
             connection.sendall(answer)
 
     threading.Thread(target=serve, daemon=True).start()
-    return int(listener.getsockname()[1])
+
+
+def serve_once(answer: bytes) -> int:
+    """Starts a server that gives one answer, and returns its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = int(listener.getsockname()[1])
+    answer_once(listener, answer)
+    return port
 
 
 def test_a_server_of_another_version_is_not_killed(client: Adb) -> None:
@@ -117,28 +182,66 @@ def test_devices_that_cannot_be_used_say_what_to_do(
     assert "Allow USB debugging?" in by_serial[stranger.address].advice
 
 
-def test_lists_are_read_as_adb_writes_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = tmp_path / "adb"
-    path.write_text(
-        "#!/bin/sh\ncat <<'END'\n"
+@pytest.fixture
+def listing(tmp_path: Path) -> Callable[[str], Adb]:
+    """A function that makes a client which lists what it is told to."""
+
+    def make(lines: str) -> Adb:
+        path = tmp_path / "adb"
+        path.write_text(f"#!/bin/sh\ncat <<'END'\n{lines}END\n")
+        path.chmod(0o755)
+        return Adb(path)
+
+    return make
+
+
+def test_lists_are_read_as_adb_writes_them(listing: Callable[[str], Adb]) -> None:
+    devices = listing(
         "* daemon not running; starting now at tcp:5037\n"
         "* daemon started successfully\n"
         "List of devices attached\n"
-        "R58M   device usb:1-2 product:beyond1 model:SM_G973F device:beyond1 transport_id:1\n"
-        "192.168.1.5:5555\toffline transport_id:2\n"
-        "????????????   no permissions (user in plugdev group; are your udev rules wrong?); see\n"
-        "adb-X._adb-tls-connect._tcp   unauthorized transport_id:4\n\nEND\n"
-    )
-    path.chmod(0o755)
-    devices = Adb(path).devices()
+        "R58M\tdevice\n"
+        "192.168.1.5:5555\toffline\n"
+        "????????????\tno permissions (user in plugdev group; are your udev rules wrong?); see\n"
+        "adb-X._adb-tls-connect._tcp\tunauthorized\n"
+        "adb-39071FDJG004QV-lIj5Aq (2)._adb-tls-connect._tcp\tdevice\n"
+        "0123\tdetached\n"
+        "4567\tin a state of the future\n"
+        "(no serial number)\tdevice\n"
+        "89ab\n\n"
+    ).devices()
     assert [(d.serial, d.state) for d in devices] == [
         ("R58M", "device"),
         ("192.168.1.5:5555", "offline"),
         ("????????????", "no permissions"),
         ("adb-X._adb-tls-connect._tcp", "unauthorized"),
+        ("adb-39071FDJG004QV-lIj5Aq (2)._adb-tls-connect._tcp", "device"),
+        ("0123", "detached"),
+        ("4567", "in a state of the future"),
+        ("(no serial number)", "device"),
+        ("89ab", "unknown"),
     ]
-    assert "udev rules" in devices[2].advice
+    assert "udev rules" in devices[2].advice and "plugdev" in devices[2].description
+    assert "adb attach" in devices[5].advice
+    assert [d.serial for d in devices if not d.advice] == ["R58M", devices[4].serial]
     assert not ListedDevice("x", "device", "").advice
+
+
+def test_no_listed_device_is_passed_over_in_silence(listing: Callable[[str], Adb]) -> None:
+    lines = "List of devices attached\n0123\tdetached\n4567\tnew\nA\tdevice\n(2)\tdevice\n"
+    twice = "B\tdevice\nB\tdevice\n"
+    devices = listing(lines + twice).devices()
+    serials, unusable = choose_devices(devices, [], use_all=True)
+    assert serials == ("A", "(2)")
+    assert [text.partition(":")[0] for text in unusable] == [
+        "0123 is detached",
+        "4567 is new",
+        "adb lists several devices as B and cannot tell them apart",
+    ]
+    with pytest.raises(DeviceRefusedError, match="several devices as B"):
+        choose_devices(devices, ["B"], use_all=False)
+    with pytest.raises(AndroidError, match="0123 is detached: .*; 4567 is new: it is in a state"):
+        choose_devices(devices[:2], [], use_all=False)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,25 @@
 """The command from end to end, with the real adb client and simulated phones."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from adb_device import AdbDevice, Instrumentation, Phone, make_apk
+from adb_device import AdbDevice, AdbEnvironment, Instrumentation, Phone, make_apk
 from android_client import (
     FAST,
     WebFolder,
     ours_on,
     rows_of,
     runs_on,
+    started,
     state_of,
+    wait_until,
 )
 from conv_model import make_stylizer
 
+from android_harness import harness
+from android_harness.adb import Adb
 from android_harness.instrumentation import App
 from android_harness.protocol import CASE_NAMES
 from benchmarks.report import Report
@@ -107,6 +111,99 @@ def test_one_of_several_phones_is_chosen(
     assert (runs_on(first), runs_on(second)) == (0, 1)
     assert command("--serial", "none", "--overwrite") == 1
     assert "adb lists no such device" in capsys.readouterr().err
+
+
+@pytest.fixture
+def second_name(adb: AdbEnvironment, phone: AdbDevice) -> Iterator[str]:
+    """Another name by which adb lists the phone, as one on USB and Wi-Fi has two."""
+    name = phone.address.replace("127.0.0.1", "localhost")
+    adb.connect(name)
+    yield name
+    adb.run("disconnect", name)
+
+
+def test_a_phone_with_two_names_is_measured_once(
+    command: Command,
+    phone: AdbDevice,
+    second_name: str,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words in (["--all"], [], ["--serial", phone.address, "--serial", second_name]):
+        before = runs_on(phone)
+        assert command("--cases", "cpu-1", "--overwrite", *words) == 0
+        shown = capsys.readouterr().err
+        assert shown.count("are one phone, which is measured once, as") == 1
+        assert phone.address in shown and second_name in shown
+        assert runs_on(phone) == before + 1 and len(rows_of(output)) == 1
+        assert ours_on(phone) == []
+    # A name that was asked for is used.
+    assert command("--cases", "cpu-1", "--overwrite", "--serial", second_name) == 0
+    shown = capsys.readouterr().err
+    assert "one phone" not in shown
+
+
+def test_phones_with_the_same_serial_number_are_two_phones(
+    command: Command, make_phone: MakePhone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phones = [make_phone(serial="0123456789ABCDEF") for _ in range(2)]
+    assert command("--cases", "cpu-1", "--all") == 0
+    assert [runs_on(phone) for phone in phones] == [1, 1]
+    assert "one phone" not in capsys.readouterr().err
+
+
+def test_a_phone_on_usb_is_preferred(adb: AdbEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "read_identity", lambda device: "R58M boot")
+    lines: list[str] = []
+    names = ["192.168.1.5:5555", "adb-R58M-x (2)._adb-tls-connect._tcp", "R58M"]
+    client = Adb(adb.adb, int(adb.variables["ANDROID_ADB_SERVER_PORT"]))
+    assert harness.distinct_phones(client, names, lines.append) == ("R58M",)
+    assert len(lines) == 1 and all(name in lines[0] for name in names)
+
+
+def test_another_run_by_the_phone_s_other_name_is_refused(
+    command: Command,
+    adb: AdbEnvironment,
+    phone: AdbDevice,
+    second_name: str,
+    arguments: list[str],
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slow = [*arguments, "--cases", "cpu-1", "--min-seconds", "30", "--serial", phone.address]
+    with started(slow, adb.variables) as process:
+        wait_until(lambda: runs_on(phone) == 1)
+        other = ["-o", str(output.with_name("other.json")), "--serial", second_name]
+        assert command("--cases", "gpu", *other) == 1
+        assert "is being measured by another run" in capsys.readouterr().err
+        assert process.poll() is None and any("mm-face" in name for name in ours_on(phone))
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], []])
+def test_without_adb_that_is_what_is_said(
+    model: Path,
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    for name in ("ADB", "ANDROID_HOME", "ANDROID_SDK_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    # Neither the missing benchmark_model nor the missing bundle matters yet.
+    for bundle in (model, model.with_name("none.task")):
+        assert main(["android-benchmark", str(bundle), "-o", str(output), *words]) == 1
+        shown = capsys.readouterr().err
+        assert "adb, which talks to phones, was not found" in shown
+        assert "benchmark_model" not in shown
+
+
+def test_a_dry_run_needs_no_free_name_for_a_result(
+    command: Command, phone: AdbDevice, output: Path
+) -> None:
+    output.write_text("mine")
+    assert command("--dry-run", "--cases", "cpu-1") == 0
+    assert output.read_text() == "mine"
 
 
 def test_a_dry_run_changes_nothing(
