@@ -289,6 +289,7 @@ def _create(arguments: argparse.Namespace) -> None:
         face_models=face_models,
     )
     stylizer = FaceStylizer.create(data, options, face_models=face_models, paintings=paintings)
+    _report_likeness(stylizer.likeness, arguments.likeness)
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     bundle.save(arguments.output, overwrite=arguments.overwrite)
     if arguments.plot is not None:
@@ -339,6 +340,12 @@ def _paintings(arguments: argparse.Namespace) -> PaintingChoices:
     return PaintingChoices(arguments.likeness, arguments.colors, arguments.practice)
 
 
+def _report_likeness(likeness: float, wanted: float | None) -> None:
+    """Writes the likeness of the paintings, on stderr: stdout has the names of files."""
+    chosen = "" if wanted is not None else ", chosen from the style pictures"
+    sys.stderr.write(f"likeness {likeness:g}{chosen}\n")
+
+
 def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
     from mm_face_stylizer.loss_plot import save_loss_plot
 
@@ -360,6 +367,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     side = options.model.input_image_shape[0]
     data = demo.style_data(face_models, side, arguments.seed, arguments.overwrite)
     stylizer = FaceStylizer.create(data, options, face_models=face_models, paintings=paintings)
+    _report_likeness(stylizer.likeness, arguments.likeness)
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     bundle.save(demo.bundle, overwrite=arguments.overwrite)
     _plot(stylizer.history, demo.training, arguments.overwrite)

@@ -32,6 +32,7 @@ from mm_face_stylizer.training.blaze_stylegan.painting_trainer import (
     PaintingOptions,
     PaintingTrainer,
 )
+from mm_face_stylizer.training.precision import fastest_conv_dtype
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels, find_face_models
@@ -371,6 +372,7 @@ def _painting_options(model_options: Any, hparams: Any) -> PaintingOptions:
         alpha=model_options.alpha,
         weights=weights,
         seed=getattr(hparams, "seed", 0),
+        conv_dtype=fastest_conv_dtype(),
     )
 
 

@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 from mm_face_stylizer.preset import DEFAULT_PRESET
-from task_bundle.command_line import printable
+from task_bundle.command_line import add_face_landmarker, printable
 
 
 def add_model_maker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,12 +36,7 @@ def add_model_maker(commands: argparse._SubParsersAction[argparse.ArgumentParser
         help="name or folder of a preset; a preset trained without spatial latents (`pretrain "
         f"--spatial-sides` with no values) works best ({DEFAULT_PRESET})",
     )
-    install.add_argument(
-        "--face-landmarker",
-        type=pathlib.Path,
-        metavar="X.task",
-        help="read the face detector and the landmark model from this bundle",
-    )
+    add_face_landmarker(install)
     install.set_defaults(run=_install)
     uninstall = actions.add_parser(
         "uninstall",

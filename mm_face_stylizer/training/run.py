@@ -188,6 +188,23 @@ def learning_rate(peak: float, step: int, total_steps: int, step_of_stage: int) 
     return peak * decay * min(1.0, (step_of_stage + 1) / _WARM_UP_STEPS)
 
 
+def update_average(
+    averages: Sequence[tf.Variable], variables: Sequence[tf.Variable], decay: float, step: int
+) -> None:
+    """Updates exponential moving averages of weights.
+
+    Args:
+      averages: The averages.
+      variables: The weights, in the same order.
+      decay: Decay per step once training is under way. It starts lower, which keeps the untrained
+        weights out of the average.
+      step: Number of the step, from 0.
+    """
+    kept = np.float32(min(decay, (step + 1) / (step + 20)))
+    for average, variable in zip(averages, variables, strict=True):
+        average.assign(kept * average + (1.0 - kept) * variable)
+
+
 def forget_moments(optimizer: keras.optimizers.Optimizer) -> None:
     """Resets Adam, whose bias correction would be wrong for weights that join late."""
     for variable in optimizer.variables:

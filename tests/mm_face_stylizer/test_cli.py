@@ -135,6 +135,7 @@ def test_bad_style_files_are_named(name, reason, tmp_path, grace_hopper, capsys)
         (["--alpha", "1.5"], ["alpha", "1.5", "[0, 1]"]),
         (["--swap-layers", "4", "12"], ["swap_layers", "12", "0 to 11"]),
         (["--strength", "2"], ["strength", "2"]),
+        (["--practice", "/nowhere"], ["--practice", "/nowhere", "not a folder"]),
         (["--face", "3"], ["face_index", "3"]),
         (["--face-landmarker", "/nowhere.task"], ["/nowhere.task"]),
     ],

@@ -464,3 +464,20 @@ class TestSplit:
     def test_no_part_may_be_empty(self, count, fraction):
         with pytest.raises(ValueError, match="one part would be empty"):
             Dataset.from_arrays(arrays(count), names(count)).split(fraction)
+
+
+def test_landmarks_lie_where_the_crop_has_the_face(from_image, grace_hopper_file, face_models):
+    dataset = from_image(grace_hopper_file, size=128)
+    assert dataset.landmarks.shape == (1, 468, 2) and dataset.landmarks.dtype == np.float32
+    with FaceFinder(face_models) as finder:
+        (again,) = finder.find(np.pad(dataset.images[0], ((32, 32), (32, 32), (0, 0))))
+    found = again.landmarks[:468, :2] - 32
+    assert np.linalg.norm(found - dataset.landmarks[0], axis=1).mean() < 3.0
+
+
+def test_arrays_have_no_landmarks_and_parts_of_files_keep_theirs(from_image, grace_hopper_file):
+    assert Dataset.from_arrays(arrays(2), names(2)).landmarks is None
+    both = Dataset.from_images([grace_hopper_file] * 2)
+    first, second = both.split(0.5)
+    np.testing.assert_array_equal(first.landmarks, both.landmarks[:1])
+    np.testing.assert_array_equal(second.landmarks, both.landmarks[1:])

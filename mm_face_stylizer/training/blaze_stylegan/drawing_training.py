@@ -27,7 +27,7 @@ from mm_face_stylizer.training.blaze_stylegan.painting_step import (
     PaintingWeights,
     draw,
 )
-from mm_face_stylizer.training.run import TrainingRun, learning_rate
+from mm_face_stylizer.training.run import TrainingRun, learning_rate, update_average
 
 # Shallow activations describe strokes and textures; deeper ones describe what a picture shows.
 FEATURE_TAPS = ("stem", "expand1", "expand3")
@@ -147,14 +147,12 @@ class DrawingTraining(TrainingRun):
             self._paint.random_crop(random),
             learning_rate(options.learning_rate, step, self.total_steps, step),
         )
-        # A lower decay at first keeps the untrained weights out of the average.
-        kept = min(options.stage.average, (step + 1) / (step + 20))
-        for average, variable in zip(
+        update_average(
             [*self._average.weights, self._average_codes],
             [*self._synthesis.weights, self._codes],
-            strict=True,
-        ):
-            average.assign(kept * average + (1.0 - kept) * variable)
+            options.stage.average,
+            step,
+        )
         return values
 
     def _sheet(self, step: int) -> ContactSheet:

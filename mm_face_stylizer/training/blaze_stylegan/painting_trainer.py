@@ -48,6 +48,7 @@ class PaintingOptions:
       alpha: Weight of a face's own latent in those rows, in [0, 1].
       weights: Weights of the terms of the loss.
       seed: Seed of the paintings and of the batches.
+      conv_dtype: Data type in which the synthesis network computes its convolutions.
     """
 
     steps: int = 100
@@ -58,6 +59,7 @@ class PaintingOptions:
     alpha: float = 0.1
     weights: PaintingWeights = PaintingWeights()
     seed: int = 0
+    conv_dtype: str = "float32"
 
 
 class PaintingTrainer:
@@ -115,7 +117,7 @@ class PaintingTrainer:
         nearest = int(np.argmin(distances))
         self.start = drawing.styles[nearest]
         known = drawing.only(self.start)
-        synthesis = copied(known.synthesis)
+        synthesis = copied(known.synthesis, conv_dtype=options.conv_dtype)
         codes = tf.Variable(known.codes, name="codes")
         self._step = PaintingStep(
             synthesis, codes, None, options.weights, options.betas, face_mesh, known.discriminator
@@ -124,8 +126,8 @@ class PaintingTrainer:
 
     @property
     def drawing(self) -> Drawing:
-        """The network in its current state of training; its only style is the user's."""
-        return Drawing(("style",), self._synthesis, self._codes.numpy())
+        """A float32 copy of the network as trained so far; its only style is the user's."""
+        return Drawing(("style",), copied(self._synthesis), self._codes.numpy())
 
     def fit(
         self, on_step: Callable[[int, dict[str, float]], None] | None = None

@@ -24,7 +24,7 @@ from mm_face_stylizer.models.blaze_stylegan.networks import Networks, joined
 from mm_face_stylizer.pixels import from_pixels, to_pixels
 from mm_face_stylizer.training.draws import Draws
 from mm_face_stylizer.training.portraits import Portraits
-from mm_face_stylizer.training.run import TrainingRun, learning_rate, step_seed
+from mm_face_stylizer.training.run import TrainingRun, learning_rate, step_seed, update_average
 
 _BATCH = 32
 _SHEET_FACES = 32
@@ -118,15 +118,20 @@ class PriorTraining(TrainingRun):
         )
         random = np.random.default_rng((options.seed, step))
         chosen = random.integers(0, len(self._portraits), options.batch_size)
-        # The decay is smaller at first, so that the initial weights are soon forgotten.
-        decay = np.float32(min(options.stage.average, (step + 1) / (step + 20)))
-        return self._train_step(self._portraits[chosen], decay, step_seed(options.seed, step))
+        values = self._train_step(self._portraits[chosen], step_seed(options.seed, step))
+        update_average(
+            self._average.trainable_variables,
+            self._prior.trainable_variables,
+            options.stage.average,
+            step,
+        )
+        return values
 
     def _compile(self):
         count = self.options.batch_size
 
         @graph_function
-        def train_step(portraits, decay, seed):
+        def train_step(portraits, seed):
             draws = Draws(seed)
             noise = draws.normal(portraits.shape)
             time = tf.sigmoid(draws.normal((count,)))
@@ -142,8 +147,6 @@ class PriorTraining(TrainingRun):
                 loss = tf.add_n(list(losses.values())) / len(losses)
             gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), _CLIP_NORM)
             self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
-            for average, variable in zip(self._average.trainable_variables, variables, strict=True):
-                average.assign(decay * average + (1.0 - decay) * variable)
             return {"velocity": loss} | losses
 
         return train_step

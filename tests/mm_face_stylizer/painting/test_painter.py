@@ -1,5 +1,6 @@
 """Tests of the painter on a real portrait and on styles that the project draws itself."""
 
+import dataclasses
 import pickle
 import subprocess
 import sys
@@ -168,3 +169,15 @@ def _tone(luma: np.ndarray) -> np.ndarray:
 def _mean_color(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     return lab[mask].mean(axis=0)[1:]
+
+
+def test_dark_people_are_painted_from_dark_pictures(photo, portrait_of, comic_picture) -> None:
+    # The same drawing twice, once with darker hair and skin.
+    dark = (comic_picture * 0.55).astype(np.uint8)
+    painter = Painter([portrait_of(dark), portrait_of(comic_picture)])
+    shades = [
+        dataclasses.replace(photo, picture=np.clip(photo.picture * factor, 0.0, 1.0))
+        for factor in (0.35, 1.8)
+    ]
+    assert [painter.paint(shade).style for shade in shades] == [0, 1]
+    assert painter.most_suitable(shades[1:]) == 1

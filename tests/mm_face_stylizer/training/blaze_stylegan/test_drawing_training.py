@@ -6,8 +6,10 @@ from tiny import assert_resumes, run_as_if_killed, tiny_networks
 
 from mm_face_stylizer._keras import tf
 from mm_face_stylizer.errors import PresetError
+from mm_face_stylizer.export import export_stylizer
 from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
 from mm_face_stylizer.models.blaze_stylegan.generator import copied
+from mm_face_stylizer.models.pair_discriminator import PairDiscriminator
 from mm_face_stylizer.preset import Preset, save_drawing, save_preset
 from mm_face_stylizer.training.blaze_stylegan.drawing_training import (
     DrawingOptions,
@@ -18,6 +20,7 @@ from mm_face_stylizer.training.blaze_stylegan.drawing_training import (
 )
 from mm_face_stylizer.training.blaze_stylegan.painted_pairs import (
     PaintedPairs,
+    read_ready_styles,
     read_style_list,
 )
 from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep, PaintingWeights
@@ -108,6 +111,51 @@ def test_a_preset_keeps_what_was_learned(finished, networks, tmp_path):
         found.drawing()
 
 
+def test_a_ready_style_has_the_bytes_of_an_export(finished, networks, tmp_path):
+    preset = save_preset(tmp_path, networks, {"name": "tiny"})
+    ready = {"ready": {"noir": "dark"}}
+    stored = save_drawing(preset, finished[0].released(), ready).drawing()
+    networks = preset.networks()
+
+    def exported(style: str) -> bytes:
+        return export_stylizer(stored.stylizer(networks, stored.code(style)))
+
+    preset = save_drawing(preset, stored, ready, {"photo": exported("photo")})
+    assert preset.ready_styles == ("noir",) and preset.styles == _STYLES
+    assert preset.ready_stylizer("noir") == exported("dark")
+    with pytest.raises(PresetError, match="no ready style 'dark'. Known ready styles: noir"):
+        preset.ready_stylizer("dark")
+    model = tmp_path / "drawing.tflite"
+    model.write_bytes(model.read_bytes()[:-1])
+    with pytest.raises(PresetError, match="drawing.tflite has the sha256"):
+        preset.ready_stylizer("noir")
+
+
+def test_what_lies_between_photo_and_style(finished, networks):
+    drawing = finished[0].released()
+    photo, light = drawing.only("photo"), drawing.only("light")
+    assert light.styles == ("light",) and light.discriminator.styles == 1
+    latents = encoded(networks, _pairs().photos[:2])
+    tones = [
+        drawn(between.synthesis, latents, between.codes[0]).mean()
+        for between in (photo.between(light, share) for share in (0.0, 0.5, 1.0))
+    ]
+    assert tones[0] < tones[1] < tones[2]
+    with pytest.raises(ValueError, match="'oil'"):
+        drawing.only("oil")
+
+
+def test_a_discriminator_of_one_style_judges_as_that_of_all():
+    judge = PairDiscriminator(3)
+    judge.build()
+    judge.embedding.assign(np.random.default_rng(0).normal(size=judge.embedding.shape))
+    photos, pictures = np.random.default_rng(1).uniform(-1, 1, (2, 2, 64, 64, 3)).astype("f")
+    styles = np.array([1, 1], np.int32)
+    np.testing.assert_allclose(
+        judge.only(1)((photos, pictures, 0 * styles)), judge((photos, pictures, styles)), atol=1e-5
+    )
+
+
 def test_a_style_is_a_stylizer_of_its_own(finished, networks):
     drawing = finished[0].released()
     photos = _pairs().photos[:2]
@@ -162,6 +210,9 @@ def test_a_style_list_is_checked(tmp_path):
     path = tmp_path / "list.csv"
     path.write_text("file,set\na.png,ink\n")
     assert read_style_list(path, tmp_path) == {"ink": [tmp_path / "a.png"]}
+    assert read_ready_styles(path) == {}
+    path.write_text("file,set,ready\na.png,ink_1,ink\na.png,ink_2,\n")
+    assert read_ready_styles(path) == {"ink": "ink_1"}
     for text, words in (
         ("file\na.png\n", "no column set"),
         ("file,set\nb.png,ink\n", "lists b.png"),

@@ -63,6 +63,18 @@ def test_a_style_is_learned_from_its_paintings(practice, face_models):
     assert tuned.synthesis is not synthesis and tuned.codes.shape == (1, *codes.shape[1:])
 
 
+def test_of_several_pictures_the_most_suitable_one_is_learned(practice, face_models):
+    networks = tiny_networks()
+    drawing = Drawing.untrained(networks)
+    assert drawing.styles == ("photo",)
+    with PortraitFinder(face_models) as finder:
+        styles = [finder.find(draw_style("comic"), 64), practice[0]]
+    options = PaintingOptions(steps=1, swap_rows=())
+    trainer = PaintingTrainer(networks, drawing, styles, practice, options)
+    # Nothing suits practice faces better than one of them.
+    assert trainer.picture == 1 and trainer.start == "photo"
+
+
 def test_a_loss_that_is_not_finite_ends_it(practice, face_models):
     networks = tiny_networks()
     drawing = Drawing(

@@ -1,0 +1,17 @@
+import pytest
+
+from mm_face_stylizer.errors import InvalidArgumentError
+from mm_face_stylizer.painting.choices import PaintingChoices
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"likeness": 1.5}, "likeness is 1.5; it must be a number from 0 to 1"),
+        ({"likeness": float("nan")}, "likeness is nan"),
+        ({"colors": "mine"}, "colors is 'mine'; it must be one of style, photo"),
+    ],
+)
+def test_bad_choices(choices, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        PaintingChoices(**choices)
