@@ -151,7 +151,9 @@ class FaceStylizer:
         """Loads the preset into attributes with the same names as in Model Maker."""
         preset = Preset.find(self._model_spec.name)
         self._preset = preset.networks()
-        self._drawing = preset.drawing() if preset.styles else Drawing.untrained(self._preset)
+        self._drawing = (
+            preset.drawing(self._preset) if preset.styles else Drawing.untrained(self._preset)
+        )
         self._photo = self._drawing.only(PHOTO_STYLE)
         self._tuned = self._photo
         self._encoder = keras.Model(

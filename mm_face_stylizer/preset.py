@@ -167,10 +167,21 @@ class Preset:
     @property
     def styles(self) -> tuple[str, ...]:
         """Names of the styles that the preset can draw without fine-tuning; may be empty."""
+        smaller = self._smaller()
+        if smaller is not None:
+            return smaller.styles
         return tuple(self.card.get("drawing", {}).get("styles", ()))
 
-    def drawing(self) -> Any:
+    def _smaller(self) -> Preset | None:
+        """The preset of half the side whose drawing network this one grows, if its card says so."""
+        name = self.card.get("drawing", {}).get("grown_from")
+        return None if name is None else Preset.find(name)
+
+    def drawing(self, networks: Any = None) -> Any:
         """Builds the drawing network and loads its weights, after checking their hash.
+
+        Args:
+          networks: The preset's networks, if they were built before. They are not changed.
 
         Returns:
           A `mm_face_stylizer.models.blaze_stylegan.drawing.Drawing`, which draws `styles`.
@@ -182,6 +193,9 @@ class Preset:
         card = self.card.get("drawing")
         if card is None:
             raise PresetError(f"{self.folder} has no drawing network; pretrain-drawing trains one.")
+        smaller = self._smaller()
+        if smaller is not None:
+            return smaller.drawing().grown(networks or self.networks())
         with self._open_verified(_DRAWING, card["sha256"]) as weights:
             try:
                 return (

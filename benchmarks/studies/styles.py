@@ -3,11 +3,13 @@
     python -m benchmarks.studies.styles docs [--preset NAME_OR_FOLDER] [--steps 100] [--seed 0]
     python -m benchmarks.studies.styles DIR --faces faces256 --people 50 \
         --style NAME [PICTURE ...] --style NAME [PICTURE ...]
+    python -m benchmarks.studies.styles DIR --faces faces256 --styles DIR --style-list STYLES.csv
 
 Tunes the preset on each style with the defaults of `mm-face-stylizer create`, which takes a minute
-for each, and writes styles.png: a row for each style with its picture, Grace Hopper's portrait from
-matplotlib and generated faces. With portraits it also writes styles.json, the evaluation of each
-bundle on held-out portraits, as `mm-face-stylizer evaluate` makes it.
+for each, and writes styles.png: a row for each style with its picture and what the bundle makes of
+people, Grace Hopper and generated ones. With portraits these are held-out portraits, and there is
+also styles.json: the evaluation of each bundle on held-out portraits, as `mm-face-stylizer
+evaluate` makes it. A style list is one that `pretrain-drawing` reads.
 """
 
 from __future__ import annotations
@@ -31,11 +33,14 @@ from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.pixels import to_pixels
 from mm_face_stylizer.preset import DEFAULT_PRESET, Preset
 from mm_face_stylizer.style_pictures import STYLE_NAMES, draw_style
+from mm_face_stylizer.training.blaze_stylegan.painted_pairs import read_style_list
 from task_bundle.faces.face_models import find_face_models
 from task_bundle.files import atomic_write
 from task_bundle.media.images import save_png
 
 _GENERATED = 7
+_SHOWN = 12
+_MOST_PICTURES = 10
 _DRAWN_PICTURES = 3
 _SHEET_SIDE = 144
 
@@ -46,21 +51,25 @@ def main() -> None:
     folder, spec = arguments.folder, ModelSpec.of_preset(arguments.preset)
     folder.mkdir(parents=True, exist_ok=True)
     networks = Preset.find(arguments.preset).networks()
-    people = _people(networks, arguments.seed)
     portraits = None
     if arguments.faces:
         side = networks.config.image_size
         portraits = PortraitSet.load(arguments.faces, side, limit=arguments.people)
-    rows, captions = [[np.full_like(people[0], 255), *people]], ["a photo, generated faces"]
+        shown = np.linspace(0, len(portraits) - 1, min(_SHOWN, len(portraits))).astype(int)
+        people, caption = portraits.photos[shown], "held-out portraits"
+    else:
+        people, caption = _people(networks, arguments.seed), "a photo, generated faces"
+    rows, captions = [[np.full_like(people[0], 255), *people]], [caption]
     results = []
-    for name, *pictures in arguments.style or [[name] for name in STYLE_NAMES]:
+    for name, *pictures in _wanted(arguments):
         with tempfile.TemporaryDirectory() as place:
             files = pictures or _drawn(name, pathlib.Path(place))
             data = Dataset.from_images(files, size=networks.config.image_size)
             options = FaceStylizerOptions(model=spec, hparams=HParams(epochs=arguments.steps))
             stylizer = FaceStylizer.create(data, options)
-            # Pictures given by the user may not be free to publish.
-            style = np.full_like(people[0], 255) if pictures else data.images[0]
+            # Pictures given by the user may not be free to publish, nor are held-out portraits.
+            hidden = pictures and portraits is None
+            style = np.full_like(people[0], 255) if hidden else data.images[0]
             rows.append([style, *stylizer.stylize_images(people)])
             captions.append(name)
             if portraits is not None:
@@ -84,7 +93,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--style", nargs="+", action="append", help="name of a style, and pictures of it"
     )
-    return parser.parse_args()
+    parser.add_argument("--styles", type=pathlib.Path, help="folder of the style list's pictures")
+    parser.add_argument(
+        "--style-list", type=pathlib.Path, help="CSV file with the columns file, set"
+    )
+    arguments = parser.parse_args()
+    if (arguments.styles is None) != (arguments.style_list is None):
+        parser.error("--styles and --style-list belong together")
+    return arguments
+
+
+def _wanted(arguments: argparse.Namespace) -> list[list]:
+    """The name of each style, followed by its pictures, if there are any."""
+    if arguments.style_list is None:
+        return arguments.style or [[name] for name in STYLE_NAMES]
+    listed = read_style_list(arguments.style_list, arguments.styles)
+    return [[name, *files[:_MOST_PICTURES]] for name, files in listed.items()]
 
 
 def _drawn(name: str, folder: pathlib.Path) -> list[pathlib.Path]:

@@ -11,6 +11,10 @@ from mm_face_stylizer._keras import keras
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
 from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis, copied
+from mm_face_stylizer.models.blaze_stylegan.growth import (
+    grown_synthesis_weights,
+    with_rows_of_a_block,
+)
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.models.pair_discriminator import PairDiscriminator
@@ -71,6 +75,23 @@ class Drawing:
         """
         codes = np.zeros((1, *networks.w_avg.shape[1:]), np.float32)
         return cls((PHOTO_STYLE,), copied(networks.synthesis, noise=True), codes)
+
+    def grown(self, networks: Networks) -> Drawing:
+        """A drawing network of twice the side, which at first draws the same, a little softer.
+
+        Args:
+          networks: Those of a preset of twice the side, whose encoder finds the same latents.
+        """
+        synthesis = copied(networks.synthesis, noise=True)
+        variables = named_weights(synthesis)
+        own = {name: value.numpy() for name, value in named_weights(self.synthesis).items()}
+        fresh = {name: value.numpy() for name, value in variables.items()}
+        mean = np.asarray(networks.w_avg)[0, -1]
+        side = self.synthesis.image_size
+        for name, value in grown_synthesis_weights(own, fresh, side, mean).items():
+            variables[name].assign(value)
+        codes = with_rows_of_a_block(self.codes)
+        return Drawing(self.styles, synthesis, codes, self.discriminator)
 
     def only(self, style: str) -> Drawing:
         """The same network, with one of its styles.

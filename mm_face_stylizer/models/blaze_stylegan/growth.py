@@ -46,11 +46,39 @@ def grown_weights(
             value = weights[f"{layer}/{kind}"]
             grown[f"{layer}/{kind}"] = np.concatenate([value, value[..., -LATENT_DIM:]], axis=-1)
     w_avg = weights[W_AVG]
-    grown[W_AVG] = np.concatenate([w_avg, w_avg[:, [-1, -1]]], axis=1)
-    head = _below(f"synthesis/block{image_size // 2}_to_rgb/", weights)
-    block = f"synthesis/block{image_size}_"
-    new = _pass_through_block(head, _below(block, fresh), w_avg[0, -1])
+    grown[W_AVG] = with_rows_of_a_block(w_avg)
+    own, larger = (_below("synthesis/", values) for values in (weights, fresh))
+    synthesis = grown_synthesis_weights(own, larger, image_size, w_avg[0, -1])
+    return grown | {f"synthesis/{name}": value for name, value in synthesis.items()}
+
+
+def grown_synthesis_weights(
+    weights: Mapping[str, np.ndarray],
+    fresh: Mapping[str, np.ndarray],
+    image_size: int,
+    mean: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Computes the weights of a synthesis network of twice the side.
+
+    Args:
+      weights: The trained network's weights by name.
+      fresh: Those of a network of twice its side, for parts to which no trained part corresponds.
+      image_size: Side of the trained network's finest image in pixels.
+      mean: Mean latent of the new block's rows, [512].
+
+    Returns:
+      Weights with the names and shapes of `fresh`.
+    """
+    grown = {name: weights.get(name, value) for name, value in fresh.items()}
+    head = _below(f"block{image_size // 2}_to_rgb/", weights)
+    block = f"block{image_size}_"
+    new = _pass_through_block(head, _below(block, fresh), mean)
     return grown | {block + name: value for name, value in new.items()}
+
+
+def with_rows_of_a_block(latents: np.ndarray) -> np.ndarray:
+    """Repeats the last row of w+ latents, [count, rows, 512], for the two rows of a new block."""
+    return np.concatenate([latents, latents[:, [-1, -1]]], axis=1)
 
 
 def _below(prefix: str, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
