@@ -204,18 +204,20 @@ def _run(arguments: argparse.Namespace) -> int:
         check_output_files(output, overwrite=arguments.overwrite or state_path.exists())
     request = _request(arguments)
     version = adb.start()
-    serials, unusable = harness.choose_devices(
-        adb.devices(),
-        arguments.serial,
-        arguments.all,
-        lambda usable: harness.distinct_phones(adb, usable, _log),
-    )
     state = StateFile.open(
         state_path,
         request.fingerprint(),
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
         arguments.restart,
         keep=not arguments.dry_run,
+    )
+    with state.read() as known:
+        serials_with_results = frozenset(known.phones)
+    serials, unusable = harness.choose_devices(
+        adb.devices(),
+        arguments.serial,
+        arguments.all,
+        lambda usable: harness.distinct_phones(adb, usable, _log, serials_with_results),
     )
     outcome = harness.run(adb, serials, request, state, _options(arguments, version), _log)
     problems = unusable + outcome.problems

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -163,7 +163,10 @@ def choose_devices(
 
 
 def distinct_phones(
-    adb: Adb, serials: Sequence[str], log: Callable[[str], None]
+    adb: Adb,
+    serials: Sequence[str],
+    log: Callable[[str], None],
+    known: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Leaves out devices that are the same phone as another, as over USB and over Wi-Fi.
 
@@ -171,10 +174,11 @@ def distinct_phones(
       adb: The adb client.
       serials: Serial numbers of devices, as adb lists them.
       log: Is called with a line for each phone that is listed more than once.
+      known: SHA-256 of serial numbers of which an interrupted run has results.
 
     Returns:
-      A serial number for each phone; that over USB if there is one, because it is the faster and
-      the more reliable one.
+      A serial number for each phone: one that is known, so that its run is resumed; otherwise that
+      over USB if there is one, because USB is faster and more reliable.
 
     Raises:
       InterruptedRunError: the user stopped the run.
@@ -192,7 +196,8 @@ def distinct_phones(
         phones.setdefault(identity or f"as {serial}", []).append(serial)
     kept = []
     for names in phones.values():
-        names.sort(key=is_network_serial)  # Stable, so that the first of several is kept.
+        # Stable, so that the first of several is kept.
+        names.sort(key=lambda name: (_serial_key(name) not in known, is_network_serial(name)))
         kept.append(names[0])
         if len(names) > 1:
             log(f"{' and '.join(names)} are one phone, which is measured once, as {names[0]}")
@@ -259,6 +264,10 @@ def run(
     }
     made = _make_report(done, request, began, seconds, options) if done else None
     return Outcome(made, tuple(problems), complete=len(done) == len(phones) > 0)
+
+
+def _serial_key(serial: str) -> str:
+    return hashlib.sha256(serial.encode()).hexdigest()
 
 
 def _unusable(device: ListedDevice) -> str:
@@ -345,7 +354,7 @@ def _measure(
             governor=phone.governor,
             memory_bytes=phone.memory_bytes,
             versions=versions,
-            serial_sha256=hashlib.sha256(device.serial.encode()).hexdigest(),
+            serial_sha256=_serial_key(device.serial),
             before=conditions,
         )
         jobs = _jobs(cases_of(phone, request.cases), payloads, app)

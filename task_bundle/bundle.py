@@ -19,7 +19,6 @@ from task_bundle.files import atomic_write
 from task_bundle.inspection import EntryReport, inspect_archive
 from task_bundle.tflite.metadata import normalization, stylizer_metadata
 from task_bundle.tflite.model import check_stylizer
-from task_bundle.tflite.probe import CPU_SECONDS
 from task_bundle.tflite.validation import check_loads, check_model, check_models
 
 _ENTRIES = (FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER)
@@ -191,7 +190,7 @@ class TaskBundle:
         return TaskArchive.open(self.to_bytes()).extract(folder, overwrite)
 
     def validate(
-        self, name: str = "the bundle", cpu_seconds: float = CPU_SECONDS
+        self, name: str = "the bundle", cpu_seconds: float | None = None
     ) -> tuple[str, ...]:
         """Checks that the bundle is safe to load and that MediaPipe's FaceStylizer can use it.
 
@@ -207,9 +206,10 @@ class TaskBundle:
 
         Args:
           name: how error messages call the bundle.
-          cpu_seconds: the CPU time that loading and running all models once may take. A heavy
-            model on a slow machine needs more than the default. Once it has passed, this process
-            accepts it without another check, and so do others with the same cache folder.
+          cpu_seconds: the CPU time that loading and running all models once may take; if None,
+            $MM_FACE_STYLIZER_CHECK_SECONDS, or 1.5 s. A heavy model on a slow machine needs more.
+            Once it has passed, this process accepts it without another check, and so do others
+            with the same cache folder.
 
         Returns:
           Notes about what is not an error but worth knowing, a sentence each.

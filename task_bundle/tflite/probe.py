@@ -19,12 +19,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from task_bundle.errors import BundleError
+from task_bundle.errors import BundleError, InvalidArgumentError
 from task_bundle.interpreter import INTERPRETER_VARIABLE, find_interpreter
 
 # The limit for loading and running all models of a bundle once, which takes a tenth of a second on
 # a desktop. It is CPU time, because a busy machine must not make a good bundle fail.
 CPU_SECONDS = 1.5
+# Seconds in place of that limit, for all commands and calls that state no other.
+SECONDS_VARIABLE = "MM_FACE_STYLIZER_CHECK_SECONDS"
 MEMORY_BYTES = 2**30
 # Applies if the child neither uses CPU time nor ends, or if another limit is longer than usual.
 _WALL_SECONDS = 60.0
@@ -44,20 +46,24 @@ _CHILD = (
 
 
 def run_models(
-    models: Sequence[bytes], names: Sequence[str], cpu_seconds: float = CPU_SECONDS
+    models: Sequence[bytes], names: Sequence[str], cpu_seconds: float | None = None
 ) -> None:
     """Loads each model in LiteRT in a child process and runs it once on noise.
 
     Args:
       models: TFLite flatbuffers.
       names: how error messages call the models.
-      cpu_seconds: the CPU time that all models together may take.
+      cpu_seconds: the CPU time that all models together may take; if None,
+        $MM_FACE_STYLIZER_CHECK_SECONDS, or 1.5 s.
 
     Raises:
+      InvalidArgumentError: $MM_FACE_STYLIZER_CHECK_SECONDS is not a number above 0.
       BundleError: LiteRT refuses a model or crashes, a model needs more than `MEMORY_BYTES`, all
         models together need more than `cpu_seconds`, or an output is not finite.
       OSError: the process cannot be started.
     """
+    if cpu_seconds is None:
+        cpu_seconds = _usual_seconds()
     interpreter = find_interpreter()
     if interpreter is None:
         _run_here(models, names)
@@ -114,6 +120,19 @@ def run_models(
         raise BundleError(f"{names[len(answers)]} is unusable: {cause}")
 
 
+def _usual_seconds() -> float:
+    given = os.environ.get(SECONDS_VARIABLE)
+    if not given:
+        return CPU_SECONDS
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 < seconds < math.inf:
+        raise InvalidArgumentError(f"${SECONDS_VARIABLE} is {given!r}, not a number above 0")
+    return seconds
+
+
 def _run_here(models: Sequence[bytes], names: Sequence[str]) -> None:
     warnings.warn(
         "models are checked in this process, which a hostile one can crash, because there is no"
@@ -140,7 +159,8 @@ def _cause_of_death(status: int, cpu_seconds: float) -> str:
         return (
             f"loading it and running it once takes more than {cpu_seconds:g} s; a heavy"
             " model that you trust gets more time from task-bundle validate (or build) with"
-            f" --check-seconds {_more(cpu_seconds)}"
+            f" --check-seconds {_more(cpu_seconds)}, or everywhere from"
+            f" ${SECONDS_VARIABLE}={_more(cpu_seconds)}"
         )
     if killer.name == "SIGKILL":
         return "loading it and running it once does not end, or takes too much memory"

@@ -88,9 +88,7 @@ def check_models(models: Mapping[str, bytes], name: str) -> None:
         _parsed.add(digest)
 
 
-def check_loads(
-    models: Mapping[str, bytes], name: str, cpu_seconds: float = probe.CPU_SECONDS
-) -> None:
+def check_loads(models: Mapping[str, bytes], name: str, cpu_seconds: float | None = None) -> None:
     """Checks models by parsing them, then by loading and running them in another process.
 
     Entries with the name of a face detector, landmark model or stylizer must also have the inputs
@@ -102,8 +100,8 @@ def check_loads(
     Args:
       models: TFLite flatbuffers by entry name.
       name: how error messages call the bundle.
-      cpu_seconds: the CPU time that loading and running all models once may take. Heavy models on
-        slow machines need more than the default.
+      cpu_seconds: the CPU time that loading and running all models once may take, as for
+        `probe.run_models`. Heavy models on slow machines need more than the default.
 
     Raises:
       BundleError: see `check_model`, `probe.run_models`, and in `task_bundle.tflite.model`
@@ -142,7 +140,7 @@ def _has_custom_operators(model: bytes) -> bool:
     return any(custom in (code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes)
 
 
-def _check_custom(model: bytes, name: str, cpu_seconds: float) -> None:
+def _check_custom(model: bytes, name: str, cpu_seconds: float | None) -> None:
     # LiteRT can run the model if nothing uses the custom operator.
     try:
         probe.run_models([model], [name], cpu_seconds)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import ipaddress
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ def add_serve(commands: "SubCommands") -> None:
     serve = commands.add_parser(
         "serve",
         help="serve a web page on this computer that runs a bundle in the browser",
-        description=f"Serves a web page at {HOST}, only to browsers on this computer. It runs the"
+        description=f"Serves a web page at {HOST}, only to browsers on this computer, also through"
+        " a tunnel such as ssh -L 9000:localhost:8765. It runs the"
         f" bundle on photos and on the camera, with MediaPipe's npm package {PACKAGE} {VERSION}."
         " Nothing is downloaded without --install-tasks-vision.",
     )
@@ -42,6 +44,14 @@ def add_serve(commands: "SubCommands") -> None:
         type=listening_port,
         default=_DEFAULT_PORT,
         help=f"port of the web server ({_DEFAULT_PORT}); 0 chooses a free one",
+    )
+    serve.add_argument(
+        "--host",
+        type=_ipv4_address,
+        default=HOST,
+        metavar="ADDRESS",
+        help=f"address to listen on ({HOST}); 0.0.0.0 in a container whose port is published, which"
+        " then should be to 127.0.0.1 alone. Browsers must call it localhost in any case",
     )
     package = serve.add_mutually_exclusive_group()
     package.add_argument(
@@ -73,12 +83,19 @@ def _serve(arguments: argparse.Namespace) -> int:
     bundle = TaskBundle.open(arguments.bundle)
     tasks_vision = find_tasks_vision(arguments.tasks_vision)
     files = page_files(bundle, str(arguments.bundle), tasks_vision)
-    server = WebServer(files, arguments.port)
+    server = WebServer(files, arguments.port, arguments.host)
     with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
         _print(f"{arguments.bundle} is served at {server.url} (Ctrl-C ends it)")
         server.serve_forever()
     # Without a message, because Ctrl-C is the usual way to end the server.
     return INTERRUPTED
+
+
+def _ipv4_address(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IPv4 address") from error
 
 
 def _print(line: str) -> None:

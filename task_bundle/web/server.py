@@ -69,24 +69,27 @@ class WebServer:
     rebinding: web sites whose domain name resolves to this computer.
     """
 
-    def __init__(self, files: Mapping[str, WebFile], port: int = 0) -> None:
+    def __init__(self, files: Mapping[str, WebFile], port: int = 0, host: str = HOST) -> None:
         """Opens the port; `serve_forever` answers requests.
 
         Args:
           files: the files by absolute URL path, such as '/style.css'. '/' is the start page.
-          port: the port of 127.0.0.1, from 0 to 65535; 0 chooses a free one.
+          port: the port, from 0 to 65535; 0 chooses a free one.
+          host: the IPv4 address to listen on. In a container it is 0.0.0.0, because connections to
+            a published port do not come from the container itself.
 
         Raises:
-          OSError: the port is in use, or this user may not open it.
+          OSError: the port is in use, this user may not open it, or this computer does not have the
+            address.
           OverflowError: the port is out of range.
         """
         handler = type("Handler", (_Handler,), {"files": dict(files)})
         try:
-            self._server = _Server((HOST, port), handler)
+            self._server = _Server((host, port), handler)
         except OSError as error:
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"({error.strerror})"
             raise OSError(
-                error.errno, f"cannot listen on port {port} of {HOST}, which {reason}"
+                error.errno, f"cannot listen on port {port} of {host}, which {reason}"
             ) from error
 
     @property
@@ -96,7 +99,7 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """The address of the start page."""
+        """The address of the start page, for browsers on this computer."""
         return f"http://{HOST}:{self.port}/"
 
     def serve_forever(self) -> None:

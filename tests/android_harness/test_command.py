@@ -1,5 +1,6 @@
 """The command from end to end, with the real adb client and simulated phones."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,6 +160,9 @@ def test_a_phone_on_usb_is_preferred(adb: AdbEnvironment, monkeypatch: pytest.Mo
     client = Adb(adb.adb, int(adb.variables["ANDROID_ADB_SERVER_PORT"]))
     assert harness.distinct_phones(client, names, lines.append) == ("R58M",)
     assert len(lines) == 1 and all(name in lines[0] for name in names)
+    # An interrupted run of the phone by another name is resumed.
+    known = {hashlib.sha256(names[0].encode()).hexdigest()}
+    assert harness.distinct_phones(client, names, lines.append, known) == (names[0],)
 
 
 def test_another_run_by_the_phone_s_other_name_is_refused(

@@ -71,7 +71,9 @@ def test_taken_port(bundle_file: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["x.task", "--port", "65536"], ["x.task", "--port", "-1"], ["--port", "x"]]
+    "arguments",
+    [[], ["x.task", "--port", "65536"], ["x.task", "--port", "-1"], ["--port", "x"]]
+    + [["x.task", "--host", "here"], ["x.task", "--host", "127.1"]],
 )
 def test_wrong_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -201,6 +201,30 @@ def test_it_listens_on_this_computer_alone(server: WebServer) -> None:
         socket.create_connection(("127.0.0.2", server.port), timeout=10)
 
 
+def test_a_container_s_server_listens_on_all_addresses() -> None:
+    with closing(WebServer(_FILES, host="0.0.0.0")) as made:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        # In place of the address at which a container's published port arrives.
+        connection = http.client.HTTPConnection("127.0.0.2", made.port, timeout=10)
+        for host, status in (("localhost:9000", 200), (f"127.0.0.2:{made.port}", 200)):
+            connection.request("GET", "/", headers={"Host": host})
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status
+        connection.request("GET", "/", headers={"Host": f"neighbor.example:{made.port}"})
+        assert connection.getresponse().status == 421
+        connection.close()
+        made.shutdown()
+        thread.join()
+        assert made.url == f"http://127.0.0.1:{made.port}/"
+
+
+def test_an_address_of_another_computer_is_told() -> None:
+    with pytest.raises(OSError, match=r"of 192\.0\.2\.1, which .Cannot assign"):
+        WebServer(_FILES, host="192.0.2.1")
+
+
 def test_a_taken_port_is_named(server: WebServer) -> None:
     with pytest.raises(OSError, match=f"port {server.port} of 127.0.0.1, which is in use"):
         WebServer(_FILES, server.port)
