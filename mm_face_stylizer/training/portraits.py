@@ -67,8 +67,9 @@ class Portraits:
 
     def _decoded(self, folder, path, names):
         listing = path.with_suffix(".txt")
-        wanted = "\n".join(names)
-        if not (path.exists() and listing.exists() and listing.read_text() == wanted):
+        # Bytes, because names need not be UTF-8.
+        wanted = os.fsencode("\n".join(names))
+        if not (path.exists() and listing.exists() and listing.read_bytes() == wanted):
             import cv2
 
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +83,7 @@ class Portraits:
                 pictures[index] = image
             pictures.flush()
             # The listing is written last, so that a run that was killed halfway decodes again.
-            listing.write_text(wanted)
+            listing.write_bytes(wanted)
         return np.load(path, mmap_mode="r")
 
     def held_out(self, count: int | None = None) -> np.ndarray:

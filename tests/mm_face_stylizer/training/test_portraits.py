@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from tiny import write_portraits
@@ -72,6 +74,12 @@ def test_a_new_file_is_noticed(tmp_path, folder):
     Portraits(folder, tmp_path / "cache", side=64)
     (folder / "00031.png").write_bytes((folder / "00001.png").read_bytes())
     assert "00031.png" in Portraits(folder, tmp_path / "cache", side=64).train_names
+
+
+def test_names_that_are_not_utf8(tmp_path, folder):
+    (folder / "00001.png").rename(os.fsdecode(os.fsencode(folder) + b"/\xe9.png"))
+    for _ in range(2):
+        assert "\udce9.png" in Portraits(folder, tmp_path / "cache", side=64).train_names
 
 
 def test_bad_folders(tmp_path, folder):
