@@ -20,6 +20,7 @@ from mm_face_stylizer.hyperparameters import HParams
 from mm_face_stylizer.model_options import FaceStylizerModelOptions
 from mm_face_stylizer.model_spec import ModelSpec, SupportedModels
 from mm_face_stylizer.models.blaze_stylegan.drawing import PHOTO_STYLE, Drawing
+from mm_face_stylizer.models.blaze_stylegan.generator import copied
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.painting.choices import PaintingChoices
@@ -208,7 +209,9 @@ class FaceStylizer:
                     preview(step, self)
 
             self.history = trainer.fit(report)
-        self._use(trainer.drawing)
+        # The copy convolves in float32, in whatever precision it was trained.
+        tuned = trainer.drawing
+        self._use(dataclasses.replace(tuned, synthesis=copied(tuned.synthesis)))
 
     def networks(self, strength: float = 1.0) -> Networks:
         """Interpolates between a network that draws the photo as it is and the fine-tuned one.

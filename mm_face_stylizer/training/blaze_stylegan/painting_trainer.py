@@ -126,8 +126,8 @@ class PaintingTrainer:
 
     @property
     def drawing(self) -> Drawing:
-        """A float32 copy of the network as trained so far; its only style is the user's."""
-        return Drawing(("style",), copied(self._synthesis), self._codes.numpy())
+        """The network, which further steps change; its only style is the user's."""
+        return Drawing(("style",), self._synthesis, self._codes.numpy())
 
     def fit(
         self, on_step: Callable[[int, dict[str, float]], None] | None = None
