@@ -1,4 +1,6 @@
 import dataclasses
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -144,3 +146,22 @@ def test_options_out_of_range_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))) as caught:
         Options(**options)
     assert isinstance(caught.value, BenchmarkError)
+
+
+def test_workers_are_interpreters_whatever_they_print_first(
+    small, grace_hopper, tmp_path, monkeypatch
+):
+    (tmp_path / "sitecustomize.py").write_text("print('hello\\nready', flush=True)\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    # As in an application that Python is embedded in.
+    monkeypatch.setattr(sys, "executable", "")
+    target = Target(small, (case(small, threads=1, delegate="xnnpack"),))
+    result = measure([target], [grace_hopper], QUICK, {})
+    assert [row.error for row in result.rows] == [None]
+
+
+def test_without_an_interpreter_nothing_is_started(small, grace_hopper, monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    target = Target(small, (case(small, threads=1),))
+    with pytest.raises(BenchmarkError, match="no Python interpreter .* .MM_FACE_STYLIZER_PYTHON"):
+        measure([target], [grace_hopper], QUICK, {})
