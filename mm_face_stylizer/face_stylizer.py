@@ -116,7 +116,8 @@ class FaceStylizer:
         ```
 
         Args:
-          train_data: Aligned style images of the model's input size; all of them are used.
+          train_data: Aligned style images of the model's input size. Of several, the one that suits
+            most practice faces is learned.
           options: Model, model options and hyperparameters. They are not modified.
           on_step: Called after each training step as `on_step(step, losses)`, where `step` is the
             number of completed steps and `losses` maps the names of the losses to the values of

@@ -14,9 +14,10 @@ class PerceptualLossWeight:
     """Weights of the terms of the perceptual loss.
 
     Attributes:
-      l1: weight of the mean absolute difference between the pixels; at least 0.
-      content: weight of the distance between deep features; at least 0.
-      style: weight of the distance between the Gram matrices of deep features; at least 0.
+      l1: weight of the mean absolute difference between the pixels of drawing and painting; at
+        least 0.
+      content: weight of the distance between their deep features; at least 0.
+      style: weight of the distance between the Gram matrices of their shallow features; at least 0.
 
     Raises:
       ValueError: a weight is negative or not a finite number.
@@ -42,13 +43,13 @@ class FaceStylizerModelOptions:
 
     Attributes:
       swap_layers: unique indices of the latent's rows, counted from 0, that training mixes between
-        the latent of the style image and latents of other faces.
-      alpha: weight of the style image's latent in the mixed rows, in [0, 1]; the other face's
-        latent has the weight 1 - alpha. With a larger alpha, stylized photos look more like the
-        face in the style image.
+        the latent of the painted face and latents of other faces.
+      alpha: weight of the painted face's own latent in the mixed rows, in [0, 1]; the other face's
+        latent has the weight 1 - alpha. With a smaller alpha, what is drawn depends less on those
+        rows.
       perception_loss_weight: weights of the perceptual loss; a `PerceptualLossWeight`, or any
         object with the attributes l1, content and style.
-      adv_loss_weight: weight of the adversarial feature loss; at least 0.
+      adv_loss_weight: weight of the adversarial loss; at least 0.
 
     Raises:
       ValueError: a value has the wrong type or is out of range; the message names the attribute.
