@@ -7,7 +7,7 @@ from pathlib import Path
 
 from task_bundle.media.images import PICTURE_SUFFIXES
 
-# Common video formats that OpenCV's FFmpeg opens; files with other suffixes are read as pictures.
+# Common video formats that FFmpeg opens; files with other suffixes are read as pictures.
 VIDEO_SUFFIXES = frozenset(
     (
         *(".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m2t", ".m2ts", ".m2v", ".m4v", ".mkv"),

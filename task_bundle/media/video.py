@@ -1,15 +1,18 @@
-"""Reads videos frame by frame, and writes videos with the sound of another video."""
+"""Reads videos frame by frame, and writes videos with the sound of another video.
+
+FFmpeg's libraries, which PyAV contains, do the work; the program ffmpeg is not needed.
+"""
 
 import contextlib
+import logging
 import math
 import os
-import shutil
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +20,31 @@ import numpy.typing as npt
 from task_bundle.errors import VideoError
 from task_bundle.files import atomic_path
 from task_bundle.media.images import check_image
+from task_bundle.media.sound import SoundTracks
+from task_bundle.media.video_colors import ColorConversion
 
-# MPEG-4 Part 2 is the best codec that all OpenCV wheels on PyPI encode; they do not include H.264.
-_CODEC = "mp4v"
-# OpenCV's FFmpeg (4.11 and 5.0) truncates instead of rounding when it converts to YUV, so that each
-# encoding darkens and tints the picture. Adding these values to blue, green and red compensates.
-_TRUNCATION_OFFSET = (2, 1, 2, 0)
-# In files that do not state a frame rate, OpenCV returns the clock rate of the container, which is
-# above this value in frames per second.
-_MAX_FPS = 240.0
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
 _FALLBACK_FPS = 30.0
-# The sound is copied as it is. If MP4 does not support its codec, it is encoded as AAC.
-_SOUND_CODECS = ("copy", "aac")
+# Pixel aspect ratios beyond these are taken for damage. Anamorphic films have up to 2.
+_MAX_PIXEL_ASPECT = 4
+# FFmpeg decodes with at most this many threads, each of which holds a frame.
+_THREADS = 4
+# Frames a second and ticks a second of the videos that are written. In these ticks, the frames of
+# all usual rates, 24000/1001 and 120000/1001 among them, have times to within 10 microseconds.
+_TICKS_PER_MS = 60
+_TIME_BASE = Fraction(1, 1000 * _TICKS_PER_MS)
+# The index comes first, for players in browsers. The second gives the beginning of a track that
+# starts late in ticks, not in milliseconds.
+_MP4_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(_TIME_BASE.denominator)}
+# In the order of preference. PyAV's wheels have the first, other builds at least the second.
+_ENCODERS = (("libx264", {"crf": "18", "preset": "veryfast"}), ("mpeg4", {"qscale": "3"}))
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +52,16 @@ class Frame:
     """A frame of a video.
 
     Attributes:
-      image: [height, width, 3] uint8 RGB, upright.
+      image: [height, width, 3] uint8 RGB, upright, with square pixels.
       timestamp_ms: when the frame is shown, in milliseconds from the start of the video; greater
-        than the timestamp of the previous frame.
+        than the timestamp of the previous frame. If the sound begins first, that is the start.
+      duration_ms: for how long the frame is shown, or None if that is not known. Used for the last
+        frame of a video; others are shown until the next.
     """
 
     image: npt.NDArray[np.uint8]
     timestamp_ms: float
+    duration_ms: float | None = None
 
 
 class Video:
@@ -52,66 +71,80 @@ class Video:
         """Opens the file.
 
         Args:
-          path: a video in any format that OpenCV's FFmpeg reads.
+          path: a video in any format that FFmpeg reads.
 
         Raises:
-          VideoError: the file is missing, not a file, or not a video that OpenCV reads, or its path
-            is not UTF-8. The message names the file.
+          VideoError: the file is missing, not a file, or not a video that FFmpeg reads. The message
+            names the file.
         """
-        import cv2
-
         self.path = Path(path)
         if not self.path.is_file():
             wrong = "is not a file" if self.path.exists() else "does not exist"
             raise VideoError(f"{self.path} {wrong}")
-        _check_encoding(self.path, self.path.absolute())
-        # The path is absolute because OpenCV takes a relative path with a colon for a URL.
-        self._capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)
-        if not self._capture.isOpened():
-            raise VideoError(f"{self.path} is not a video in a known format, or is damaged")
-        # This is the default except in OpenCV 4.11: https://github.com/opencv/opencv/issues/26795
-        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        self._clock = cv2.CAP_PROP_POS_MSEC
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self._fps = fps if 0 < fps <= _MAX_FPS else _FALLBACK_FPS
-        self._frame_count = int(count) if 0 < count < 2**31 else None
+        self._container = _open(self.path)
+        try:
+            self._stream = self._picture_track()
+        except BaseException:
+            self._container.close()
+            raise
+        # The microseconds at which the first track of the file begins.
+        self._start_ms = (self._container.start_time or 0) / 1000
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self._fps = float(rate) if rate and rate > 0 else _FALLBACK_FPS
 
     @property
     def fps(self) -> float:
-        """Frames per second; 30 if the file does not state it."""
+        """Frames per second, on average; 30 if the file does not state it."""
         return self._fps
 
     @property
     def frame_count(self) -> int | None:
         """Approximate number of frames, or None if the file does not state it."""
-        return self._frame_count
+        if self._stream.frames > 0:
+            return self._stream.frames
+        duration = self._container.duration
+        return round(duration / 1e6 * self._fps) if duration and duration > 0 else None
 
     def frames(self) -> Iterator[Frame]:
-        """Yields the frames that have not been read yet, rotated upright by the file's metadata.
+        """Yields the frames, upright and with square pixels; can be called once.
+
+        Videos with a large color space or range (BT.2020, Display P3, HLG, PQ) are converted to
+        that of ordinary screens. If frames cannot be decoded, a warning with their number is
+        logged.
 
         Raises:
           VideoError: no frame can be decoded.
         """
-        import cv2
+        import av
 
+        step = 1000 / self._fps
         previous = None
-        while True:
-            decoded, pixels = self._capture.read()
-            if not decoded:
-                break
-            timestamp = self._capture.get(self._clock)
-            if previous is not None and not timestamp > previous:
+        converter = None
+        decoded = _Decoded(self._container, self._stream)
+        for frame in decoded:
+            converter = converter or self._converter(frame)
+            try:
+                image = converter.convert(frame)
+            except av.FFmpegError as error:
+                raise VideoError(f"{self.path} cannot be converted: {error.strerror}") from error
+            timestamp = None if frame.pts is None else self._milliseconds(frame.pts)
+            if timestamp is None or (previous is not None and not timestamp > previous):
                 # Some containers store no timestamps.
-                timestamp = previous + 1000 / self._fps
+                timestamp = 0.0 if previous is None else previous + step
             previous = timestamp
-            yield Frame(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8), timestamp)
+            duration = float(frame.duration * self._time_base * 1000) if frame.duration else None
+            yield Frame(image, timestamp, duration)
         if previous is None:
             raise VideoError(f"{self.path} has no frames that can be decoded")
+        if decoded.missing:
+            _log.warning(
+                "%s: %d of %d frames cannot be decoded and are missing",
+                *(self.path, decoded.missing, decoded.missing + decoded.count),
+            )
 
     def close(self) -> None:
         """Closes the file."""
-        self._capture.release()
+        self._container.close()
 
     def __enter__(self) -> Self:
         """Returns the video itself."""
@@ -126,10 +159,147 @@ class Video:
         """Closes the file."""
         self.close()
 
+    def _picture_track(self) -> "VideoStream":
+        from av.stream import Disposition
 
-def find_ffmpeg() -> str | None:
-    """Returns the path of the ffmpeg program, or None if there is none on the PATH."""
-    return shutil.which("ffmpeg")
+        # Music files have their cover as a video of one frame.
+        tracks = [
+            track
+            for track in self._container.streams.video
+            if not track.disposition & Disposition.attached_pic
+        ]
+        if not tracks:
+            raise VideoError(f"{self.path} is not a video: it has no pictures that move")
+        best = self._container.streams.best("video")
+        stream = next((track for track in tracks if track is best), tracks[0])
+        if stream.codec_context is None:
+            raise VideoError(f"{self.path}: FFmpeg has no decoder for its video, or it is damaged")
+        stream.thread_type = "AUTO"
+        stream.thread_count = _THREADS
+        return stream
+
+    def _converter(self, first: "VideoFrame") -> "_Converter":
+        colors = ColorConversion.of(first)
+        if colors.problem:
+            _log.warning("%s: %s", self.path, colors.problem)
+        size = _square_pixel_size(first, self._stream.sample_aspect_ratio)
+        return _Converter(*size, colors, _Orientation.of(first))
+
+    @property
+    def _time_base(self) -> Fraction:
+        return self._stream.time_base or Fraction(1, 1000)
+
+    def _milliseconds(self, ticks: int) -> float:
+        return float(ticks * self._time_base * 1000) - self._start_ms
+
+
+class _Decoded:
+    """The frames of a track; damaged ones are passed over.
+
+    Attributes:
+      count: how many frames there were so far.
+      missing: at the end, how many frames could not be decoded.
+    """
+
+    def __init__(self, container: "InputContainer", stream: "VideoStream") -> None:
+        self._container, self._stream = container, stream
+        self.count = self.missing = 0
+
+    def __iter__(self) -> "Iterator[VideoFrame]":
+        import av
+
+        failed = skipped = 0
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.FFmpegError):
+                # The latter is the end of a file that was cut.
+                break
+            skipped += packet.is_discard
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                failed += 1
+                continue
+            for frame in frames:
+                self.count += 1
+                yield frame
+        # The index of these containers says how many there should be, even if the rest is cut off.
+        is_exact = "mp4" in self._container.format.name.split(",")
+        stated = self._stream.frames - skipped if is_exact else 0
+        self.missing = max(failed, stated - self.count)
+
+
+@dataclass(frozen=True)
+class _Orientation:
+    """How to turn the frames of a phone upright."""
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    @classmethod
+    def of(cls, frame: "VideoFrame") -> "_Orientation":
+        from av.sidedata.sidedata import Type
+
+        # PyAV's annotation of this attribute is wrong.
+        side_data: Any = frame.side_data
+        try:
+            matrix = np.frombuffer(bytes(side_data[Type.DISPLAYMATRIX]), np.int32)
+        except KeyError:
+            return cls()
+        # x' = a x + c y and y' = b x + d y.
+        a, b, _, c, d = matrix[:5].tolist()
+        if abs(a) >= abs(b):
+            return cls(False, d < 0, a < 0)
+        return cls(True, b < 0, c < 0)
+
+    def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if self.transpose:
+            image = image.transpose(1, 0, 2)
+        image = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return np.ascontiguousarray(image)
+
+
+@dataclass(frozen=True)
+class _Converter:
+    """Converts the frames of a video to upright pictures with square pixels.
+
+    A frame of another size than the first, as in recordings of calls, is scaled to its size.
+    """
+
+    width: int
+    height: int
+    colors: ColorConversion
+    orientation: _Orientation
+
+    def convert(self, frame: "VideoFrame") -> npt.NDArray[np.uint8]:
+        return self.orientation.apply(self.colors.to_rgb(frame, self.width, self.height))
+
+
+def _square_pixel_size(frame: "VideoFrame", aspect: Fraction | None) -> tuple[int, int]:
+    """Returns the width and height with square pixels; neither is less than before."""
+    width, height = frame.width, frame.height
+    if not aspect or not Fraction(1, _MAX_PIXEL_ASPECT) <= aspect <= _MAX_PIXEL_ASPECT:
+        return width, height
+    if aspect > 1:
+        return 2 * round(width * aspect / 2), height
+    if aspect < 1:
+        return width, 2 * round(height / aspect / 2)
+    return width, height
+
+
+def _open(path: Path) -> "InputContainer":
+    import av
+
+    try:
+        # The prefix keeps FFmpeg from taking a file name for a URL.
+        return av.open(f"file:{path.absolute()}", "r", metadata_errors="replace")
+    except OSError as error:
+        raise VideoError(f"{path} cannot be read: {error.strerror}") from error
+    except av.FFmpegError as error:
+        raise VideoError(f"{path} is not a video in a known format, or is damaged") from error
 
 
 def save_video(
@@ -138,56 +308,40 @@ def save_video(
     fps: float,
     sound_of: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-) -> bool:
+) -> None:
     """Writes an MP4 video, atomically.
 
     If writing fails for any reason, including an exception in `frames` or a KeyboardInterrupt, an
-    existing file at `path` is left unchanged. The new video has a constant frame rate; frames are
-    repeated or dropped so that each is shown at its timestamp. OpenCV encodes MPEG-4 Part 2, which
-    drops the last column or row of pixels if the width or height is odd.
+    existing file at `path` is left unchanged. Every frame is shown at its timestamp; without sound
+    the video begins with the first frame. The last column or row of pixels is dropped if the width
+    or height is odd.
 
     Args:
       path: the file to write, usually named `*.mp4`. Its folder must exist.
       frames: at least one frame; all must have the same size.
-      fps: frames per second.
-      sound_of: a video whose sound tracks are copied. This needs the program ffmpeg; without it the
-        new video is silent.
+      fps: frames per second, on average: how long the last frame is shown if it does not say.
+      sound_of: a video whose sound tracks are copied, or encoded as AAC if MP4 does not hold their
+        format. A warning is logged for each track for which neither is possible.
       overwrite: whether an existing file may be replaced.
 
-    Returns:
-      False if `sound_of` was given but the sound was not copied, because ffmpeg is missing or
-      failed; otherwise True.
-
     Raises:
-      VideoError: the path is not UTF-8, there are no frames, they differ in size or have less than
-        2 x 2 pixels, or the encoder failed, for instance because the disk is full.
+      VideoError: there are no frames, they differ in size or have less than 2 x 2 pixels, or the
+        file cannot be written, for instance because the disk is full.
       FileExistsError: the file exists and `overwrite` is false.
-      OSError: the file cannot be written.
+      OSError: the file cannot be created.
       ValueError: `fps` is not positive.
     """
     if not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"the frame rate must be positive, not {fps}")
-    # The temporary file is where a symbolic link leads to.
-    _check_encoding(Path(path), Path(path).resolve())
     with atomic_path(path, overwrite, ".mp4") as temporary:
-        _encode(temporary, Path(path), frames, fps)
-        return sound_of is None or _add_sound(temporary, Path(sound_of))
+        _encode(temporary, Path(path), frames, fps, None if sound_of is None else Path(sound_of))
 
 
-def _check_encoding(name: Path, opened: Path) -> None:
-    """Checks that OpenCV can open a path; the error message calls it `name`."""
-    try:
-        str(opened).encode()
-    except UnicodeEncodeError as error:
-        # OpenCV would end the process with SIGSEGV.
-        raise VideoError(
-            f"OpenCV cannot open {name}: rename the file or its folder, whose name is not UTF-8"
-        ) from error
-
-
-def _encode(target: Path, name: Path, frames: Iterable[Frame], fps: float) -> None:
+def _encode(
+    target: Path, name: Path, frames: Iterable[Frame], fps: float, sound_of: Path | None
+) -> None:
     """Encodes frames into the file `target`; error messages call it `name`."""
-    import cv2
+    import av
 
     remaining = iter(frames)
     first = next(remaining, None)
@@ -196,79 +350,124 @@ def _encode(target: Path, name: Path, frames: Iterable[Frame], fps: float) -> No
     shape = first.image.shape
     if min(shape[:2]) < 2:
         raise VideoError(f"{name} would have {shape[1]} x {shape[0]} pixels; the minimum is 2 x 2")
-    writer = cv2.VideoWriter(
-        str(target),
-        cv2.CAP_FFMPEG,
-        cv2.VideoWriter.fourcc(*_CODEC),
-        fps,
-        (shape[1], shape[0]),
-    )
+    sound = None if sound_of is None else SoundTracks(sound_of)
+    with contextlib.closing(sound) if sound else contextlib.nullcontext():
+        with _writing(name):
+            output = av.open(f"file:{target.absolute()}", "w", "mp4", options=_MP4_OPTIONS)
+        try:
+            start = 0.0 if sound and sound.is_present else first.timestamp_ms
+            with _writing(name):
+                pictures = _PictureTrack(output, shape[1], shape[0], fps, start)
+                if sound:
+                    sound.add_to(output)
+                output.start_encoding()
+            last = first
+            for frame in _chain(first, remaining):
+                check_image(frame.image)
+                if frame.image.shape != shape:
+                    raise VideoError(f"the frames for {name} are not all of one size")
+                with _writing(name):
+                    seconds = pictures.write(frame)
+                    if sound and seconds is not None:
+                        sound.write_until(seconds)
+                last = frame
+            with _writing(name):
+                pictures.finish(last)
+                if sound:
+                    sound.write_until(math.inf)
+                output.close()
+        except BaseException:
+            with contextlib.suppress(av.FFmpegError, OSError):
+                output.close()
+            raise
+
+
+def _chain(first: Frame, remaining: Iterator[Frame]) -> Iterator[Frame]:
+    yield first
+    yield from remaining
+
+
+@contextlib.contextmanager
+def _writing(name: Path) -> Iterator[None]:
+    """Turns errors of FFmpeg's into errors for users."""
+    import av
+
     try:
-        if not writer.isOpened():
-            raise VideoError(f"OpenCV cannot write {name} with {shape[1]} x {shape[0]} pixels")
-        offset = np.array(_TRUNCATION_OFFSET, np.float64)
-        written = 0
-        for pixels in _at_constant_rate(first, remaining, fps):
-            check_image(pixels)
-            if pixels.shape != shape:
-                raise VideoError(f"the frames for {name} are not all of one size")
-            writer.write(cv2.add(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), offset))
-            written += 1
-    finally:
-        writer.release()
-    # OpenCV does not report a failed write.
-    if not _has_frames(target, written):
-        raise VideoError(f"cannot write {name}: the encoder failed; is the disk full?")
+        yield
+    except av.FFmpegError as error:
+        raise VideoError(f"cannot write {name}: {error.strerror}") from error
 
 
-def _at_constant_rate(
-    first: Frame, remaining: Iterator[Frame], fps: float
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yields the picture to show at each frame of a video with a constant frame rate."""
-    shown, count = first.image, 0
-    for frame in remaining:
-        due = round((frame.timestamp_ms - first.timestamp_ms) * fps / 1000)
-        while count < due:
-            yield shown
-            count += 1
-        shown = frame.image
-    yield shown
+class _PictureTrack:
+    """Encodes frames as the picture track of an MP4 file."""
+
+    def __init__(
+        self, output: "OutputContainer", width: int, height: int, fps: float, start_ms: float
+    ) -> None:
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        self._output, self._start_ms, self._fps = output, start_ms, fps
+        self._width, self._height = width // 2 * 2, height // 2 * 2
+        # The rate matters only for how the encoder distributes the bits.
+        rate = Fraction(min(max(fps, 1.0), 1000.0)).limit_denominator(1001)
+        encoder, options = next(
+            ((name, options) for name, options in _ENCODERS if name in av.codecs_available),
+            _ENCODERS[-1],
+        )
+        self._stream = cast("VideoStream", output.add_stream(encoder, rate, options))
+        self._stream.width, self._stream.height = self._width, self._height
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.time_base = _TIME_BASE
+        # Packets come out in the order of the frames, and the last of them is the last frame.
+        context.max_b_frames = 0
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED_RANGE
+        self._reformatter = VideoReformatter()
+        self._ticks = -1
+        self._waiting: Packet[VideoStream] | None = None
+
+    def write(self, frame: Frame) -> float | None:
+        """Encodes a frame, and returns up to which second the file is written, if that changed."""
+        import av
+        from av.video.reformatter import Interpolation
+
+        pixels = np.ascontiguousarray(frame.image[: self._height, : self._width])
+        encoded = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(pixels, "rgb24"),
+            format="yuv420p",
+            dst_colorspace=_BT709,
+            dst_color_range=_LIMITED_RANGE,
+            interpolation=Interpolation.BILINEAR
+            | Interpolation.ACCURATE_RND
+            | Interpolation.FULL_CHR_H_INP,
+        )
+        encoded.color_primaries = encoded.color_trc = _BT709
+        ticks = round((frame.timestamp_ms - self._start_ms) * _TICKS_PER_MS)
+        self._ticks = max(self._ticks + 1, ticks)
+        encoded.pts, encoded.time_base = self._ticks, _TIME_BASE
+        return self._mux(self._stream.encode(encoded))
+
+    def finish(self, last: Frame) -> None:
+        """Writes what the encoder holds back; the last frame is shown as long as it says."""
+        self._mux(self._stream.encode(None))
+        if self._waiting is not None:
+            milliseconds = last.duration_ms or 1000 / self._fps
+            self._waiting.duration = max(1, round(milliseconds * _TICKS_PER_MS))
+            self._output.mux(self._waiting)
+
+    def _mux(self, packets: "list[Packet[VideoStream]]") -> float | None:
+        seconds = None
+        for packet in packets:
+            if self._waiting is not None:
+                self._output.mux(self._waiting)
+            self._waiting = packet
+            if packet.dts is not None:
+                seconds = float(packet.dts * packet.time_base)
+        return seconds
 
 
-def _has_frames(path: Path, count: int) -> bool:
-    try:
-        with Video(path) as video:
-            return video.frame_count == count
-    except VideoError:
-        return False
-
-
-def _add_sound(video: Path, source: Path) -> bool:
-    """Copies the sound of `source` into `video`, and returns whether ffmpeg succeeded."""
-    ffmpeg = find_ffmpeg()
-    if ffmpeg is None:
-        return False
-    joined = video.with_name(f"{video.name}.joined.mp4")
-    try:
-        for codec in _SOUND_CODECS:
-            done = subprocess.run(
-                [
-                    *(ffmpeg, "-nostdin", "-v", "error", "-y"),
-                    # The prefix keeps ffmpeg from taking a file name for a URL or an option.
-                    *("-i", f"file:{video}", "-i", f"file:{source.absolute()}"),
-                    # The question mark makes the sound optional.
-                    *("-map", "0:v:0", "-map", "1:a?", "-c:v", "copy", "-c:a", codec),
-                    *("-movflags", "+faststart", f"file:{joined}"),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
-            if done.returncode == 0 and joined.exists():
-                os.replace(joined, video)
-                return True
-        return False
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            joined.unlink()
+# FFmpeg's number for the matrix, the primaries and the transfer function of BT.709.
+_BT709 = 1
+_LIMITED_RANGE = 1

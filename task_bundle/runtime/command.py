@@ -21,7 +21,7 @@ from task_bundle.command_line import (
 from task_bundle.errors import ImageError, NoFaceError, VideoError
 from task_bundle.media.folders import VIDEO_SUFFIXES, list_files
 from task_bundle.media.images import PICTURE_SUFFIXES, load_color_profile, load_image, save_png
-from task_bundle.media.video import Frame, Video, find_ffmpeg, save_video
+from task_bundle.media.video import Frame, Video, save_video
 from task_bundle.runtime.compositing import composite, cutout
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.tflite.model import describe, picture_size
@@ -48,7 +48,7 @@ def add_stylize(
         description="Stylizes faces and writes a PNG for each picture and an MP4 for each video"
         " into DIR, by default with the upright face alone. In composites of videos, frames without"
         " a face stay unchanged; in videos of the face alone, they repeat the last picture. The"
-        " sound of videos is kept if ffmpeg is installed.",
+        " sound of videos is kept.",
     )
     stylize.add_argument("bundle", type=Path, metavar="BUNDLE")
     stylize.add_argument(
@@ -124,9 +124,8 @@ def _stylize(
 ) -> int:
     from tqdm import tqdm
 
-    # OpenCV and its decoders write warnings to stderr; what matters raises an exception instead.
-    # The variables are read when OpenCV is imported, which happens later.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # OpenCV writes warnings to stderr; what matters raises an exception instead. The variable is
+    # read when OpenCV is imported, which happens later.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     jobs = [
         _Job(source, _targets(source, arguments))
@@ -195,10 +194,7 @@ def _stylize_video(
     # Each video needs a stylizer of its own, because that tracks faces.
     with FaceStylizer.create_from_bundle(bundle, options) as stylizer, Video(job.source) as video:
         frames = _stylized_frames(video, stylizer, arguments, bundle)
-        sound = save_video(target, frames, video.fps, job.source, arguments.overwrite)
-    if not sound:
-        reason = "ffmpeg failed to copy it" if find_ffmpeg() else "there is no ffmpeg on the PATH"
-        _write(sys.stderr, f"{target} has no sound: {reason}")
+        save_video(target, frames, video.fps, job.source, arguments.overwrite)
     return target
 
 
@@ -228,7 +224,7 @@ def _stylized_frames(
             picture = composite(frame.image, faces, color_match=arguments.color_match)
         elif faces:
             picture = faces[0].image
-        yield Frame(picture, frame.timestamp_ms)
+        yield Frame(picture, frame.timestamp_ms, frame.duration_ms)
     if not found:
         raise NoFaceError(f"no face was found in {video.path}")
 

@@ -1,0 +1,177 @@
+"""Copies the sound tracks of a video into another."""
+
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+
+# What AAC encodes: other sample rates and more channels are converted to these.
+_AAC_RATES = frozenset((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 96000))
+_AAC_RATE, _AAC_LAYOUTS = 48000, frozenset(("mono", "stereo", "5.1", "5.1(side)", "7.1"))
+
+_log = logging.getLogger(__name__)
+
+
+class SoundTracks:
+    """The sound of a video, copied packet by packet, so that little of it is in memory."""
+
+    def __init__(self, source: Path) -> None:
+        """Opens a video; if that fails, a warning is logged, and there is no sound."""
+        import av
+
+        self._source = source
+        self._container: InputContainer | None = None
+        self._tracks: dict[int, _Track] = {}
+        self._waiting: Packet[AudioStream] | None = None
+        try:
+            self._container = av.open(f"file:{source.absolute()}", "r", metadata_errors="replace")
+        except (av.FFmpegError, OSError) as error:
+            _log.warning("%s: its sound cannot be read: %s", source, error.strerror)
+        self._packets: Iterator[Packet[AudioStream]] = iter(())
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the video has sound."""
+        return self._container is not None and bool(self._container.streams.audio)
+
+    def add_to(self, output: "OutputContainer") -> None:
+        """Adds the tracks to a file whose header is not written yet.
+
+        A warning is logged for each track that can be neither copied nor converted.
+        """
+        if self._container is None:
+            return
+        for number, stream in enumerate(self._container.streams.audio, 1):
+            try:
+                self._tracks[stream.index] = _Track(stream, output)
+            except _UnusableTrack as error:
+                _log.warning("%s: sound track %d is left out: %s", self._source, number, error)
+        if self._tracks:
+            streams = [self._container.streams[index] for index in self._tracks]
+            self._packets = cast("Iterator[Packet[AudioStream]]", self._container.demux(*streams))
+
+    def write_until(self, seconds: float) -> None:
+        """Writes the sound that begins up to this time after the start of the video."""
+        import av
+
+        while True:
+            packet = self._waiting
+            self._waiting = None
+            if packet is None:
+                try:
+                    packet = next(self._packets)
+                except StopIteration:
+                    return
+                except av.FFmpegError as error:
+                    _log.warning("%s: the sound is cut short: %s", self._source, error.strerror)
+                    self._packets = iter(())
+                    return
+            time = packet.pts if packet.dts is None else packet.dts
+            if time is not None and float(time * packet.time_base) - self._start > seconds:
+                self._waiting = packet
+                return
+            self._tracks[packet.stream.index].write(packet, self._start)
+
+    def close(self) -> None:
+        """Closes the video, and says how much of the sound was lost."""
+        for number, track in enumerate(self._tracks.values(), 1):
+            if track.lost:
+                _log.warning(
+                    "%s: %d packets of sound track %d are damaged and missing",
+                    *(self._source, track.lost, number),
+                )
+        if self._container is not None:
+            self._container.close()
+
+    @property
+    def _start(self) -> float:
+        """When the video begins, in seconds of the clock of its packets."""
+        assert self._container is not None
+        return (self._container.start_time or 0) / 1e6
+
+
+class _UnusableTrack(Exception):
+    pass
+
+
+class _Track:
+    """A sound track that is copied, or encoded as AAC if MP4 does not hold its format.
+
+    Attributes:
+      lost: how many packets could not be copied or converted.
+    """
+
+    def __init__(self, stream: "AudioStream", output: "OutputContainer") -> None:
+        self._output = output
+        self._target: AudioStream
+        self.lost = 0
+        reason = _reason_not_to_copy(stream)
+        self._is_copied = reason is None
+        if self._is_copied:
+            self._target = output.add_stream_from_template(stream)
+        else:
+            if stream.codec_context is None:
+                raise _UnusableTrack(f"{reason}, and FFmpeg has no decoder for it")
+            rate = stream.codec_context.sample_rate
+            self._target = output.add_stream("aac", rate if rate in _AAC_RATES else _AAC_RATE)
+            layout = stream.codec_context.layout.name
+            self._target.codec_context.layout = layout if layout in _AAC_LAYOUTS else "stereo"
+        self._target.metadata.update(
+            {key: text for key, text in stream.metadata.items() if key in ("language", "title")}
+        )
+
+    def write(self, packet: "Packet[AudioStream]", start: float) -> None:
+        """Copies or converts a packet; `start` is when the video begins, in seconds."""
+        import av
+
+        try:
+            if self._is_copied:
+                self._copy(packet, start)
+            else:
+                self._convert(packet, start)
+        except OSError:
+            # The new file cannot be written.
+            raise
+        except av.FFmpegError:
+            self.lost += 1
+
+    def _copy(self, packet: "Packet[AudioStream]", start: float) -> None:
+        if packet.dts is None:
+            # The end, which is for decoders, or a packet without a time.
+            self.lost += packet.size > 0
+            return
+        shift = round(start / float(packet.time_base))
+        packet.dts -= shift
+        packet.pts = packet.dts if packet.pts is None else packet.pts - shift
+        packet.stream = self._target
+        self._output.mux(packet)
+
+    def _convert(self, packet: "Packet[AudioStream]", start: float) -> None:
+        for frame in packet.decode():
+            if frame.pts is not None and frame.time_base:
+                frame.pts -= round(start / float(frame.time_base))
+            self._output.mux(self._target.encode(frame))
+        if packet.size == 0:
+            self._output.mux(self._target.encode(None))
+
+
+def _reason_not_to_copy(stream: "AudioStream") -> str | None:
+    """Returns why MP4 does not hold the format of a track, or None if it does."""
+    import av
+
+    # FFmpeg knows when it writes the header.
+    trial = av.open(io.BytesIO(), "w", "mp4")
+    try:
+        trial.add_stream_from_template(stream)
+        trial.start_encoding()
+    except (av.FFmpegError, ValueError) as error:
+        return str(error)
+    finally:
+        trial.close()
+    return None
