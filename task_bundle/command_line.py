@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from task_bundle.errors import UserError
+from task_bundle.terminal import only_native_errors, progress_bars
 
 if TYPE_CHECKING:
     # What `ArgumentParser.add_subparsers` returns, and whatever has an `add_argument` method: a
@@ -38,7 +39,7 @@ _EXTRAS: Final = {
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser that accepts `--debug`, and so do all of its sub-commands.
+    """An argument parser with `--debug` and `--verbose`, which all of its sub-commands have, too.
 
     `add_subparsers` makes the parsers of sub-commands with the class of their parent, so that a
     program only has to use this class for its top-level parser.
@@ -52,6 +53,12 @@ class CommandParser(argparse.ArgumentParser):
             # A sub-command's default must not overwrite what was given before its name.
             default=argparse.SUPPRESS,
             help="show the Python traceback of errors",
+        )
+        self.add_argument(
+            "--verbose",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show what TensorFlow, MediaPipe and other libraries log",
         )
 
 
@@ -68,7 +75,8 @@ def run(
     Args:
       parser: The parser of the program; its `prog` starts every error message. Use
         `CommandParser` to offer `--debug`.
-      argv: The command-line arguments; those of the process if None.
+      argv: The command-line arguments; those of the process if None. Only then, what native
+        libraries log is hidden, except errors and with `--verbose`.
       errors: Base exceptions whose messages are written for users. `UserError` covers those of all
         packages in this repository. OSError and the ModuleNotFoundError of a package
         that an extra installs are reported in the same way. Any other exception is a bug.
@@ -86,7 +94,11 @@ def run(
     _escape_what_cannot_be_encoded()
     arguments = parser.parse_args(argv)
     try:
-        with _warnings_on_stderr(parser.prog):
+        with (
+            _native_messages(getattr(arguments, "verbose", False), argv is None),
+            progress_bars(),
+            _warnings_on_stderr(parser.prog),
+        ):
             return int(arguments.run(arguments) or 0)
     except KeyboardInterrupt:
         if debug_requested(arguments):
@@ -126,6 +138,16 @@ def _escape_what_cannot_be_encoded() -> None:
         # A stream of another class, such as a notebook's, encodes nothing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _native_messages(are_wanted: bool, is_program: bool) -> Iterator[None]:
+    if are_wanted:
+        # What hides these messages at their source leaves set variables alone.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "INFO")
+    with only_native_errors() if is_program and not are_wanted else contextlib.nullcontext():
+        yield
 
 
 class _LineHandler(logging.Handler):

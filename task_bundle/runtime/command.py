@@ -143,8 +143,7 @@ def _stylize(
     with FaceStylizer.create_from_bundle(bundle, options) as stylizer:
         check_output_folder(arguments.output)
         arguments.output.mkdir(parents=True, exist_ok=True)
-        # None hides the progress bar if stderr is not a terminal.
-        for job in tqdm(jobs, unit="file", disable=None if len(jobs) > 1 else True):
+        for job in tqdm(jobs, unit="file", disable=len(jobs) == 1):
             try:
                 if job.is_video:
                     written = [_stylize_video(job, bundle, options, arguments)]
@@ -213,7 +212,6 @@ def _stylized_frames(
         desc=video.path.name,
         unit="frame",
         leave=False,
-        disable=None,
     )
     for frame in bar:
         # MediaPipe needs integer milliseconds that increase.

@@ -1,0 +1,191 @@
+"""What the command-line programs do about what libraries write to the terminal."""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+_STANDARD_ERROR = 2
+# Lines of logs below the level of errors: of glog and Abseil, of TensorFlow, of TensorFlow Lite.
+_NOT_ERRORS = re.compile(
+    rb"[IW]\d{4} \d\d:\d\d:\d\d"
+    rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] "
+    rb"|(INFO|VERBOSE|WARNING): "
+)
+# Messages at the level of errors that are none, and further lines of warnings.
+_HARMLESS = re.compile(
+    rb"Unable to register cu\w+ (factory|plugin)"
+    rb"|computation placer already registered"
+    rb"|failed call to cuInit"
+    rb"|GPU suport is not available"
+    rb"|^To enable the following instructions: "
+    rb"|^Skipping registering GPU devices"
+)
+# How long the end of a program waits for the last lines, if another process keeps them open.
+_LAST_LINES_SECONDS = 1.0
+# A progress bar becomes a line this often if there is no terminal.
+_LINE_SECONDS = 10.0
+# What is done sooner needs no line.
+_BRIEF_SECONDS = 1.0
+
+
+@contextlib.contextmanager
+def only_native_errors() -> Iterator[None]:
+    """Hides what native libraries log, except errors, until the context ends.
+
+    TensorFlow and MediaPipe write dozens of lines that do not help users. A child process reads the
+    standard error of this process and passes on what is not such a line, so that the last words of
+    a library that aborts the process are seen, too. `sys.stderr` writes past it. Nothing is hidden
+    if `sys.stderr` was replaced or the system has no `fork`.
+    """
+    before = sys.stderr
+    if before is None or not _is_plain(before) or not hasattr(os, "fork"):
+        yield
+        return
+    before.flush()
+    terminal = os.dup(_STANDARD_ERROR)
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # The child does not touch what other threads may have locked.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            _pass_errors_on(reader, terminal)
+        finally:
+            os._exit(0)
+    os.close(reader)
+    os.dup2(writer, _STANDARD_ERROR)
+    os.close(writer)
+    sys.stderr = os.fdopen(
+        os.dup(terminal), "w", buffering=1, encoding=before.encoding, errors=before.errors
+    )
+    try:
+        yield
+    finally:
+        # It stays open, for whoever logs to it while the process ends.
+        sys.stderr.flush()
+        sys.stderr = before
+        before.flush()
+        os.dup2(terminal, _STANDARD_ERROR)
+        os.close(terminal)
+        _wait(child)
+
+
+def _is_plain(stream: TextIO) -> bool:
+    try:
+        return stream is sys.__stderr__ and stream.fileno() == _STANDARD_ERROR
+    except (OSError, ValueError):
+        return False
+
+
+def _pass_errors_on(reader: int, terminal: int) -> None:
+    """Writes the lines from one file descriptor that users should see to the other."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
+        # The child ends when the last process that writes to it has ended.
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    os.dup2(reader, 0)
+    os.dup2(terminal, 1)
+    # Whoever reads what this process inherited must not wait for it.
+    os.closerange(2, os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else 256)
+    rest = b""
+    while chunk := os.read(0, 65536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if is_for_users(line):
+                _write_all(1, line + b"\n")
+        if b"\r" in rest:
+            # The progress bar of a child process.
+            _write_all(1, rest)
+            rest = b""
+    if rest and is_for_users(rest):
+        _write_all(1, rest)
+
+
+def is_for_users(line: bytes) -> bool:
+    """Returns whether a line that a native library wrote should be shown to users."""
+    return not (_NOT_ERRORS.match(line) or _HARMLESS.search(line))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _wait(child: int) -> None:
+    deadline = time.monotonic() + _LAST_LINES_SECONDS
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[None]:
+    """Closes tqdm's progress bars when the context ends; without a terminal they are plain lines.
+
+    A bar that an exception leaves open would otherwise be wiped off after the error's message. It
+    is drawn over and over in one line, which only a terminal shows as one: in a log it is a line
+    now and then, and one at the end.
+    """
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    with contextlib.nullcontext() if is_terminal else _bars_as_lines():
+        try:
+            yield
+        finally:
+            if "tqdm" in sys.modules:
+                from tqdm import tqdm
+
+                for bar in list(getattr(tqdm, "_instances", ())):
+                    bar.close()
+
+
+@contextlib.contextmanager
+def _bars_as_lines() -> Iterator[None]:
+    from tqdm import tqdm
+
+    # Not by a subclass: all modules, and other libraries, use the class itself.
+    names = ("display", "clear", "close")
+    before = {name: getattr(tqdm, name) for name in names}
+
+    def display(bar: Any, msg: str | None = None, pos: int | None = None) -> None:
+        now = time.monotonic()
+        due = bar.__dict__.setdefault("_next_line", now + _LINE_SECONDS)
+        if now >= due and msg != "":
+            bar._next_line = now + _LINE_SECONDS
+            bar.fp.write(_line(bar))
+
+    def clear(bar: Any, nolock: bool = False) -> None:
+        pass
+
+    def close(bar: Any) -> None:
+        if bar.disable:
+            return
+        file = bar.fp
+        # Else the bar would be drawn a last time, or wiped off.
+        bar.fp = io.StringIO()
+        before["close"](bar)
+        if bar.leave and bar.format_dict["elapsed"] >= _BRIEF_SECONDS:
+            file.write(_line(bar))
+
+    for name, function in zip(names, (display, clear, close), strict=True):
+        setattr(tqdm, name, function)
+    try:
+        yield
+    finally:
+        for name in names:
+            setattr(tqdm, name, before[name])
+
+
+def _line(bar: Any) -> str:
+    template = "{n_fmt} {unit}s in {elapsed}{postfix}"
+    if bar.total and bar.n < bar.total:
+        template = "{n_fmt} of {total_fmt} {unit}s in {elapsed}, {remaining} left{postfix}"
+    text = bar.format_meter(**{**bar.format_dict, "bar_format": template, "ncols": None})
+    title = bar.desc.removesuffix(": ") if bar.desc else ""
+    return f"{title}: {text.strip()}\n" if title else f"{text.strip()}\n"
