@@ -75,6 +75,12 @@ FAMILIES = (
         commands="mm_face_stylizer.training.blaze_stylegan.command:add_recipe",
         drawing="mm_face_stylizer.models.blaze_stylegan.drawing:Drawing",
     ),
+    Family(
+        name="srresnet",
+        config="mm_face_stylizer.models.srresnet.config:UpscalerConfig",
+        networks="mm_face_stylizer.models.srresnet.networks:UpscalerNetworks",
+        commands="mm_face_stylizer.training.srresnet.command:add_upscaler",
+    ),
 )
 
 

@@ -11,6 +11,8 @@ import importlib.resources
 import json
 import os
 
+import numpy as np
+
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from task_bundle.errors import NoFaceError
@@ -20,6 +22,29 @@ from task_bundle.media.images import load_image
 
 _SHEET, _CARD = "practice_faces.jpg", "practice_faces.json"
 _MIN_FACES = 8
+
+
+def practice_pictures(size: int, count: int | None = None) -> np.ndarray:
+    """Loads the pictures of the practice faces, without looking for the faces in them.
+
+    Args:
+      size: Side of the pictures in pixels.
+      count: Number of pictures; all if None.
+
+    Returns:
+      uint8 [count, size, size, 3], RGB in [0, 255], always in the same order.
+    """
+    import cv2
+
+    folder = importlib.resources.files("mm_face_stylizer").joinpath("presets")
+    side = json.loads(folder.joinpath(_CARD).read_text(encoding="utf-8"))["side"]
+    with importlib.resources.as_file(folder.joinpath(_SHEET)) as path:
+        sheet = load_image(path)
+    rows, columns = (length // side for length in sheet.shape[:2])
+    tiles = sheet.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+    return np.stack(
+        [cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA) for tile in tiles[:count]]
+    )
 
 
 def practice_faces(size: int, count: int, face_models: FaceModels | None = None) -> list[Portrait]:
@@ -34,20 +59,11 @@ def practice_faces(size: int, count: int, face_models: FaceModels | None = None)
       At most `count` portraits, always in the same order. Faces that the face models do not find
       are skipped.
     """
-    import cv2
-
-    folder = importlib.resources.files("mm_face_stylizer").joinpath("presets")
-    side = json.loads(folder.joinpath(_CARD).read_text(encoding="utf-8"))["side"]
-    with importlib.resources.as_file(folder.joinpath(_SHEET)) as path:
-        sheet = load_image(path)
-    rows, columns = (length // side for length in sheet.shape[:2])
-    tiles = sheet.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
     portraits = []
     with PortraitFinder(face_models) as finder:
-        for tile in tiles:
+        for picture in practice_pictures(size):
             if len(portraits) == count:
                 break
-            picture = cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA)
             # The sheet was made with one version of the face models; others may miss a face.
             with contextlib.suppress(NoFaceError):
                 portraits.append(finder.find_aligned(picture))

@@ -38,7 +38,12 @@ def add_run_options(
         "--data-list", type=pathlib.Path, metavar="CSV", help="columns file, source, licence"
     )
     command.add_argument(
-        "--output", required=True, type=pathlib.Path, metavar="DIR", help="folder of the run"
+        "-o",
+        "--output",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="folder of the run",
     )
     command.add_argument("--name", help=f"name of the result ({name})")
     numbers = (

@@ -4,6 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from mm_face_stylizer.training.blaze_stylegan.style_bank import mean_features
 from native import native
 from tiny import CONFIG, tiny_networks
 
@@ -14,7 +15,6 @@ from mm_face_stylizer.model_maker.installed_files import MANIFEST
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.preset import Preset, save_preset
 from mm_face_stylizer.training import losses
-from mm_face_stylizer.training.blaze_stylegan.style_bank import mean_features
 from task_bundle.mediapipe_import import import_mediapipe
 
 

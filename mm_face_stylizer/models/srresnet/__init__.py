@@ -1,0 +1,1 @@
+"""SRResNet: residual networks that enlarge pictures, and what exports them."""

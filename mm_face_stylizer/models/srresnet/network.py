@@ -1,0 +1,138 @@
+"""Residual networks that enlarge pictures: SRResNet, EDSR, and what lies between them.
+
+Sources: Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial
+Network" (2017), section 2.1.1 and figure 4; Lim et al., "Enhanced Deep Residual Networks for Single
+Image Super-Resolution" (2017), section 3; Shi et al., "Real-Time Single Image and Video
+Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network" (2016).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.layers import repeated_rgb_initializer
+from mm_face_stylizer.models.srresnet.config import UpscalerConfig
+
+_COLORS = 3
+# Of the last convolution where the network computes a difference, so that it starts as zero.
+_SMALL = 1e-3
+
+
+class _Convolution(keras.layers.Conv2D):
+    """A convolution with zero padding that may compute in bfloat16; its output is float32."""
+
+    def __init__(self, filters: int, kernel_size: int, conv_dtype: str, name: str, **kwargs):
+        kwargs.setdefault("kernel_initializer", keras.initializers.HeNormal())
+        super().__init__(filters, kernel_size, padding="same", name=name, **kwargs)
+        self._conv_dtype = conv_dtype
+
+    def convolution_op(self, inputs, kernel):
+        """Convolves in the data type that was asked for."""
+        inputs, kernel = (tf.cast(x, self._conv_dtype) for x in (inputs, kernel))
+        return tf.cast(super().convolution_op(inputs, kernel), tf.float32)
+
+
+class ResidualUpscaler(keras.Model):
+    """Maps a picture to the same picture at two or four times its side.
+
+    It is fully convolutional: weights do not depend on the size of the pictures.
+
+    Attributes:
+      config: The configuration.
+    """
+
+    def __init__(self, config: UpscalerConfig, conv_dtype: str = "float32", **kwargs):
+        """Creates the weights.
+
+        Args:
+          config: The configuration.
+          conv_dtype: Data type in which convolutions are computed.
+          **kwargs: As for `keras.Model`.
+        """
+        super().__init__(**kwargs)
+        self.config = config
+
+        def convolution(name: str, filters=config.channels, side=3, **options):
+            return _Convolution(filters, side, conv_dtype, name, **options)
+
+        def normalization(name: str):
+            # 0.9 follows short trainings, too.
+            layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
+            return layer if config.normalization else None
+
+        def prelu(name: str):
+            layer = keras.layers.PReLU(
+                alpha_initializer=keras.initializers.Constant(0.25), shared_axes=[1, 2], name=name
+            )
+            return layer if config.activation == "prelu" else None
+
+        self._first = convolution("first", side=config.end_kernel)
+        self._first_activation = prelu("first_activation")
+        self._blocks = [
+            (
+                convolution(f"block{index}_first"),
+                normalization(f"block{index}_first_normalization"),
+                prelu(f"block{index}_activation") or tf.nn.relu,
+                convolution(f"block{index}_second"),
+                normalization(f"block{index}_second_normalization"),
+            )
+            for index in range(config.blocks)
+        ]
+        self._joint = convolution("joint")
+        self._joint_normalization = normalization("joint_normalization")
+        self._doublings = [
+            (
+                convolution(
+                    f"doubling{index}",
+                    4 * config.channels,
+                    # The four sub-pixels start equal, so that there is no checkerboard to unlearn.
+                    kernel_initializer=repeated_rgb_initializer(4),
+                ),
+                prelu(f"doubling{index}_activation"),
+            )
+            for index in range(config.doublings)
+        ]
+        last = {}
+        if config.interpolated_skip:
+            last["kernel_initializer"] = keras.initializers.RandomNormal(stddev=_SMALL)
+        self._last = convolution("last", _COLORS, config.end_kernel, **last)
+        self(np.zeros((1, 8, 8, _COLORS), np.float32))
+
+    def call(self, picture: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Enlarges pictures.
+
+        Args:
+          picture: [batch, height, width, 3] in [-1, 1]; height and width are static.
+          training: Whether batch normalization uses the statistics of the batch.
+
+        Returns:
+          [batch, scale * height, scale * width, 3] in about [-1, 1].
+        """
+        config = self.config
+        x = first = _apply(self._first_activation, self._first(picture))
+        for convolution, normalization, activation, second, second_normalization in self._blocks:
+            y = activation(_apply(normalization, convolution(x), training))
+            y = _apply(second_normalization, second(y), training)
+            x = x + (y if config.residual_scaling == 1.0 else config.residual_scaling * y)
+        x = first + _apply(self._joint_normalization, self._joint(x), training)
+        for convolution, activation in self._doublings:
+            x = _apply(activation, tf.nn.depth_to_space(convolution(x), 2))
+        x = self._last(x)
+        if config.interpolated_skip:
+            sides = [config.scale * side for side in picture.shape[1:3]]
+            x = x + tf.image.resize(picture, sides, method="bilinear")
+        return x
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {"config": self.config}
+
+
+def _apply(layer, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+    """Applies a layer, or nothing where the configuration has no such layer."""
+    if layer is None:
+        return x
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return layer(x, training=training)
+    return layer(x)

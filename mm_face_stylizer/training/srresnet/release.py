@@ -1,0 +1,104 @@
+"""Writes the preset of an upscaler from a finished training, with measures beside bicubic."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mm_face_stylizer._keras import tf
+from mm_face_stylizer.evaluation.picture_quality import psnr
+from mm_face_stylizer.export import export_stylizer
+from mm_face_stylizer.models.srresnet.networks import UpscalerNetworks
+from mm_face_stylizer.pixels import from_pixels
+from mm_face_stylizer.preset import Preset, save_preset
+from mm_face_stylizer.training import losses
+from mm_face_stylizer.training.card import Provenance, data_card, run_card
+from mm_face_stylizer.training.srresnet.patches import Patches, PictureFolder
+from mm_face_stylizer.training.srresnet.upscaler_training import (
+    UpscalerTraining,
+    bicubic,
+    enlarged,
+)
+from task_bundle.tflite.model import describe
+
+_FAMILY = "srresnet"
+_MEASURED_PICTURES = 100
+_BATCH = 4
+
+
+def release_upscaler(
+    run: UpscalerTraining,
+    patches: Patches,
+    provenance: Provenance,
+    folder: pathlib.Path,
+    features: Callable[[tf.Tensor], Sequence[tf.Tensor]] | None = None,
+) -> Preset:
+    """Writes the preset of an upscaler.
+
+    Args:
+      run: A finished run.
+      patches: The run's patches.
+      provenance: Origin of the weights, for the card.
+      folder: Folder of the preset; an earlier one is replaced.
+      features: As for `UpscalerTraining`; without it the feature distance is not measured.
+
+    Returns:
+      The preset. Its card has, for the held-out pictures of each folder, the peak signal-to-noise
+      ratio and the feature distance of the upscaler and of bicubic interpolation.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    card = {"name": provenance.name, "family": _FAMILY}
+    preset = save_preset(folder, run.released(), card, overwrite=True)
+    # The measures are of the weights on disk, which are float16.
+    networks = preset.networks()
+    names = ("portraits", "drawings")
+    card = run_card(run, provenance) | {
+        "family": _FAMILY,
+        "macs": describe(export_stylizer(networks, "float32")).macs,
+        "data": data_card(patches, provenance, folder),
+        "metrics": {
+            name: measured(networks, pictures, patches.side, features)
+            for name, pictures in zip(names, patches.folders, strict=False)
+        },
+    }
+    return save_preset(folder, networks, card, overwrite=True)
+
+
+def measured(
+    networks: UpscalerNetworks,
+    pictures: PictureFolder,
+    side: int,
+    features: Callable[[tf.Tensor], Sequence[tf.Tensor]] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Measures an upscaler beside bicubic interpolation, on at most 100 held-out pictures.
+
+    Args:
+      networks: The upscaler.
+      pictures: Where the pictures come from.
+      side: Side in pixels of the middles of the pictures that are reduced and enlarged again.
+      features: Maps pictures in [-1, 1] to feature maps; None measures no feature distance.
+
+    Returns:
+      For `upscaler` and `bicubic`: `psnr`, in dB, and `feature_distance`, 0 for equal pictures.
+    """
+    large = pictures.held_out(_MEASURED_PICTURES, side)
+    ways = {
+        "upscaler": enlarged(networks, large),
+        "bicubic": bicubic(large, networks.config.scale),
+    }
+    result = {}
+    for name, found in ways.items():
+        result[name] = {"psnr": round(float(psnr(large, found).mean()), 3)}
+        if features is not None:
+            distances = [
+                float(
+                    losses.feature_distance(
+                        *(features(from_pixels(x[i : i + _BATCH])) for x in (found, large))
+                    )
+                )
+                for i in range(0, len(large), _BATCH)
+            ]
+            result[name]["feature_distance"] = round(float(np.mean(distances)), 4)
+    return result
