@@ -24,6 +24,7 @@ from mm_face_stylizer.painting.choices import PaintingChoices
 from mm_face_stylizer.painting.command import add_paint, add_painting_options
 from mm_face_stylizer.preset import DEFAULT_PRESET
 from mm_face_stylizer.style_pictures import STYLE_NAMES
+from mm_face_stylizer.upscaling.command import add_upscale
 from task_bundle.bundle import TaskBundle
 from task_bundle.command_line import (
     FAILED,
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add_stylize(commands, _PROGRAM, _ready_bundle)
     _add_style(commands)
     add_paint(commands, _PROGRAM)
+    add_upscale(commands)
     _add_demo(commands)
     for family in families.FAMILIES:
         family.add_commands(commands)

@@ -1,0 +1,124 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from conv_model import make_stylizer
+
+from mm_face_stylizer._keras import keras
+from mm_face_stylizer.cli import main
+from mm_face_stylizer.errors import InvalidArgumentError, PresetError
+from mm_face_stylizer.models.srresnet.config import UpscalerConfig
+from mm_face_stylizer.models.srresnet.networks import UpscalerNetworks
+from mm_face_stylizer.preset import save_preset
+from mm_face_stylizer.upscaling.upscaler import Upscaler
+from task_bundle import BundleError, FaceStylizer, TaskBundle
+from task_bundle.media.images import load_image, save_png
+from task_bundle.tflite.litert_model import LitertModel
+from task_bundle.tflite.model import describe
+
+_CONFIG = UpscalerConfig(channels=8, blocks=1, end_kernel=3, interpolated_skip=True)
+
+
+def _saved(folder, config=_CONFIG):
+    keras.utils.set_random_seed(0)
+    card = {"name": "tiny", "family": "srresnet"}
+    return save_preset(folder, UpscalerNetworks.build(config), card).folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """The folder of a finished training."""
+    folder = tmp_path_factory.mktemp("run")
+    _saved(folder / "upscaler_mobile_x2")
+    (folder / "cache").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def upscaler(run_folder):
+    return Upscaler.find(run_folder)
+
+
+@pytest.fixture
+def bundle(face_models):
+    return TaskBundle.build(make_stylizer(64, gain=0.5), face_models)
+
+
+def _sizes(bundle):
+    info = describe(bundle.stylizer)
+    return [tensor.shape for tensor in (*info.inputs, *info.outputs)]
+
+
+def _error(capsys):
+    lines = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_a_bundle_makes_larger_pictures(upscaler, bundle, grace_hopper):
+    large = upscaler.behind(bundle, "float32")
+    assert _sizes(large) == [(1, 64, 64, 3), (1, 128, 128, 3)]
+    assert large.validate() == ()
+    assert upscaler.behind(bundle, "float32").to_bytes() == large.to_bytes()
+    photo = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
+    (found,) = LitertModel(large.stylizer, "large").run(photo)
+    wanted = UpscalerNetworks.inference(upscaler.preset.networks(), 64)(0.5 * photo)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    with FaceStylizer.create_from_model_buffer(large.to_bytes()) as stylizer:
+        assert stylizer.stylize(grace_hopper).shape == (128, 128, 3)
+
+
+def test_a_quantized_upscaler_is_near(upscaler, bundle):
+    photo = np.full((1, 64, 64, 3), 0.5, np.float32)
+    found, wanted = (
+        LitertModel(upscaler.behind(bundle, precision).stylizer, "large").run(photo)[0]
+        for precision in ("int8", "float16")
+    )
+    np.testing.assert_allclose(found, wanted, atol=0.05)
+
+
+def test_the_commands_enlarge_bundles_and_pictures(run_folder, bundle, tmp_path, capsys):
+    bundle.save(tmp_path / "x.task")
+    options = ["--upscaler", str(run_folder)]
+    command = ["upscale", str(tmp_path / "x.task"), "-o", str(tmp_path / "y.task"), *options]
+    assert main(command) == 0
+    assert _sizes(TaskBundle.open(tmp_path / "y.task"))[1] == (1, 128, 128, 3)
+    assert capsys.readouterr().out == f"{tmp_path / 'y.task'}\n"
+    assert main(command) == 1
+    assert "already exists; pass --overwrite" in _error(capsys)
+
+    x, y = np.meshgrid(np.linspace(0, 255, 300), np.linspace(0, 255, 210))
+    save_png(tmp_path / "x.png", np.stack([x, y, 255 - x], -1).astype(np.uint8))
+    assert main(["upscale", str(tmp_path / "x.png"), "-o", str(tmp_path / "y.png"), *options]) == 0
+    large, small = (load_image(tmp_path / f"{name}.png").astype(int) for name in "yx")
+    assert large.shape == (420, 600, 3)
+    # An untrained network adds next to nothing to the interpolation, and tiles end inside.
+    assert np.abs(large[::2, ::2] - small).max() <= 4
+
+
+def test_bundles_that_cannot_be_upscaled(upscaler, bundle, face_models):
+    with pytest.raises(BundleError, match="upscaled already.*128 x 128 pixels out of 64 x 64"):
+        upscaler.behind(upscaler.behind(bundle))
+    wide = dataclasses.replace(bundle, stylizer=make_stylizer(shape=[1, 32, 64, 3]))
+    with pytest.raises(BundleError, match="64 x 32 pixels; an upscaler needs square ones"):
+        upscaler.behind(wide)
+    for defect, message in (({"dtype": "UINT8"}, "must be float32"), ({"inputs": 2}, "2 inputs")):
+        with pytest.raises(BundleError, match=message):
+            upscaler.behind(dataclasses.replace(bundle, stylizer=make_stylizer(64, **defect)))
+
+
+def test_upscalers_that_there_are_not(run_folder, tmp_path, capsys):
+    with pytest.raises(InvalidArgumentError, match="the scale is 3; it must be 2 or 4"):
+        Upscaler.find(run_folder, 3)
+    with pytest.raises(InvalidArgumentError, match="enlarges 2 x, and not 4 x"):
+        Upscaler.find(run_folder, 4)
+    with pytest.raises(PresetError, match="a stylizer and not of an upscaler"):
+        Upscaler.find("blaze_face_stylizer_256")
+    save_png(tmp_path / "x.png", np.zeros((8, 8, 3), np.uint8))
+    command = ["upscale", str(tmp_path / "x.png"), "-o", str(tmp_path / "y.png")]
+    assert main([*command, "--scale", "4"]) == 1
+    assert "no released upscaler to 4 x; `mm-face-stylizer upscaler train`" in _error(capsys)
+    for wrong in (["--scale", "3"], ["-o", "y.jpg"]):
+        with pytest.raises(SystemExit):
+            main([*command, *wrong])
+    assert "must end in .png" in capsys.readouterr().err
