@@ -41,7 +41,7 @@ class PictureFolder:
             removes the noise of cameras and of JPEG.
 
         Raises:
-          DataError: The folder does not exist, or has no picture to train on or to hold out.
+          DataError: The folder does not exist, or has no picture to train on.
           ImageError: A picture cannot be read.
         """
         folder, cache = pathlib.Path(folder), pathlib.Path(cache)
@@ -52,10 +52,9 @@ class PictureFolder:
         self._open(folder, cache, names, smallest_side, largest_side)
         self._train = [i for i, name in enumerate(self._names) if not is_held_out(name)]
         self._held_out = [i for i, name in enumerate(self._names) if is_held_out(name)]
-        if not self._train or not self._held_out:
+        if not self._train:
             raise DataError(
-                f"{folder} has {len(self._train)} pictures of at least {smallest_side} px to train "
-                f"on and {len(self._held_out)} to hold out; both are needed."
+                f"{folder} has no picture to train on whose shorter side has {smallest_side} px"
             )
         self.train_names = [self._names[index] for index in self._train]
         self.held_out_names = [self._names[index] for index in self._held_out]
@@ -121,16 +120,16 @@ class PictureFolder:
           side: Side of the middles in pixels, at most the smallest side of a picture.
 
         Returns:
-          uint8 [count, side, side, 3].
+          uint8 [count, side, side, 3]; empty if no picture is held out.
         """
         total = len(self._held_out)
         chosen = np.linspace(0, total - 1, min(count, total)).astype(int)
-        middles = []
-        for index in chosen:
+        middles = np.empty((len(chosen), side, side, 3), np.uint8)
+        for middle, index in zip(middles, chosen, strict=True):
             picture = self._picture(self._held_out[index])
             top, left = ((length - side) // 2 for length in picture.shape[:2])
-            middles.append(picture[top : top + side, left : left + side])
-        return np.stack(middles)
+            middle[...] = picture[top : top + side, left : left + side]
+        return middles
 
 
 class Patches:
@@ -144,11 +143,20 @@ class Patches:
     """
 
     def __init__(self, folders: Sequence[PictureFolder], side: int):
-        """Collects the names; see the attributes."""
+        """Collects the names; see the attributes.
+
+        Raises:
+          DataError: No picture of any folder is held out.
+        """
         self.folders = folders
         self.side = side
         self.train_names = [name for folder in folders for name in folder.train_names]
         self.held_out_names = [name for folder in folders for name in folder.held_out_names]
+        if not self.held_out_names:
+            raise DataError(
+                "no picture is held out from the training; files whose number is divisible by ten "
+                "would be"
+            )
 
     def batch(self, size: int, seed: int, step: int) -> np.ndarray:
         """Draws a batch.

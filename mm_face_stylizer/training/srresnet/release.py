@@ -61,6 +61,7 @@ def release_upscaler(
         "metrics": {
             name: measured(networks, pictures, patches.side, features)
             for name, pictures in zip(names, patches.folders, strict=False)
+            if pictures.held_out_names
         },
     }
     return save_preset(folder, networks, card, overwrite=True)

@@ -202,6 +202,8 @@ class UpscalerTraining(TrainingRun):
     def _sheet(self, step: int) -> ContactSheet:
         rows, captions = [], []
         for folder in self._patches.folders:
+            if not folder.held_out_names:
+                continue
             large = folder.held_out(_SHEET_PICTURES, min(_SHEET_SIDE, self._patches.side))
             scale = self.options.config.scale
             rows += [large, bicubic(large, scale), enlarged(self._average, large)]

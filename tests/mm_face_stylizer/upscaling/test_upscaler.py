@@ -65,7 +65,7 @@ def test_a_bundle_makes_larger_pictures(upscaler, bundle, grace_hopper):
     wanted = UpscalerNetworks.inference(upscaler.preset.networks(), 64)(0.5 * photo)
     np.testing.assert_allclose(found, wanted, atol=1e-4)
     with FaceStylizer.create_from_model_buffer(large.to_bytes()) as stylizer:
-        assert stylizer.stylize(grace_hopper).shape == (128, 128, 3)
+        assert stylizer.stylize(grace_hopper).image.shape == (128, 128, 3)
 
 
 def test_a_quantized_upscaler_is_near(upscaler, bundle):

@@ -45,7 +45,12 @@ def test_a_batch_depends_on_seed_and_step_alone(tmp_path):
 
 def test_a_folder_without_pictures_that_are_large_enough(tmp_path):
     folder = write_pictures(tmp_path / "data", 64, 12)
-    with pytest.raises(DataError, match="0 pictures of at least 128 px"):
+    with pytest.raises(DataError, match="no picture to train on.*128 px"):
         PictureFolder(folder, tmp_path / "cache", 128)
     with pytest.raises(DataError, match="does not exist"):
         PictureFolder(tmp_path / "nowhere", tmp_path / "cache", 32)
+    (folder / "00010.png").unlink()
+    pictures = PictureFolder(folder, tmp_path / "cache", 32)
+    assert pictures.held_out(5, 32).shape == (0, 32, 32, 3)
+    with pytest.raises(DataError, match="no picture is held out"):
+        Patches([pictures], 32)
