@@ -24,7 +24,7 @@ from mm_face_stylizer.painting.choices import PaintingChoices
 from mm_face_stylizer.painting.command import add_paint, add_painting_options
 from mm_face_stylizer.preset import DEFAULT_PRESET
 from mm_face_stylizer.style_pictures import STYLE_NAMES
-from mm_face_stylizer.upscaling.command import add_upscale
+from mm_face_stylizer.upscaling.command import add_upscale, add_upscaler_option
 from task_bundle.bundle import TaskBundle
 from task_bundle.command_line import (
     FAILED,
@@ -189,6 +189,14 @@ def _add_create(commands) -> None:
     )
     create.add_argument("--plot", type=pathlib.Path, metavar="X.png", help="draw the losses")
     _add_training_options(create)
+    upscaling = create.add_argument_group("larger pictures")
+    upscaling.add_argument(
+        "--upscale",
+        type=int,
+        choices=(2, 4),
+        help="factor on the side of the stylizer's pictures, by an upscaler in the same graph",
+    )
+    add_upscaler_option(upscaling)
     create.set_defaults(run=_create)
 
 
@@ -280,8 +288,12 @@ def _create(arguments: argparse.Namespace) -> None:
     options, paintings = _options(arguments), _paintings(arguments)
     from mm_face_stylizer.dataset import Dataset
     from mm_face_stylizer.face_stylizer import FaceStylizer
+    from mm_face_stylizer.upscaling.upscaler import Upscaler
     from task_bundle.faces.face_models import find_face_models
 
+    upscaler = None
+    if arguments.upscale is not None or arguments.upscaler is not None:
+        upscaler = Upscaler.find(arguments.upscaler, arguments.upscale)
     face_models = find_face_models(arguments.face_landmarker)
     indices = [arguments.face] * len(arguments.styles)
     data = Dataset.from_images(
@@ -293,6 +305,8 @@ def _create(arguments: argparse.Namespace) -> None:
     stylizer = FaceStylizer.create(data, options, face_models=face_models, paintings=paintings)
     _report_likeness(stylizer.likeness, arguments.likeness)
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
+    if upscaler is not None:
+        bundle = upscaler.behind(bundle, arguments.precision)
     bundle.save(arguments.output, overwrite=arguments.overwrite)
     if arguments.plot is not None:
         _plot(stylizer.history, arguments.plot, arguments.overwrite)

@@ -31,7 +31,10 @@ def add_upscale(commands: SubCommands) -> None:
     )
     upscale.add_argument("input", type=pathlib.Path, metavar="INPUT", help="a bundle or a picture")
     upscale.add_argument("-o", "--output", required=True, type=pathlib.Path, metavar="X")
-    add_upscaler_options(upscale)
+    add_upscaler_option(upscale)
+    upscale.add_argument(
+        "--scale", type=int, choices=(2, 4), help="factor on the side (that of the upscaler)"
+    )
     upscale.add_argument(
         "--precision",
         choices=("float16", "float32", "int8"),
@@ -49,8 +52,8 @@ def add_upscale(commands: SubCommands) -> None:
     upscale.set_defaults(run=run)
 
 
-def add_upscaler_options(command: argparse._ActionsContainer) -> None:
-    """Adds `--upscaler` and `--scale`, which `Upscaler.find` takes.
+def add_upscaler_option(command: argparse._ActionsContainer) -> None:
+    """Adds `--upscaler`, which `Upscaler.find` takes.
 
     Args:
       command: A parser, or a group of options.
@@ -60,9 +63,6 @@ def add_upscaler_options(command: argparse._ActionsContainer) -> None:
         type=pathlib.Path,
         metavar="RUN_OR_PRESET",
         help="what `upscaler train` wrote",
-    )
-    command.add_argument(
-        "--scale", type=int, choices=(2, 4), help="factor on the side (that of the upscaler)"
     )
 
 

@@ -23,7 +23,12 @@ class _Convolution(keras.layers.Conv2D):
     """A convolution with zero padding that may compute in bfloat16; its output is float32."""
 
     def __init__(self, filters: int, kernel_size: int, conv_dtype: str, name: str, **kwargs):
-        kwargs.setdefault("kernel_initializer", keras.initializers.HeNormal())
+        # The published implementations' own. With He's, each block would double the variance of a
+        # network without normalization.
+        kwargs.setdefault(
+            "kernel_initializer",
+            keras.initializers.VarianceScaling(1.0 / 3.0, "fan_in", "uniform"),
+        )
         super().__init__(filters, kernel_size, padding="same", name=name, **kwargs)
         self._conv_dtype = conv_dtype
 

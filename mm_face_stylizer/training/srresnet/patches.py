@@ -22,6 +22,8 @@ class PictureFolder:
     Attributes:
       train_names: Paths in the folder of the pictures to train on.
       held_out_names: Paths in the folder of the pictures never trained on.
+      held_out_side: Side in pixels of the largest middle that all of these have, a multiple of 4;
+        0 if there are none.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class PictureFolder:
             )
         self.train_names = [self._names[index] for index in self._train]
         self.held_out_names = [self._names[index] for index in self._held_out]
+        self.held_out_side = int(self._sizes[self._held_out].min(initial=2**16)) // 4 * 4
+        self.held_out_side *= bool(self._held_out)
 
     def _open(self, folder, cache, names, smallest_side, largest_side):
         pixels, listing = cache / "pictures.bin", cache / "pictures.npz"
@@ -117,7 +121,7 @@ class PictureFolder:
 
         Args:
           count: Maximum number of pictures.
-          side: Side of the middles in pixels, at most the smallest side of a picture.
+          side: Side of the middles in pixels, at most `held_out_side`.
 
         Returns:
           uint8 [count, side, side, 3]; empty if no picture is held out.

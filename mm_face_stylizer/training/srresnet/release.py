@@ -24,7 +24,7 @@ from mm_face_stylizer.training.srresnet.upscaler_training import (
 from task_bundle.tflite.model import describe
 
 _FAMILY = "srresnet"
-_MEASURED_PICTURES = 100
+_MEASURED_PICTURES, _MEASURED_SIDE = 100, 256
 _BATCH = 4
 
 
@@ -59,7 +59,7 @@ def release_upscaler(
         "macs": describe(export_stylizer(networks, "float32")).macs,
         "data": data_card(patches, provenance, folder),
         "metrics": {
-            name: measured(networks, pictures, patches.side, features)
+            name: measured(networks, pictures, features)
             for name, pictures in zip(names, patches.folders, strict=False)
             if pictures.held_out_names
         },
@@ -70,21 +70,21 @@ def release_upscaler(
 def measured(
     networks: UpscalerNetworks,
     pictures: PictureFolder,
-    side: int,
     features: Callable[[tf.Tensor], Sequence[tf.Tensor]] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Measures an upscaler beside bicubic interpolation, on at most 100 held-out pictures.
 
+    Their middles, of at most 256 px, are reduced and enlarged again.
+
     Args:
       networks: The upscaler.
       pictures: Where the pictures come from.
-      side: Side in pixels of the middles of the pictures that are reduced and enlarged again.
       features: Maps pictures in [-1, 1] to feature maps; None measures no feature distance.
 
     Returns:
       For `upscaler` and `bicubic`: `psnr`, in dB, and `feature_distance`, 0 for equal pictures.
     """
-    large = pictures.held_out(_MEASURED_PICTURES, side)
+    large = pictures.held_out(_MEASURED_PICTURES, min(_MEASURED_SIDE, pictures.held_out_side))
     ways = {
         "upscaler": enlarged(networks, large),
         "bicubic": bicubic(large, networks.config.scale),

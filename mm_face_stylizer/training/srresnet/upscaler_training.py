@@ -204,7 +204,7 @@ class UpscalerTraining(TrainingRun):
         for folder in self._patches.folders:
             if not folder.held_out_names:
                 continue
-            large = folder.held_out(_SHEET_PICTURES, min(_SHEET_SIDE, self._patches.side))
+            large = folder.held_out(_SHEET_PICTURES, min(_SHEET_SIDE, folder.held_out_side))
             scale = self.options.config.scale
             rows += [large, bicubic(large, scale), enlarged(self._average, large)]
             captions += ["held out", f"bicubic, {scale} x", f"{step} steps"]

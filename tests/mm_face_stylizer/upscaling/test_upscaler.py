@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from conv_model import make_stylizer
+from tiny import eager_steps, tiny_networks
 
 from mm_face_stylizer._keras import keras
 from mm_face_stylizer.cli import main
@@ -94,6 +95,17 @@ def test_the_commands_enlarge_bundles_and_pictures(run_folder, bundle, tmp_path,
     assert large.shape == (420, 600, 3)
     # An untrained network adds next to nothing to the interpolation, and tiles end inside.
     assert np.abs(large[::2, ::2] - small).max() <= 4
+
+
+def test_create_writes_a_bundle_of_larger_pictures(run_folder, grace_hopper_file, tmp_path):
+    save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
+    command = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task"), "--steps", "1"]
+    command += ["--preset", str(tmp_path / "tiny"), "--swap-layers", "4", "5"]
+    with eager_steps():
+        assert main([*command, "--upscale", "2", "--upscaler", str(run_folder)]) == 0
+    large = TaskBundle.open(tmp_path / "x.task")
+    assert _sizes(large) == [(1, 64, 64, 3), (1, 128, 128, 3)]
+    assert large.validate() == ()
 
 
 def test_bundles_that_cannot_be_upscaled(upscaler, bundle, face_models):

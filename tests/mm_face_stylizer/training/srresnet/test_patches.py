@@ -13,6 +13,7 @@ def test_pictures_of_any_size_and_of_subfolders_are_split_by_name(tmp_path):
     save_png(tmp_path / "all" / "00012.png", np.zeros((20, 200, 3), np.uint8))
     pictures = PictureFolder(tmp_path / "all", tmp_path / "cache", 32, 64)
     assert pictures.held_out_names == ["inner/00010.png"]
+    assert pictures.held_out_side == 64
     assert len(pictures.train_names) == 10 and "00011.png" in pictures.train_names
     (middle,) = pictures.held_out(5, 32)
     np.testing.assert_array_equal(middle, load_image(folder / "00010.png")[16:48, 16:48])
@@ -51,6 +52,7 @@ def test_a_folder_without_pictures_that_are_large_enough(tmp_path):
         PictureFolder(tmp_path / "nowhere", tmp_path / "cache", 32)
     (folder / "00010.png").unlink()
     pictures = PictureFolder(folder, tmp_path / "cache", 32)
+    assert pictures.held_out_side == 0
     assert pictures.held_out(5, 32).shape == (0, 32, 32, 3)
     with pytest.raises(DataError, match="no picture is held out"):
         Patches([pictures], 32)
