@@ -22,13 +22,13 @@ from mm_face_stylizer.training.srresnet.upscaler_training import (
 _CONFIG = UpscalerConfig(image_size=16, channels=8, blocks=1, end_kernel=3)
 _OPTIONS = UpscalerOptions(
     _CONFIG,
-    (UpscalerStage(16, average=0.7), UpscalerStage(8, features=0.2, texture=0.05, average=0.7)),
+    (UpscalerStage(40, average=0.7), UpscalerStage(8, features=0.2, texture=0.05, average=0.7)),
     patch_side=16,
     batch_size=4,
     # The rate warms up over a hundred steps.
     learning_rate=3e-2,
 )
-_SAVED = 20
+_SAVED = 44
 
 
 def _features(picture):
@@ -56,11 +56,11 @@ def finished(patches, tmp_path_factory):
 def test_the_loss_falls_and_the_second_stage_is_perceptual(finished):
     _, history = finished
     first, last = (
-        np.mean([values["l1"] for values in part]) for part in (history[:4], history[12:16])
+        np.mean([values["l1"] for values in part]) for part in (history[:4], history[36:40])
     )
     assert last < 0.7 * first
-    assert "features" not in history[15] and history[16]["features"] > 0
-    assert (finished[0].folder / "samples_000024.png").exists()
+    assert "features" not in history[39] and history[40]["features"] > 0
+    assert (finished[0].folder / "samples_000048.png").exists()
 
 
 def test_a_killed_run_resumes(finished, patches):
