@@ -32,12 +32,20 @@ if TYPE_CHECKING:
 _FALLBACK_FPS = 30.0
 # Pixel aspect ratios beyond these are taken for damage. Anamorphic films have up to 2.
 _MAX_PIXEL_ASPECT = 4
+# The formats, apart from MP4, that state how long they should be; FFmpeg guesses the duration of
+# others from what is there. The statement may be wrong by a few frames.
+_FORMATS_WITH_DURATION = frozenset(("matroska,webm", "avi", "asf", "flv"))
+_DURATION_ERROR_MS = 300.0
 # FFmpeg decodes with at most this many threads, each of which holds a frame.
 _THREADS = 4
 # Frames a second and ticks a second of the videos that are written. In these ticks, the frames of
 # all usual rates, 24000/1001 and 120000/1001 among them, have times to within 10 microseconds.
 _TICKS_PER_MS = 60
 _TIME_BASE = Fraction(1, 1000 * _TICKS_PER_MS)
+# MP4 holds no longer pause: then the last frame is repeated every hour. A video with a pause of a
+# month has a damaged timestamp.
+_LONGEST_PAUSE = 3600 * _TIME_BASE.denominator
+_LONGEST_PAUSES = 31 * 24
 # The index comes first, for players in browsers. The second gives the beginning of a track that
 # starts late in ticks, not in milliseconds.
 _MP4_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(_TIME_BASE.denominator)}
@@ -141,6 +149,13 @@ class Video:
                 "%s: %d of %d frames cannot be decoded and are missing",
                 *(self.path, decoded.missing, decoded.missing + decoded.count),
             )
+        elif self._is_cut_at(decoded.end_ms):
+            _log.warning(
+                "%s: the file is damaged or was cut: it lasts for %.1f s instead of %.1f s, and"
+                " about %d frames are missing",
+                *(self.path, decoded.end_ms / 1000, self._stated_ms / 1000),
+                round((self._stated_ms - decoded.end_ms) / step),
+            )
 
     def close(self) -> None:
         """Closes the file."""
@@ -158,6 +173,14 @@ class Video:
     ) -> None:
         """Closes the file."""
         self.close()
+
+    @property
+    def _stated_ms(self) -> float:
+        return (self._container.duration or 0) / 1000
+
+    def _is_cut_at(self, end_ms: float) -> bool:
+        states_duration = self._container.format.name in _FORMATS_WITH_DURATION
+        return states_duration and end_ms + _DURATION_ERROR_MS < self._stated_ms
 
     def _picture_track(self) -> "VideoStream":
         from av.stream import Disposition
@@ -199,23 +222,30 @@ class _Decoded:
     Attributes:
       count: how many frames there were so far.
       missing: at the end, how many frames could not be decoded.
+      end_ms: when the last frame or sound ended, in milliseconds of the clock of the file.
     """
 
     def __init__(self, container: "InputContainer", stream: "VideoStream") -> None:
         self._container, self._stream = container, stream
         self.count = self.missing = 0
+        self.end_ms = 0.0
 
     def __iter__(self) -> "Iterator[VideoFrame]":
         import av
 
         failed = skipped = 0
-        packets = self._container.demux(self._stream)
+        packets = self._container.demux(self._stream, *self._container.streams.audio)
         while True:
             try:
                 packet = next(packets)
             except (StopIteration, av.FFmpegError):
                 # The latter is the end of a file that was cut.
                 break
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self.end_ms = max(self.end_ms, float(1000 * end))
+            if packet.stream.index != self._stream.index:
+                continue
             skipped += packet.is_discard
             try:
                 frames = packet.decode()
@@ -224,7 +254,7 @@ class _Decoded:
                 continue
             for frame in frames:
                 self.count += 1
-                yield frame
+                yield cast("VideoFrame", frame)
         # The index of these containers says how many there should be, even if the rest is cut off.
         is_exact = "mp4" in self._container.format.name.split(",")
         stated = self._stream.frames - skipped if is_exact else 0
@@ -357,7 +387,7 @@ def _encode(
         try:
             start = 0.0 if sound and sound.is_present else first.timestamp_ms
             with _writing(name):
-                pictures = _PictureTrack(output, shape[1], shape[0], fps, start)
+                pictures = _PictureTrack(output, name, shape[1], shape[0], fps, start)
                 if sound:
                     sound.add_to(output)
                 output.start_encoding()
@@ -402,12 +432,19 @@ class _PictureTrack:
     """Encodes frames as the picture track of an MP4 file."""
 
     def __init__(
-        self, output: "OutputContainer", width: int, height: int, fps: float, start_ms: float
+        self,
+        output: "OutputContainer",
+        name: Path,
+        width: int,
+        height: int,
+        fps: float,
+        start_ms: float,
     ) -> None:
         import av
         from av.video.reformatter import VideoReformatter
 
-        self._output, self._start_ms, self._fps = output, start_ms, fps
+        self._output, self._name = output, name
+        self._start_ms, self._fps = start_ms, fps
         self._width, self._height = width // 2 * 2, height // 2 * 2
         # The rate matters only for how the encoder distributes the bits.
         rate = Fraction(min(max(fps, 1.0), 1000.0)).limit_denominator(1001)
@@ -426,6 +463,7 @@ class _PictureTrack:
         context.color_range = _LIMITED_RANGE
         self._reformatter = VideoReformatter()
         self._ticks = -1
+        self._last: VideoFrame | None = None
         self._waiting: Packet[VideoStream] | None = None
 
     def write(self, frame: Frame) -> float | None:
@@ -445,9 +483,11 @@ class _PictureTrack:
         )
         encoded.color_primaries = encoded.color_trc = _BT709
         ticks = round((frame.timestamp_ms - self._start_ms) * _TICKS_PER_MS)
-        self._ticks = max(self._ticks + 1, ticks)
-        encoded.pts, encoded.time_base = self._ticks, _TIME_BASE
-        return self._mux(self._stream.encode(encoded))
+        self._check_pause(ticks - self._ticks)
+        while self._last is not None and ticks - self._ticks > _LONGEST_PAUSE:
+            self._encode(self._last, self._ticks + _LONGEST_PAUSE)
+        self._last = encoded
+        return self._encode(encoded, max(self._ticks + 1, ticks))
 
     def finish(self, last: Frame) -> None:
         """Writes what the encoder holds back; the last frame is shown as long as it says."""
@@ -456,6 +496,18 @@ class _PictureTrack:
             milliseconds = last.duration_ms or 1000 / self._fps
             self._waiting.duration = max(1, round(milliseconds * _TICKS_PER_MS))
             self._output.mux(self._waiting)
+
+    def _check_pause(self, ticks: int) -> None:
+        if ticks > _LONGEST_PAUSES * _LONGEST_PAUSE:
+            hours = ticks // _LONGEST_PAUSE
+            raise VideoError(
+                f"cannot write {self._name}: it would show one frame for {hours} hours"
+            )
+
+    def _encode(self, picture: "VideoFrame", ticks: int) -> float | None:
+        self._ticks = ticks
+        picture.pts, picture.time_base = ticks, _TIME_BASE
+        return self._mux(self._stream.encode(picture))
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> float | None:
         seconds = None

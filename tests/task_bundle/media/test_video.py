@@ -302,6 +302,38 @@ def test_what_is_no_video(tmp_path: Path, video_file: Path) -> None:
         _read(tmp_path / "cut.mp4")
 
 
+def test_a_file_that_was_cut_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("mjpeg", 25, width=64, height=48, pix_fmt="yuvj420p")
+        for _ in range(50):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(_picture(90), "rgb24")))
+        output.mux(stream.encode(None))
+    assert len(_read(path)) == 50 and not caplog.records
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    count = len(_read(path))
+    assert 15 < count < 30
+    assert _messages(caplog) == [
+        f"{path}: the file is damaged or was cut: it lasts for {count / 25:.1f} s instead of 2.0 s,"
+        f" and about {50 - count} frames are missing"
+    ]
+
+
+def test_pauses_of_hours_and_months(tmp_path: Path) -> None:
+    hour = 3.6e6
+    times = [0.0, 40.0, 11.5 * hour, 11.5 * hour + 40]
+    frames = [Frame(_picture(50 + 50 * i), time) for i, time in enumerate(times)]
+    save_video(tmp_path / "a.mp4", frames, 25)
+    copied = _read(tmp_path / "a.mp4")
+    # In a pause for which MP4 has no number, the frame is repeated.
+    assert len(copied) == 4 + 11
+    assert [round(frame.image[40:, 50:].mean() / 10) for frame in copied] == [5, *[10] * 12, 15, 20]
+    assert copied[-2].timestamp_ms == pytest.approx(11.5 * hour, abs=1)
+    frames.append(Frame(_picture(50), 1e15))
+    with pytest.raises(VideoError, match=r"b\.mp4: it would show one frame for \d+ hours"):
+        save_video(tmp_path / "b.mp4", frames, 25)
+
+
 @pytest.mark.parametrize("name", [b"\xe9t\xe9.mp4", "\u5199\u771f \u00e9.mp4".encode(), b"a:b.mp4"])
 def test_names_of_all_kinds(tmp_path: Path, video_file: Path, name: bytes) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
