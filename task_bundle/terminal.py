@@ -24,11 +24,14 @@ _HARMLESS = re.compile(
     rb"|computation placer already registered"
     rb"|failed call to cuInit"
     rb"|GPU suport is not available"
+    rb"|portable_clearcut_uploader"
     rb"|^To enable the following instructions: "
     rb"|^Skipping registering GPU devices"
 )
 # How long the end of a program waits for the last lines, if another process keeps them open.
 _LAST_LINES_SECONDS = 1.0
+# No program here has more open files when it starts.
+_DESCRIPTORS = 4096
 # A progress bar becomes a line this often if there is no terminal.
 _LINE_SECONDS = 10.0
 # What is done sooner needs no line.
@@ -93,7 +96,7 @@ def _pass_errors_on(reader: int, terminal: int) -> None:
     os.dup2(reader, 0)
     os.dup2(terminal, 1)
     # Whoever reads what this process inherited must not wait for it.
-    os.closerange(2, os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else 256)
+    os.closerange(2, _DESCRIPTORS)
     rest = b""
     while chunk := os.read(0, 65536):
         *lines, rest = (rest + chunk).split(b"\n")

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
 
-# What AAC encodes: other sample rates and more channels are converted to these.
+# What AAC encodes: other sample rates and numbers of channels are converted.
 _AAC_RATES = frozenset((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 96000))
-_AAC_RATE, _AAC_LAYOUTS = 48000, frozenset(("mono", "stereo", "5.1", "5.1(side)", "7.1"))
+_AAC_RATE = 48000
+_AAC_LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}
 
 _log = logging.getLogger(__name__)
 
@@ -120,8 +121,8 @@ class _Track:
                 raise _UnusableTrack(f"{reason}, and FFmpeg has no decoder for it")
             rate = stream.codec_context.sample_rate
             self._target = output.add_stream("aac", rate if rate in _AAC_RATES else _AAC_RATE)
-            layout = stream.codec_context.layout.name
-            self._target.codec_context.layout = layout if layout in _AAC_LAYOUTS else "stereo"
+            channels = len(stream.codec_context.layout.channels)
+            self._target.codec_context.layout = _AAC_LAYOUTS.get(channels, "stereo")
         self._target.metadata.update(
             {key: text for key, text in stream.metadata.items() if key in ("language", "title")}
         )
@@ -153,7 +154,14 @@ class _Track:
         self._output.mux(packet)
 
     def _convert(self, packet: "Packet[AudioStream]", start: float) -> None:
-        for frame in packet.decode():
+        import av
+
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            self.lost += 1
+            frames = []
+        for frame in frames:
             if frame.pts is not None and frame.time_base:
                 frame.pts -= round(start / float(frame.time_base))
             self._output.mux(self._target.encode(frame))

@@ -361,7 +361,13 @@ def test_frames_that_cannot_be_written(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def _write_sound(path: Path, codecs: Sequence[str], delay: float = 0.0, rate: int = 48000) -> Path:
+def _write_sound(
+    path: Path,
+    codecs: Sequence[str],
+    delay: float = 0.0,
+    rate: int = 48000,
+    layout: str = "mono",
+) -> Path:
     """Writes a video of three seconds, 10 frames a second, with sound of the same length.
 
     Args:
@@ -369,17 +375,19 @@ def _write_sound(path: Path, codecs: Sequence[str], delay: float = 0.0, rate: in
       codecs: names of FFmpeg's encoders, one for each sound track.
       delay: by how many seconds the pictures begin after the sound.
       rate: samples a second.
+      layout: FFmpeg's name of the channels.
     """
     with av.open(str(path), "w") as output:
         stream = output.add_stream("mpeg4", 10, width=64, height=48)
         stream.codec_context.time_base = Fraction(1, 1000)
         tracks = [output.add_stream(codec, rate) for codec in codecs]
         for track in tracks:
-            track.codec_context.layout = "mono"
+            track.codec_context.layout = layout
         for track in tracks:
             for start in range(0, 3 * rate, 1000):
                 wave = np.sin(np.arange(start, start + 1000) * (2 * np.pi * 440 / rate)) * 0.5
-                sound = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), "fltp", "mono")
+                wave = np.tile(wave, (len(tracks[0].codec_context.layout.channels), 1))
+                sound = av.AudioFrame.from_ndarray(wave.astype(np.float32), "fltp", layout)
                 sound.sample_rate, sound.pts, sound.time_base = rate, start, Fraction(1, rate)
                 output.mux(track.encode(sound))
             output.mux(track.encode(None))
@@ -439,6 +447,23 @@ def test_sound_that_mp4_cannot_hold_is_encoded_anew(
     for _, start, end in tracks:
         assert start == pytest.approx(0, abs=0.05) and end == pytest.approx(3, abs=0.1)
     assert _messages(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "codec, layout, rate, expected",
+    [
+        ("wavpack", "5.1(side)", 48000, ("5.1", 48000)),
+        ("wavpack", "quad", 88200, ("stereo", 48000)),
+    ],
+)
+def test_sound_with_many_channels_and_samples_is_encoded_anew(
+    tmp_path: Path, codec: str, layout: str, rate: int, expected: tuple[str, int]
+) -> None:
+    source = _write_sound(tmp_path / "a.mkv", [codec], rate=rate, layout=layout)
+    _copy(source, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        (stream,) = container.streams.audio
+        assert (stream.layout.name, stream.rate) == expected
 
 
 def test_a_track_that_is_unknown_does_not_silence_the_others(
