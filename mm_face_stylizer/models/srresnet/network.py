@@ -72,7 +72,7 @@ class ResidualUpscaler(keras.Model):
             )
             return layer if config.activation == "prelu" else None
 
-        self._first = convolution("first", side=config.end_kernel)
+        self._first = convolution("first", side=config.end_kernel, strides=config.stride)
         self._first_activation = prelu("first_activation")
         self._blocks = [
             (
@@ -101,14 +101,20 @@ class ResidualUpscaler(keras.Model):
         last = {}
         if config.interpolated_skip:
             last["kernel_initializer"] = keras.initializers.RandomNormal(stddev=_SMALL)
-        self._last = convolution("last", _COLORS, config.end_kernel, **last)
+        self._last = convolution("last", _COLORS * self._subpixels**2, config.end_kernel, **last)
         self(np.zeros((1, 8, 8, _COLORS), np.float32))
+
+    @property
+    def _subpixels(self) -> int:
+        """Number of sub-pixels along a side that the last convolution computes."""
+        return self.config.scale * self.config.stride if self.config.direct else 1
 
     def call(self, picture: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Enlarges pictures.
 
         Args:
-          picture: [batch, height, width, 3] in [-1, 1]; height and width are static.
+          picture: [batch, height, width, 3] in [-1, 1]; height and width are static, and divisible
+            by the stride.
           training: Whether batch normalization uses the statistics of the batch.
 
         Returns:
@@ -124,6 +130,8 @@ class ResidualUpscaler(keras.Model):
         for convolution, activation in self._doublings:
             x = _apply(activation, tf.nn.depth_to_space(convolution(x), 2))
         x = self._last(x)
+        if config.direct:
+            x = tf.nn.depth_to_space(x, self._subpixels)
         if config.interpolated_skip:
             sides = [config.scale * side for side in picture.shape[1:3]]
             x = x + tf.image.resize(picture, sides, method="bilinear")

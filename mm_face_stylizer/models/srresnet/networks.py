@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.srresnet.config import UpscalerConfig
 from mm_face_stylizer.models.srresnet.network import ResidualUpscaler
 from mm_face_stylizer.models.weights import assign_weights, named_weights, without_initializers
@@ -105,8 +106,21 @@ class UpscalerNetworks:
         return count
 
     def inference(self, side: int | None = None) -> InferenceUpscaler:
-        """Returns the model for inference on pictures of a side, `config.image_size` if None."""
-        return InferenceUpscaler(self.network, side or self.config.image_size)
+        """Returns the model for inference.
+
+        Args:
+          side: Side of the small picture in pixels; `config.image_size` if None.
+
+        Raises:
+          InvalidArgumentError: The side is not divisible by the network's stride.
+        """
+        side = side or self.config.image_size
+        if side % self.config.stride:
+            raise InvalidArgumentError(
+                f"the picture's side is {side} px; this upscaler needs a multiple of "
+                f"{self.config.stride}"
+            )
+        return InferenceUpscaler(self.network, side)
 
     def calibration_pictures(self) -> np.ndarray:
         """Returns the package's practice faces, float32 [32, side, side, 3] in [0, 1]."""

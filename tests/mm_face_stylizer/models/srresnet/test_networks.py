@@ -38,6 +38,7 @@ def _picture(side):
         ("srresnet", 4, 1_550_659 - 33 * 128, None),
         ("edsr", 2, 1_369_859, 22.49e9),
         ("mobile", 2, 89_859, 1.497e9),
+        ("fast", 2, 57_960, 0.23622e9),
     ],
 )
 def test_an_exported_network_has_its_size(name, scale, parameters, macs):
@@ -59,6 +60,7 @@ def test_an_exported_network_has_its_size(name, scale, parameters, macs):
         {"scale": 4},
         {"activation": "relu", "normalization": False, "residual_scaling": 0.1},
         {"activation": "relu", "normalization": False, "interpolated_skip": True},
+        {"stride": 2, "direct": True},
     ],
 )
 def test_the_export_computes_the_same(changes):
@@ -98,13 +100,14 @@ def test_four_times_the_side_starts_from_twice():
     )
 
 
-def test_pixels_beyond_the_margin_have_no_effect():
-    networks = _networks(dataclasses.replace(_TINY, interpolated_skip=True))
+@pytest.mark.parametrize("changes", [{}, {"scale": 4}, {"stride": 2, "direct": True}])
+def test_pixels_beyond_the_margin_have_no_effect(changes):
+    networks = _networks(dataclasses.replace(_TINY, interpolated_skip=True, **changes))
     one = np.tile(_picture(24), (1, 2, 2, 1))
     other = one.copy()
     start = 20 + networks.config.margin
     other[:, :, start:] = 0.0
-    same = slice(0, 2 * 20)
+    same = slice(0, networks.config.scale * 20)
     one, other = (networks.network(picture).numpy() for picture in (one, other))
     np.testing.assert_allclose(one[:, :, same], other[:, :, same], atol=1e-6)
     assert np.abs(one - other).max() > 0.01
@@ -112,7 +115,7 @@ def test_pixels_beyond_the_margin_have_no_effect():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"scale": 3}, {"activation": "elu"}, {"blocks": 0}, {"residual_scaling": 0.0}],
+    [{"scale": 3}, {"activation": "elu"}, {"blocks": 0}, {"residual_scaling": 0.0}, {"stride": 2}],
     ids=lambda changes: next(iter(changes)),
 )
 def test_wrong_configurations(changes):
@@ -120,6 +123,12 @@ def test_wrong_configurations(changes):
         dataclasses.replace(_TINY, **changes)
 
 
+def test_a_side_that_the_stride_does_not_divide():
+    networks = _networks(dataclasses.replace(_TINY, stride=2, direct=True))
+    with pytest.raises(InvalidArgumentError, match="15 px; this upscaler needs a multiple of 2"):
+        networks.inference(15)
+
+
 def test_an_unknown_name():
-    with pytest.raises(InvalidArgumentError, match="srresnet, edsr, mobile"):
+    with pytest.raises(InvalidArgumentError, match="srresnet, edsr, mobile, fast"):
         upscaler_config("esrgan")
