@@ -50,7 +50,7 @@ class SoundTracks:
             return
         for number, stream in enumerate(self._container.streams.audio, 1):
             try:
-                self._tracks[stream.index] = _Track(stream, output)
+                self._tracks[stream.index] = _Track(number, stream, output)
             except _UnusableTrack as error:
                 _log.warning("%s: sound track %d is left out: %s", self._source, number, error)
         if self._tracks:
@@ -81,11 +81,11 @@ class SoundTracks:
 
     def close(self) -> None:
         """Closes the video, and says how much of the sound was lost."""
-        for number, track in enumerate(self._tracks.values(), 1):
+        for track in self._tracks.values():
             if track.lost:
                 _log.warning(
-                    "%s: %d packets of sound track %d are damaged and missing",
-                    *(self._source, track.lost, number),
+                    "%s: %d packets of sound track %d are missing: %s",
+                    *(self._source, track.lost, track.number, track.why_lost),
                 )
         if self._container is not None:
             self._container.close()
@@ -105,20 +105,23 @@ class _Track:
     """A sound track that is copied, or encoded as AAC if MP4 does not hold its format.
 
     Attributes:
+      number: its number among the sound tracks of the source, from 1.
       lost: how many packets could not be copied or converted.
+      why_lost: what FFmpeg says about the last of them.
     """
 
-    def __init__(self, stream: "AudioStream", output: "OutputContainer") -> None:
+    def __init__(self, number: int, stream: "AudioStream", output: "OutputContainer") -> None:
+        self.number = number
         self._output = output
         self._target: AudioStream
         self.lost = 0
-        reason = _reason_not_to_copy(stream)
-        self._is_copied = reason is None
+        if stream.codec_context is None:
+            raise _UnusableTrack("FFmpeg does not know its format")
+        self.why_lost = ""
+        self._is_copied = _can_be_copied(stream)
         if self._is_copied:
             self._target = output.add_stream_from_template(stream)
         else:
-            if stream.codec_context is None:
-                raise _UnusableTrack(f"{reason}, and FFmpeg has no decoder for it")
             rate = stream.codec_context.sample_rate
             self._target = output.add_stream("aac", rate if rate in _AAC_RATES else _AAC_RATE)
             channels = len(stream.codec_context.layout.channels)
@@ -139,13 +142,18 @@ class _Track:
         except OSError:
             # The new file cannot be written.
             raise
-        except av.FFmpegError:
-            self.lost += 1
+        except av.FFmpegError as error:
+            self._lose(error.strerror)
+
+    def _lose(self, reason: str | None) -> None:
+        self.lost += 1
+        self.why_lost = reason or "unknown error"
 
     def _copy(self, packet: "Packet[AudioStream]", start: float) -> None:
         if packet.dts is None:
             # The end, which is for decoders, or a packet without a time.
-            self.lost += packet.size > 0
+            if packet.size > 0:
+                self._lose("it has no time")
             return
         shift = round(start / float(packet.time_base))
         packet.dts -= shift
@@ -158,8 +166,8 @@ class _Track:
 
         try:
             frames = packet.decode()
-        except av.FFmpegError:
-            self.lost += 1
+        except av.FFmpegError as error:
+            self._lose(error.strerror)
             frames = []
         for frame in frames:
             if frame.pts is not None and frame.time_base:
@@ -169,8 +177,8 @@ class _Track:
             self._output.mux(self._target.encode(None))
 
 
-def _reason_not_to_copy(stream: "AudioStream") -> str | None:
-    """Returns why MP4 does not hold the format of a track, or None if it does."""
+def _can_be_copied(stream: "AudioStream") -> bool:
+    """Returns whether MP4 holds the format of a track."""
     import av
 
     # FFmpeg knows when it writes the header.
@@ -178,8 +186,8 @@ def _reason_not_to_copy(stream: "AudioStream") -> str | None:
     try:
         trial.add_stream_from_template(stream)
         trial.start_encoding()
-    except (av.FFmpegError, ValueError) as error:
-        return str(error)
+    except (av.FFmpegError, ValueError):
+        return False
     finally:
         trial.close()
-    return None
+    return True

@@ -476,9 +476,28 @@ def test_a_track_that_is_unknown_does_not_silence_the_others(
     source.write_bytes(data[:place] + b"zzzz" + data[place + 4 :])
     _copy(source, tmp_path / "out.mp4")
     assert [codec for codec, _, _ in _sound(tmp_path / "out.mp4")] == ["aac"]
-    (message,) = _messages(caplog)
-    assert message.startswith(f"{source}: sound track 2 is left out: ")
-    assert "decoder" in message
+    assert _messages(caplog) == [
+        f"{source}: sound track 2 is left out: FFmpeg does not know its format"
+    ]
+
+
+def test_sound_that_is_damaged_is_told_in_the_words_of_ffmpeg(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = _write_sound(tmp_path / "a.mkv", ["flac", "wavpack"])
+    data = source.read_bytes()
+    with av.open(str(source)) as container:
+        (track,) = [s for s in container.streams.audio if s.codec.name == "wavpack"]
+        packets = [bytes(packet) for packet in container.demux(track) if packet.size]
+    # Matroska stores these packets without their first 32 bytes. All but the first sound the same.
+    damaged = packets[1][32:]
+    source.write_bytes(data.replace(damaged, b"\xff" * len(damaged)))
+    _copy(source, tmp_path / "out.mp4")
+    assert [codec for codec, _, _ in _sound(tmp_path / "out.mp4")] == ["flac", "aac"]
+    assert _messages(caplog) == [
+        f"{source}: {len(packets) - 1} packets of sound track 2 are missing: Invalid data found"
+        " when processing input"
+    ]
 
 
 def test_a_video_without_sound_needs_no_word(
