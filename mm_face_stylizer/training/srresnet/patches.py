@@ -22,7 +22,7 @@ class PictureFolder:
     Attributes:
       train_names: Paths in the folder of the pictures to train on.
       held_out_names: Paths in the folder of the pictures never trained on.
-      held_out_side: Side in pixels of the largest middle that all of these have, a multiple of 4;
+      held_out_side: Side in pixels of the largest middle that all of these have, a multiple of 8;
         0 if there are none.
     """
 
@@ -60,7 +60,7 @@ class PictureFolder:
             )
         self.train_names = [self._names[index] for index in self._train]
         self.held_out_names = [self._names[index] for index in self._held_out]
-        self.held_out_side = int(self._sizes[self._held_out].min(initial=2**16)) // 4 * 4
+        self.held_out_side = int(self._sizes[self._held_out].min(initial=2**16)) // 8 * 8
         self.held_out_side *= bool(self._held_out)
 
     def _open(self, folder, cache, names, smallest_side, largest_side):

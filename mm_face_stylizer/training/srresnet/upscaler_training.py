@@ -68,7 +68,8 @@ class UpscalerOptions:
       conv_dtype: Data type in which convolutions are computed.
 
     Raises:
-      InvalidArgumentError: The pixel loss is unknown.
+      InvalidArgumentError: The pixel loss is unknown, or the network's stride does not divide the
+        patches' side.
     """
 
     config: UpscalerConfig
@@ -81,11 +82,16 @@ class UpscalerOptions:
     conv_dtype: str = "float32"
 
     def __post_init__(self):
-        """Checks the pixel loss."""
+        """Checks the pixel loss and the side of the patches."""
         if self.pixel_loss not in PIXEL_LOSSES:
             raise InvalidArgumentError(
                 f"the pixel loss is {self.pixel_loss!r}; it must be one of "
                 f"{', '.join(PIXEL_LOSSES)}"
+            )
+        if self.patch_side % self.config.stride:
+            raise InvalidArgumentError(
+                f"the patches' side is {self.patch_side} px; this network needs a multiple of "
+                f"{self.config.stride}"
             )
 
     @property

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -91,9 +92,12 @@ def test_bicubic_keeps_what_is_smooth():
     assert np.abs(difference[:, 8:-8]).max() <= 1
 
 
-def test_an_unknown_loss_and_a_start_of_another_width(patches, tmp_path):
+def test_wrong_options_and_a_start_of_another_width(patches, tmp_path):
     with pytest.raises(InvalidArgumentError, match="'l3'.*l1, mse"):
         UpscalerOptions(_CONFIG, (UpscalerStage(1),), pixel_loss="l3")
+    strided = dataclasses.replace(_CONFIG, stride=2, direct=True)
+    with pytest.raises(InvalidArgumentError, match="15 px; this network needs a multiple of 2"):
+        UpscalerOptions(strided, (UpscalerStage(1),), patch_side=15)
     start = {"upscaler/first/kernel": np.zeros((3, 3, 3, 16), np.float32)}
     with pytest.raises(InvalidArgumentError, match="the same channels"):
         UpscalerTraining(_OPTIONS, patches, tmp_path, start=start)
