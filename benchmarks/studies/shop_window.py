@@ -13,6 +13,7 @@ import pathlib
 import sys
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from mm_face_stylizer.demo import portrait
@@ -40,7 +41,7 @@ def main() -> None:
     with FaceFinder() as finder:
         people = [finder.find(photo)[0].crop.crop(photo, _SIDE) for photo in photos]
     people += [face.pixels for face in practice_faces(_SIDE, _COLUMNS - len(people))]
-    rows = [people]
+    rows: list[list[npt.NDArray[np.uint8]]] = [people]
     for style in arguments.style:
         model = StylizerModel(ready_bundle(style).stylizer)
         rows.append([model.run(person) for person in people])
@@ -50,7 +51,7 @@ def main() -> None:
     _save([strip], arguments.folder / "strip.jpg", _STRIP_SIDE)
 
 
-def _save(rows: list[list[np.ndarray]], path: pathlib.Path, side: int) -> None:
+def _save(rows: list[list[npt.NDArray[np.uint8]]], path: pathlib.Path, side: int) -> None:
     sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])
     size = (side * len(rows[0]), side * len(rows))
     Image.fromarray(sheet).resize(size, Image.Resampling.LANCZOS).save(path, quality=_QUALITY)
