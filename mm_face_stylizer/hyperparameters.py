@@ -33,7 +33,8 @@ class HParams:
     """Hyperparameters of few-shot training, with the names, order and defaults of Model Maker.
 
     Attributes:
-      learning_rate: learning rate of the Adam optimizer; positive.
+      learning_rate: learning rate of the Adam optimizer; positive. Learning from paintings takes
+        2.5 times this rate.
       batch_size: global batch size, in images per step over all replicas; positive.
       epochs: number of training steps; positive. As in Model Maker's face stylizer, this is the
         number of optimizer steps, not the number of passes over the images.

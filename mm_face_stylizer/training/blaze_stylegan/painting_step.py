@@ -52,7 +52,7 @@ class PaintingWeights:
     features: float = 0.5
     texture: float = 0.1
     content: float = 0.1
-    style: float = 0.02
+    style: float = 0.1
     adversarial: float = 0.2
 
 

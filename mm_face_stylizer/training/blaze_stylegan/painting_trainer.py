@@ -79,6 +79,7 @@ class PaintingTrainer:
         practice: Sequence[Portrait],
         options: PaintingOptions,
         face_mesh: FaceMeshFeatures | None = None,
+        features: Callable[[tf.Tensor], Sequence[tf.Tensor]] | None = None,
         likeness: float | None = None,
         colors: str = "style",
     ):
@@ -91,6 +92,7 @@ class PaintingTrainer:
           practice: Practice faces to paint.
           options: Hyperparameters of the training.
           face_mesh: The face-mesh network for the terms `content` and `style`.
+          features: See `PaintingStep`.
           likeness: Likeness of the paintings to the photos, in [0, 1]; chosen by `Painter` if None.
           colors: `style` or `photo`; see `Painter`.
         """
@@ -120,7 +122,13 @@ class PaintingTrainer:
         synthesis = copied(known.synthesis, conv_dtype=options.conv_dtype)
         codes = tf.Variable(known.codes, name="codes")
         self._step = PaintingStep(
-            synthesis, codes, None, options.weights, options.betas, face_mesh, known.discriminator
+            synthesis,
+            codes,
+            features,
+            options.weights,
+            options.betas,
+            face_mesh,
+            known.discriminator,
         )
         self._synthesis, self._codes = synthesis, codes
 
