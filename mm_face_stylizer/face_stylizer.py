@@ -193,18 +193,19 @@ class FaceStylizer:
         # Short trainings do not look at more faces than these.
         count = max(_LEAST_FACES, min(_MOST_FACES, options.steps * options.batch_size))
         practice = _practice_faces(paintings, images.shape[1], count, self._face_models)
-        styles = _style_portraits(images, masks, train_data, practice, self._face_models)
-        trainer = PaintingTrainer(
-            self._preset,
-            self._drawing,
-            styles,
-            practice,
-            options,
-            FaceMeshFeatures(self._face_models.landmarks),
-            _perceptual_features(),
-            paintings.likeness,
-            paintings.colors,
-        )
+        with PortraitFinder(self._face_models) as finder:
+            trainer = PaintingTrainer(
+                self._preset,
+                self._drawing,
+                _style_portraits(images, masks, train_data, practice, finder),
+                practice,
+                options,
+                FaceMeshFeatures(self._face_models.landmarks),
+                _perceptual_features(),
+                paintings.likeness,
+                paintings.colors,
+                finder.finds_face,
+            )
         self.likeness = trainer.likeness
         with tqdm(total=options.steps, desc="Fine-tuning", unit="step") as bar:
 
@@ -412,7 +413,7 @@ def _style_portraits(
     masks: np.ndarray,
     data: Any,
     practice: Sequence[Portrait],
-    face_models: FaceModels,
+    finder: PortraitFinder,
 ) -> list[Portrait]:
     """Takes style pictures apart for the painter.
 
@@ -421,16 +422,15 @@ def _style_portraits(
     """
     landmarks = getattr(data, "landmarks", None)
     styles = []
-    with PortraitFinder(face_models) as finder:
-        for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            if landmarks is not None:
-                styles.append(finder.with_landmarks(image, landmarks[index], mask))
-                continue
-            try:
-                styles.append(finder.find_aligned(image))
-            except NoFaceError:
-                average = np.mean([portrait.landmarks for portrait in practice], axis=0)
-                styles.append(finder.with_landmarks(image, average, mask))
+    for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        if landmarks is not None:
+            styles.append(finder.with_landmarks(image, landmarks[index], mask))
+            continue
+        try:
+            styles.append(finder.find_aligned(image))
+        except NoFaceError:
+            average = np.mean([portrait.landmarks for portrait in practice], axis=0)
+            styles.append(finder.with_landmarks(image, average, mask))
     return styles
 
 

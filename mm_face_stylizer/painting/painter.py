@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.painting.choices import COLORS
@@ -21,6 +22,8 @@ _FLAT_STEP = 0.012
 _FLATTEST, _LEAST_LIKENESS, _MOST_LIKENESS = 0.85, 0.15, 0.8
 # How much each counts, beside parts that do not fit, when a style picture is chosen for a photo.
 _TURN_WEIGHT, _MOUTH_WEIGHT, _TONE_WEIGHT, _BLUR_WEIGHT = 0.25, 0.1, 0.25, 0.1
+# Style pictures that are tried, and photos that each is tried on, when paintings must show a face.
+_MOST_TRIED, _TRIED_PHOTOS = 4, 4
 # A picture may have this many octaves less detail than the others before it counts as soft: flat
 # drawings differ as much without being enlarged.
 _BLUR_MARGIN = 0.7
@@ -118,14 +121,19 @@ class Painter:
             picture = _with_open_mouth(picture, photo, style)
         if self._colors == "photo":
             picture = _recolored(picture, photo)
-        pixels = (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-        return Painting(pixels, chosen, self.likeness, photo.crop)
+        return Painting(_pixels(picture), chosen, self.likeness, photo.crop)
 
-    def most_suitable(self, photos: Sequence[Portrait]) -> int:
+    def most_suitable(
+        self,
+        photos: Sequence[Portrait],
+        finds_face: Callable[[npt.NDArray[np.uint8]], bool] | None = None,
+    ) -> int:
         """The index of the style picture that suits several portraits best, all with that one.
 
         Args:
           photos: Portraits of the style pictures' side.
+          finds_face: Says whether a painting shows a face; of pictures whose paintings do, the one
+            that suits best is chosen. None to do without.
         """
         totals = [
             sum(
@@ -134,7 +142,19 @@ class Painter:
             )
             for index, style in enumerate(self._styles)
         ]
-        return int(np.argmin(totals))
+        order = np.argsort(totals, kind="stable")
+        if finds_face is None:
+            return int(order[0])
+        found = []
+        for index in order[:_MOST_TRIED]:
+            pictures = (self._painted(int(index), photo) for photo in photos[:_TRIED_PHOTOS])
+            found.append(sum(finds_face(_pixels(picture)) for picture in pictures))
+        return int(order[int(np.argmax(found))])
+
+    def _painted(self, index: int, photo: Portrait) -> np.ndarray:
+        """Paints a portrait from one of the style pictures, float32 [side, side, 3]."""
+        guides = photo_guides(photo, self._styles[index], self._weights)
+        return self._source(index).paint(guides, np.random.default_rng(self._seed))
 
     def _mismatch(self, index: int, photo: Portrait, guides: np.ndarray) -> float:
         """How badly a style picture suits a photo: its parts, pose, mouth, skin and hair.
@@ -178,6 +198,10 @@ def likeness_of(styles: Sequence[Portrait]) -> float:
         flat.append(float((steps[face] < _FLAT_STEP).mean()) if face.any() else 0.0)
     shaded = 1.0 - min(1.0, float(np.mean(flat)) / _FLATTEST)
     return round(_LEAST_LIKENESS + (_MOST_LIKENESS - _LEAST_LIKENESS) * min(1.0, 2.0 * shaded), 2)
+
+
+def _pixels(picture: np.ndarray) -> npt.NDArray[np.uint8]:
+    return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def _tones(portrait: Portrait) -> np.ndarray:

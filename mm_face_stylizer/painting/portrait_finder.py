@@ -82,6 +82,10 @@ class PortraitFinder:
         """
         return Portrait.from_aligned(picture, landmarks, self._mask, valid)
 
+    def finds_face(self, picture: np.ndarray) -> bool:
+        """Whether a face is found in a picture, uint8 [height, width, 3], as it is."""
+        return bool(self._finder.find(picture))
+
     def _landmarks(self, picture: np.ndarray, name: str) -> np.ndarray:
         for margin in _MARGINS:
             width = int(margin * max(picture.shape[:2]))

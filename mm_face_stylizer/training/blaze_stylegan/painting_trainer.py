@@ -82,6 +82,7 @@ class PaintingTrainer:
         features: Callable[[tf.Tensor], Sequence[tf.Tensor]] | None = None,
         likeness: float | None = None,
         colors: str = "style",
+        finds_face: Callable[[np.ndarray], bool] | None = None,
     ):
         """Paints the practice faces, and selects the known style that training starts from.
 
@@ -95,6 +96,7 @@ class PaintingTrainer:
           features: See `PaintingStep`.
           likeness: Likeness of the paintings to the photos, in [0, 1]; chosen by `Painter` if None.
           colors: `style` or `photo`; see `Painter`.
+          finds_face: See `Painter.most_suitable`.
         """
         self._options = options
         self.picture = 0
@@ -102,7 +104,7 @@ class PaintingTrainer:
         if len(styles) > 1:
             # Two pictures of a style contradict each other in colors and shapes, and a network
             # that learns from both blurs them.
-            self.picture = painter.most_suitable(practice[:_CONSULTED])
+            self.picture = painter.most_suitable(practice[:_CONSULTED], finds_face)
             painter = Painter([styles[self.picture]], likeness, colors, options.seed)
         self.likeness = painter.likeness
         self._photos = np.stack([portrait.pixels for portrait in practice])
