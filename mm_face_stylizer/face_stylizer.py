@@ -50,6 +50,10 @@ _LEAST_FACES, _MOST_FACES = 8, 40
 # mouths of flat drawings appear in a hundred steps.
 _RATE = 2.5
 
+# Weight of the texture term, four times that of learning many styles: strokes of one style are to
+# arrive in a hundred steps.
+_TEXTURE = 0.4
+
 OnStep = Callable[[int, dict[str, float]], None]
 Preview = Callable[[int, "FaceStylizer"], None]
 
@@ -369,13 +373,17 @@ def _painting_options(model_options: Any, hparams: Any) -> PaintingOptions:
     """Converts options and hyperparameters, ours or Model Maker's, to options of the trainer."""
     given, default = model_options.perception_loss_weight, FaceStylizerModelOptions()
     usual = default.perception_loss_weight
-    base = PaintingWeights()
-    l1 = given.l1 / usual.l1
+    base = PaintingWeights(texture=_TEXTURE)
+    l1, content, style = (
+        getattr(given, name) / getattr(usual, name) for name in ("l1", "content", "style")
+    )
     weights = PaintingWeights(
         l1=base.l1 * l1,
         pyramid=base.pyramid * l1,
-        content=base.content * given.content / usual.content,
-        style=base.style * given.style / usual.style,
+        features=base.features * content,
+        texture=base.texture * style,
+        content=base.content * content,
+        style=base.style * style,
         adversarial=base.adversarial * model_options.adv_loss_weight / default.adv_loss_weight,
     )
     return PaintingOptions(
