@@ -38,6 +38,8 @@ from task_bundle.command_line import (
 from task_bundle.runtime.command import add_stylize
 
 _PROGRAM = "mm-face-stylizer"
+# The one whose drawings look best.
+_DEMO_STYLE = "comic"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -278,7 +280,7 @@ def _add_demo(commands) -> None:
         "portrait with it.",
     )
     demo.add_argument("-o", "--output", default="out", type=pathlib.Path, metavar="DIR")
-    demo.add_argument("--style", choices=STYLE_NAMES, default=STYLE_NAMES[0])
+    demo.add_argument("--style", choices=STYLE_NAMES, default=_DEMO_STYLE)
     _add_training_options(demo)
     demo.set_defaults(run=_demo)
 

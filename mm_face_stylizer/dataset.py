@@ -422,7 +422,7 @@ class Dataset:
         with FaceFinder(face_models, max_faces=_MAX_FACES) as finder:
             for file, face_index in zip(files, face_indices, strict=True):
                 photo = load_image(file)
-                face = _choose_face(finder.find(photo), face_index, Path(file))
+                face = _choose_face(finder.find_with_margins(photo), face_index, Path(file))
                 images.append(face.crop.crop(photo, size))
                 masks.append(_photo_mask(face.crop, size, photo.shape[0], photo.shape[1]))
                 matrix = face.crop.matrix(size)[:2]

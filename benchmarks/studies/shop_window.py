@@ -2,8 +2,9 @@
 
     python -m benchmarks.studies.shop_window docs [--photo PHOTO ...]
 
-Writes strip.jpg, a photo and what the first ready styles make of it, and styles.jpg, a row for each
-ready style. People are Grace Hopper, the photos given, and practice faces, which show nobody.
+Writes strip.jpg, two photos and what the first ready styles make of them, and styles.jpg, a row for
+each ready style. People are the photos given, Grace Hopper, and practice faces, which show nobody.
+The released pictures were drawn with NASA's portrait of Eileen Collins, `skimage.data.astronaut()`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from task_bundle.runtime.stylizer_model import StylizerModel
 
 _SIDE, _STRIP_SIDE = 256, 240
 _COLUMNS, _STRIP_STYLES = 8, 5
-_QUALITY = 88
+_QUALITY = 85
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--photo", nargs="*", default=[], type=pathlib.Path)
     parser.add_argument("--style", nargs="*", default=list(ready_styles()), help="ready styles")
     arguments = parser.parse_args()
-    photos = [portrait(), *(load_image(path) for path in arguments.photo)]
+    photos = [*(load_image(path) for path in arguments.photo), portrait()]
     with FaceFinder() as finder:
         people = [finder.find(photo)[0].crop.crop(photo, _SIDE) for photo in photos]
     people += [face.pixels for face in practice_faces(_SIDE, _COLUMNS - len(people))]
@@ -46,9 +47,10 @@ def main() -> None:
         model = StylizerModel(ready_bundle(style).stylizer)
         rows.append([model.run(person) for person in people])
         sys.stdout.write(f"{style}\n")
-    _save(rows, arguments.folder / "styles.jpg", _SIDE * 2 // 3)
-    strip = [row[0] for row in rows[: _STRIP_STYLES + 1]]
-    _save([strip], arguments.folder / "strip.jpg", _STRIP_SIDE)
+    _save(rows, arguments.folder / "styles.jpg", _SIDE * 5 // 8)
+    columns = rows[: _STRIP_STYLES + 1]
+    strip = [[column[person] for column in columns] for person in range(len(photos[:2]))]
+    _save(strip, arguments.folder / "strip.jpg", _STRIP_SIDE)
 
 
 def _save(rows: list[list[npt.NDArray[np.uint8]]], path: pathlib.Path, side: int) -> None:

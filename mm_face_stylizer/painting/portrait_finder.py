@@ -14,10 +14,6 @@ from task_bundle.errors import ImageError, NoFaceError
 from task_bundle.faces.alignment import FaceFinder
 from task_bundle.faces.face_models import FaceModels
 
-# Shares of the picture's longer side that are added round it: in a tight crop the detector misses
-# faces, above all drawn ones, that it finds with more room.
-_MARGINS = (0.0, 0.5, 0.25)
-
 
 class PortraitFinder:
     """Makes portraits of photos and style pictures. Use it in a `with` statement, or close it."""
@@ -87,11 +83,8 @@ class PortraitFinder:
         return bool(self._finder.find(picture))
 
     def _landmarks(self, picture: np.ndarray, name: str) -> np.ndarray:
-        for margin in _MARGINS:
-            width = int(margin * max(picture.shape[:2]))
-            wider = np.pad(picture, ((width, width), (width, width), (0, 0)), "edge")
-            if faces := self._finder.find(wider if width else picture):
-                return faces[0].landmarks[:, :2] - width
+        if faces := self._finder.find_with_margins(picture):
+            return faces[0].landmarks[:, :2]
         raise NoFaceError(
             f"no face was found in {name}; it should show one, from the front and upright"
         )

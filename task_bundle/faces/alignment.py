@@ -158,6 +158,10 @@ class FaceCrop:
         return np.asarray(result, np.uint8)
 
 
+# Shares of a picture's longer side that are added round it when no face was found.
+_MARGINS = (0.5, 0.25)
+
+
 @dataclass(frozen=True, eq=False)
 class Face:
     """A face found in a photo.
@@ -245,6 +249,32 @@ class FaceFinder:
         if self._graph is None:
             self._graph = FaceGraph(self._models, self._max_faces)
         return _faces(self._graph.run(np.ascontiguousarray(image), region), whole_pixels=True)
+
+    def find_with_margins(self, image: npt.NDArray[np.uint8]) -> list[Face]:
+        """Finds the faces in a picture, and looks again with more room round it if there are none.
+
+        In a tight crop the detector misses faces, above all drawn ones.
+
+        Args:
+          image: [height, width, 3] uint8 RGB.
+
+        Returns:
+          As `find`, in pixels of `image`; crops may extend past its edges.
+
+        Raises:
+          ForkedProcessError: this process was forked after MediaPipe was used.
+          ImageError: `image` is not such an array.
+          ValueError: the finder is closed, or is one for videos.
+        """
+        faces = self.find(image)
+        for margin in _MARGINS:
+            if faces:
+                break
+            width = int(margin * max(image.shape[:2]))
+            wider = np.pad(image, ((width, width), (width, width), (0, 0)), "edge")
+            shift = np.array([width, width, 0.0])
+            faces = _faces([face.landmarks - shift for face in self.find(wider)], whole_pixels=True)
+        return faces
 
     def track(
         self, image: npt.NDArray[np.uint8], timestamp_ms: int, region: Region | None = None
