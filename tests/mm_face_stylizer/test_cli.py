@@ -319,3 +319,45 @@ def test_pretrain_without_portraits(tmp_path, capsys):
     arguments = ["pretrain", "--data", str(tmp_path / "none"), "--output", str(tmp_path / "run")]
     assert main(arguments) == 1
     assert str(tmp_path / "none") in _error(capsys)
+
+
+def test_ready_styles_are_listed_and_written(tmp_path, capsys):
+    assert main(["style"]) == 0
+    names = capsys.readouterr().out.split()
+    assert len(names) >= 6 and "comic" in names
+    bundles = [tmp_path / f"{name}.task" for name in names[:2]]
+    for name, path in zip(names, bundles, strict=False):
+        assert main(["style", name, "-o", str(path)]) == 0
+    first, second = (TaskBundle.open(path).stylizer for path in bundles)
+    # Only the mean latent differs.
+    assert len(first) == len(second)
+    differing = np.flatnonzero(np.frombuffer(first, "u1") != np.frombuffer(second, "u1"))
+    assert differing.max() - differing.min() < 2 * 12 * 512
+    assert main(["style", names[0], "-o", str(bundles[0])]) == 1
+    assert "already exists" in _error(capsys)
+    assert main(["style", "plaid", "-o", str(tmp_path / "x.task")]) == 1
+    assert "no ready style 'plaid'. Known ready styles: comic" in _error(capsys)
+    with pytest.raises(SystemExit):
+        main(["style", names[0]])
+
+
+@native
+def test_a_ready_style_needs_no_bundle(grace_hopper_file, tmp_path, capsys):
+    command = ["stylize", str(grace_hopper_file), "-o", str(tmp_path / "out")]
+    assert main([*command, "--style", "comic"]) == 0
+    picture = load_image(tmp_path / "out" / "grace_hopper.png")
+    # Its own blue and yellow.
+    blue = (picture[..., 2] > 150) & (picture[..., 0] < 100)
+    assert picture.shape == (256, 256, 3) and blue.mean() > 0.1
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "required: INPUT" in capsys.readouterr().err
+
+
+def test_ready_styles_do_without_tensorflow():
+    code = (
+        "import sys; from mm_face_stylizer.ready_styles import ready_bundle; ready_bundle('ink'); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

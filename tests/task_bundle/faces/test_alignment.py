@@ -140,6 +140,24 @@ def test_finder(face_models, grace_hopper: np.ndarray) -> None:
         finder.find(grace_hopper)
 
 
+def test_a_border_helps_to_find_a_face(face_models, grace_hopper: np.ndarray, monkeypatch) -> None:
+    with FaceFinder(face_models) as finder:
+        (face,) = finder.find(grace_hopper)
+        np.testing.assert_array_equal(
+            finder.find_with_margins(grace_hopper)[0].landmarks, face.landmarks
+        )
+        find = finder.find
+        # A detector that misses faces in pictures without a border.
+        monkeypatch.setattr(
+            finder, "find", lambda image: [] if image.shape == grace_hopper.shape else find(image)
+        )
+        (again,) = finder.find_with_margins(grace_hopper)
+        blank = np.zeros_like(grace_hopper)
+        assert finder.find_with_margins(blank) == []
+    assert np.linalg.norm((again.landmarks - face.landmarks)[:, :2], axis=1).mean() < 5.0
+    assert abs(again.crop.center_x - face.crop.center_x) < 5.0
+
+
 @pytest.mark.parametrize("region", [None, Region(top=0.01, right=0.99)])
 def test_biggest_face_first(region, face_models, grace_hopper: np.ndarray) -> None:
     import cv2

@@ -2,13 +2,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import assert_resumes, run_as_if_killed, tiny_networks
+from tiny import LARGER, assert_resumes, run_as_if_killed, tiny_networks
 
-from mm_face_stylizer._keras import tf
+from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.errors import PresetError
 from mm_face_stylizer.export import export_stylizer
 from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
 from mm_face_stylizer.models.blaze_stylegan.generator import copied
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.pair_discriminator import PairDiscriminator
 from mm_face_stylizer.preset import Preset, save_drawing, save_preset
 from mm_face_stylizer.training.blaze_stylegan.drawing_training import (
@@ -154,6 +155,25 @@ def test_a_discriminator_of_one_style_judges_as_that_of_all():
     np.testing.assert_allclose(
         judge.only(1)((photos, pictures, 0 * styles)), judge((photos, pictures, styles)), atol=1e-5
     )
+
+
+def test_a_larger_preset_grows_the_drawing_network():
+    keras.utils.set_random_seed(0)
+    small = Networks.build(LARGER)
+    codes = np.random.default_rng(0).normal(0.0, 0.3, (2, *small.w_avg.shape[1:])).astype("f")
+    drawing = Drawing(("one", "photo"), copied(small.synthesis, noise=True), codes)
+    large = small.with_image_size(256)
+    grown = drawing.grown(large)
+    assert grown.styles == drawing.styles and grown.codes.shape[1] == codes.shape[1] + 2
+    photos = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    photos = photos.repeat(16, axis=1).repeat(16, axis=2)
+    big = drawn(
+        grown.synthesis, encoded(large, photos.repeat(2, 1).repeat(2, 2)), grown.code("photo")
+    )
+    wanted = drawn(drawing.synthesis, encoded(small, photos), drawing.code("photo"))
+    shrunken = big.reshape(2, 128, 2, 128, 2, 3).mean(axis=(2, 4))
+    error = np.abs(shrunken - wanted).mean()
+    assert error < 0.35 * np.abs(wanted - wanted.mean()).mean()
 
 
 def test_a_style_is_a_stylizer_of_its_own(finished, networks):
