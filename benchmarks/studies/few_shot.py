@@ -85,12 +85,15 @@ def measure_steps(rounds: int) -> dict[str, list[float]]:
     """
     from mm_face_stylizer._keras import keras, tf
     from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
+    from mm_face_stylizer.models.efficientnet_lite import perceptual_network
     from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
     from mm_face_stylizer.practice_faces import practice_faces
+    from mm_face_stylizer.training.blaze_stylegan.drawing_training import FEATURE_TAPS
     from mm_face_stylizer.training.blaze_stylegan.painting_trainer import (
         PaintingOptions,
         PaintingTrainer,
     )
+    from mm_face_stylizer.training.precision import fastest_conv_dtype
     from task_bundle.faces.face_models import find_face_models
 
     networks = Preset.find().networks()
@@ -109,10 +112,12 @@ def measure_steps(rounds: int) -> dict[str, list[float]]:
         last[0] = time.perf_counter()
 
     practice = practice_faces(networks.config.image_size, 8)
-    options = PaintingOptions(steps=rounds + 5, batch_size=_BATCH)
+    options = PaintingOptions(steps=rounds + 5, batch_size=_BATCH, conv_dtype=fastest_conv_dtype())
     mesh = FaceMeshFeatures(find_face_models().landmarks)
     drawing = Drawing.untrained(networks)
-    PaintingTrainer(networks, drawing, practice[:1], practice, options, mesh).fit(on_step)
+    features = perceptual_network(FEATURE_TAPS)
+    trainer = PaintingTrainer(networks, drawing, practice[:1], practice, options, mesh, features)
+    trainer.fit(on_step)
     return seconds
 
 
