@@ -75,9 +75,11 @@ def main() -> None:
             if portraits is not None:
                 results.append(_evaluated(name, stylizer, data, portraits, pathlib.Path(place)))
                 sys.stdout.write(_line(results[-1]))
-    ContactSheet(rows, captions).save(folder / "styles.png", _SHEET_SIDE, overwrite=True)
-    if results:
-        atomic_write(folder / "styles.json", json.dumps(results, indent=1).encode(), overwrite=True)
+                sys.stdout.flush()
+                content = json.dumps(results, indent=1).encode()
+                atomic_write(folder / "styles.json", content, overwrite=True)
+        # Written after each style, so that a long study can be watched and ended early.
+        ContactSheet(rows, captions).save(folder / "styles.png", _SHEET_SIDE, overwrite=True)
 
 
 def _arguments() -> argparse.Namespace:

@@ -27,7 +27,6 @@ from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.preset import DEFAULT_PRESET, Preset
 from mm_face_stylizer.training import losses
-from mm_face_stylizer.training.blaze_stylegan.style_bank import mean_features
 from task_bundle.faces.face_models import FaceModels, find_face_models
 
 _FOLDER = "model_maker"
@@ -155,11 +154,11 @@ def discriminator_asset(networks: Networks, faces: tf.Tensor) -> keras.Model:
       networks: A preset's networks.
       faces: Pictures on which the magnitudes are measured, [count, 256, 256, 3] in [-1, 1].
     """
-    magnitudes = _magnitudes(mean_features(networks.discriminator, faces))
+    magnitudes = _magnitudes(networks.discriminator.mean_features(faces))
 
     def style_features(inputs):
         image = tf.transpose(inputs[0], (0, 2, 3, 1))
-        features = _divided(mean_features(networks.discriminator, image), magnitudes)
+        features = _divided(networks.discriminator.mean_features(image), magnitudes)
         return tf.nn.softsign(tf.concat(features, axis=-1))
 
     return _Asset(

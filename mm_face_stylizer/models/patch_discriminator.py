@@ -69,6 +69,16 @@ class Discriminator(keras.Model):
         maps.append(leaky_relu(self._mix(x)))
         return maps
 
+    def mean_features(self, images: tf.Tensor) -> list[tf.Tensor]:
+        """Averages the feature maps over pixels: [batch, channels] for each layer.
+
+        Such means characterize a style without depending on where things are in the picture.
+
+        Args:
+          images: See `features`.
+        """
+        return [tf.reduce_mean(maps, axis=(1, 2)) for maps in self.features(images)]
+
     def call(self, image: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Computes the logits of patches.
 

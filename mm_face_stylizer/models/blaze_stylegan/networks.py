@@ -296,14 +296,6 @@ def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def without_detail(latents: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Replaces by zeros the spatial latents that are finer than the face prior draws."""
-    kept = {"inputs", *(f"spatial_{side}" for side in COARSE_SPATIAL_SIDES)}
-    return {
-        name: value if name in kept else tf.zeros_like(value) for name, value in latents.items()
-    }
-
-
 def rows_of(latents: Mapping[str, np.ndarray], rows: slice | np.ndarray) -> dict[str, np.ndarray]:
     """Selects rows of latents, name by name; the inverse of `joined`."""
     return {name: value[rows] for name, value in latents.items()}

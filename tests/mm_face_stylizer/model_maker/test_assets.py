@@ -4,7 +4,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from mm_face_stylizer.training.blaze_stylegan.style_bank import mean_features
 from native import native
 from tiny import CONFIG, tiny_networks
 
@@ -134,7 +133,7 @@ def test_no_layer_outweighs_the_others(loaded, networks):
     latents = {"inputs": networks.random_latents(8, 5)}
     faces = np.clip(networks.synthesis(latents)["image"][-1], -1, 1)
     judged = loaded["discriminator"]([np.transpose(faces, (0, 3, 1, 2)), np.zeros((8, 0))])
-    traits = mean_features(networks.discriminator, faces)
+    traits = networks.discriminator.mean_features(faces)
     for part in _layers(judged, traits):
         assert 0.7 < np.mean(np.abs(part)) < 1.4
     for features in _looked_at(loaded, faces)[1:]:
