@@ -3,7 +3,7 @@ import pytest
 from tiny import CONFIG, tiny_networks
 
 from mm_face_stylizer._keras import keras, tf
-from mm_face_stylizer.models.blaze_stylegan.networks import Networks, without_detail
+from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.weights import named_weights
 
 
@@ -62,15 +62,6 @@ def test_generated_faces_depend_on_the_seed_alone(networks):
     assert faces.shape == (3, 64, 64, 3) and np.abs(faces).max() <= 1
     np.testing.assert_array_equal(faces, networks.generated_faces(3, 1))
     assert np.abs(networks.generated_faces(3, 2) - faces).max() > 0
-
-
-def test_detail_is_what_the_face_prior_does_not_draw():
-    latents = {name: tf.ones((1, 2)) for name in ("inputs", "spatial_8", "spatial_16")}
-    finer = {name: tf.ones((1, 2)) for name in ("spatial_32", "spatial_64")}
-    rest = without_detail(latents | finer)
-    assert list(rest) == [*latents, *finer]
-    assert all(np.all(rest[name] == 1) for name in latents)
-    assert not any(np.any(rest[name]) for name in finer)
 
 
 def test_with_other_spatial_latents_the_rest_is_the_same():
