@@ -39,7 +39,7 @@ from task_bundle.runtime.command import add_stylize
 
 _PROGRAM = "mm-face-stylizer"
 # The one whose drawings look best.
-_DEMO_STYLE = "comic"
+_DEMO_STYLE = "ink"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

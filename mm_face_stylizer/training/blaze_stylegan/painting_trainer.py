@@ -14,16 +14,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mm_face_stylizer._keras import tf
+from mm_face_stylizer._keras import graph_function, tf
 from mm_face_stylizer.errors import DivergenceError
 from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
-from mm_face_stylizer.models.blaze_stylegan.generator import copied
+from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis, copied
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks, rows_of
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait import Portrait
-from mm_face_stylizer.training.blaze_stylegan.drawing_training import drawn, encoded
-from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep, PaintingWeights
+from mm_face_stylizer.pixels import from_pixels
+from mm_face_stylizer.training import losses
+from mm_face_stylizer.training.blaze_stylegan.drawing_training import encoded
+from mm_face_stylizer.training.blaze_stylegan.painting_step import (
+    PaintingStep,
+    PaintingWeights,
+    draw,
+)
 
 # Number of practice faces for which the most suitable style picture is chosen.
 _CONSULTED = 12
@@ -110,18 +116,9 @@ class PaintingTrainer:
         self._photos = np.stack([portrait.pixels for portrait in practice])
         self._paintings = np.stack([painter.paint(portrait).picture for portrait in practice])
         self._latents = encoded(networks, self._photos)
-        some = slice(0, _COMPARED)
-        distances = [
-            np.abs(
-                drawn(drawing.synthesis, rows_of(self._latents, some), code).astype(np.float32)
-                - self._paintings[some]
-            ).mean()
-            for code in drawing.codes
-        ]
-        nearest = int(np.argmin(distances))
-        self.start = drawing.styles[nearest]
+        synthesis = copied(drawing.synthesis, conv_dtype=options.conv_dtype)
+        self.start = drawing.styles[self._nearest(synthesis, drawing.codes)]
         known = drawing.only(self.start)
-        synthesis = copied(known.synthesis, conv_dtype=options.conv_dtype)
         codes = tf.Variable(known.codes, name="codes")
         self._step = PaintingStep(
             synthesis,
@@ -133,6 +130,22 @@ class PaintingTrainer:
             known.discriminator,
         )
         self._synthesis, self._codes = synthesis, codes
+
+    def _nearest(self, synthesis: Synthesis, codes: np.ndarray) -> int:
+        """Returns the index of the code whose drawings differ least from the paintings."""
+        some = slice(0, _COMPARED)
+        latents = {
+            name: tf.constant(value, tf.float32)
+            for name, value in rows_of(self._latents, some).items()
+        }
+        paintings = from_pixels(self._paintings[some])
+
+        @graph_function
+        def distance(code):
+            return losses.l1(draw(synthesis, latents, code), paintings)
+
+        distances = [float(distance(tf.constant(code[np.newaxis]))) for code in codes]
+        return int(np.argmin(distances))
 
     @property
     def drawing(self) -> Drawing:
