@@ -1,0 +1,6 @@
+package com.google.mediapipe.tasks.core;
+
+public enum Delegate {
+    CPU,
+    GPU
+}
