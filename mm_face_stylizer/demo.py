@@ -70,7 +70,8 @@ class Demo:
         """
         files = self.paths[:_STYLE_PICTURES]
         for index, path in enumerate(files):
-            save_png(path, draw_style(self.style, seed=seed + index), overwrite=overwrite)
+            picture = draw_style(self.style, seed=seed + index)
+            save_png(path, picture, overwrite=overwrite, marked=False)
         return Dataset.from_images(files, size=side, face_models=face_models)
 
     def compare(self, data: Dataset, bundle: TaskBundle, overwrite: bool) -> None:

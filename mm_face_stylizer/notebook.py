@@ -242,5 +242,5 @@ def _webcam(folder: Path) -> Path | None:
     if frame is None:
         return None
     file = folder / "webcam.png"
-    save_png(file, np.ascontiguousarray(frame[..., ::-1]), overwrite=True)
+    save_png(file, np.ascontiguousarray(frame[..., ::-1]), overwrite=True, marked=False)
     return file

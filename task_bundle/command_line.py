@@ -330,6 +330,20 @@ def add_overwrite(command: OptionContainer, help: str = "replace existing files"
     command.add_argument("--overwrite", action="store_true", help=help)
 
 
+def add_unmarked(command: OptionContainer) -> None:
+    """Adds the flag `--unmarked`, without which pictures say that a network had a part in them.
+
+    Args:
+      command: A parser, or a group of its options.
+    """
+    command.add_argument(
+        "--unmarked",
+        action="store_true",
+        help="leave out the metadata that say that a trained network had a part in the pictures"
+        " (IPTC's DigitalSourceType)",
+    )
+
+
 # Checks of output paths, for commands that work for minutes before they write.
 
 

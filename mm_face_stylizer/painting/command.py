@@ -13,6 +13,7 @@ from mm_face_stylizer.painting.choices import COLORS
 from task_bundle.command_line import (
     add_face_landmarker,
     add_overwrite,
+    add_unmarked,
     check_output_folder,
     debug_requested,
     fraction,
@@ -65,6 +66,7 @@ def add_paint(commands: SubCommands, program: str) -> None:
         help="a selfie segmentation model (the one in mediapipe 0.10; GrabCut where there is none)",
     )
     add_face_landmarker(paint, "take face detector and landmark model from this bundle")
+    add_unmarked(paint)
     add_overwrite(paint)
 
     def run(arguments: argparse.Namespace) -> int:
@@ -119,7 +121,9 @@ def _paint(arguments: argparse.Namespace, program: str) -> int:
         for photo, target in zip(arguments.photo, targets, strict=True):
             try:
                 painting = painter.paint(finder.find(load_image(photo), size, str(photo)))
-                save_png(target, painting.picture, arguments.overwrite)
+                save_png(
+                    target, painting.picture, arguments.overwrite, marked=not arguments.unmarked
+                )
             except (ImageError, OSError) as error:
                 failed = True
                 report_error(program, error, debug_requested(arguments))

@@ -8,7 +8,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from task_bundle.command_line import add_overwrite, check_output_files
+from task_bundle.command_line import add_overwrite, add_unmarked, check_output_files
 
 if TYPE_CHECKING:
     from task_bundle.command_line import SubCommands
@@ -41,6 +41,7 @@ def add_upscale(commands: SubCommands) -> None:
         default="float16",
         help="of the upscaler in a bundle; the stylizer keeps its own (float16)",
     )
+    add_unmarked(upscale)
     add_overwrite(upscale)
 
     def run(arguments: argparse.Namespace) -> None:
@@ -92,5 +93,7 @@ def _upscale(arguments: argparse.Namespace) -> None:
             progress=lambda tiles: iter(tqdm(tiles, desc="Upscaling", unit="tile")),
         )
         profile = load_color_profile(arguments.input)
-        save_png(arguments.output, large, arguments.overwrite, profile)
+        save_png(
+            arguments.output, large, arguments.overwrite, profile, marked=not arguments.unmarked
+        )
     sys.stdout.write(f"{arguments.output}\n")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from task_bundle.errors import ImageError
 from task_bundle.files import atomic_write
+from task_bundle.media.source_type import PNG_KEYWORD, xmp_packet
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -233,6 +234,7 @@ def save_png(
     image: npt.NDArray[np.uint8],
     overwrite: bool = False,
     icc_profile: bytes | None = None,
+    marked: bool = True,
 ) -> None:
     """Writes a picture as a PNG file, atomically.
 
@@ -241,18 +243,23 @@ def save_png(
       image: [height, width, 3] uint8 RGB or [height, width, 4] uint8 RGBA.
       overwrite: whether an existing file may be replaced.
       icc_profile: ICC profile to embed; without one the colors are taken to be sRGB.
+      marked: whether metadata say that a trained network had a part in the picture, as IPTC's
+        DigitalSourceType in XMP.
 
     Raises:
       ImageError: `image` is not an array of this dtype and shape.
       FileExistsError: the file exists and `overwrite` is false.
       OSError: the file cannot be written.
     """
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     has_alpha = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 4
     _check_form(image[..., :3] if has_alpha else image)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", icc_profile=icc_profile)
+    texts = PngImagePlugin.PngInfo()
+    if marked:
+        texts.add_itxt(PNG_KEYWORD, xmp_packet())
+    Image.fromarray(image).save(buffer, "PNG", icc_profile=icc_profile, pnginfo=texts)
     atomic_write(path, buffer.getvalue(), overwrite)
 
 

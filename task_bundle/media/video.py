@@ -21,6 +21,7 @@ from task_bundle.errors import VideoError
 from task_bundle.files import atomic_path
 from task_bundle.media.images import check_image
 from task_bundle.media.sound import SoundTracks
+from task_bundle.media.source_type import append_to_mp4
 from task_bundle.media.video_colors import ColorConversion
 
 if TYPE_CHECKING:
@@ -338,6 +339,7 @@ def save_video(
     fps: float,
     sound_of: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    marked: bool = True,
 ) -> None:
     """Writes an MP4 video, atomically.
 
@@ -353,6 +355,8 @@ def save_video(
       sound_of: a video whose sound tracks are copied, or encoded as AAC if MP4 does not hold their
         format. A warning is logged for each track for which neither is possible.
       overwrite: whether an existing file may be replaced.
+      marked: whether metadata say that a trained network had a part in the video, as IPTC's
+        DigitalSourceType in XMP.
 
     Raises:
       VideoError: there are no frames, they differ in size or have less than 2 x 2 pixels, or the
@@ -365,6 +369,9 @@ def save_video(
         raise ValueError(f"the frame rate must be positive, not {fps}")
     with atomic_path(path, overwrite, ".mp4") as temporary:
         _encode(temporary, Path(path), frames, fps, None if sound_of is None else Path(sound_of))
+        if marked:
+            with temporary.open("ab") as file:
+                append_to_mp4(file)
 
 
 def _encode(

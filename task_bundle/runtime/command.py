@@ -13,6 +13,7 @@ import numpy as np
 from task_bundle.bundle import TaskBundle
 from task_bundle.command_line import (
     add_overwrite,
+    add_unmarked,
     check_output_folder,
     debug_requested,
     positive_int,
@@ -93,6 +94,7 @@ def add_stylize(
     stylize.add_argument(
         "--colour-match", action="store_true", dest="color_match", help=argparse.SUPPRESS
     )
+    add_unmarked(stylize)
     add_overwrite(stylize)
 
     def run(arguments: argparse.Namespace) -> int:
@@ -175,7 +177,7 @@ def _stylize_photo(
     written = job.targets[: len(pictures)]
     profile = load_color_profile(job.source)
     for target, picture in zip(written, pictures, strict=True):
-        save_png(target, picture, arguments.overwrite, profile)
+        save_png(target, picture, arguments.overwrite, profile, not arguments.unmarked)
     return written
 
 
@@ -193,7 +195,9 @@ def _stylize_video(
     # Each video needs a stylizer of its own, because that tracks faces.
     with FaceStylizer.create_from_bundle(bundle, options) as stylizer, Video(job.source) as video:
         frames = _stylized_frames(video, stylizer, arguments, bundle)
-        save_video(target, frames, video.fps, job.source, arguments.overwrite)
+        save_video(
+            target, frames, video.fps, job.source, arguments.overwrite, not arguments.unmarked
+        )
     return target
 
 

@@ -5,6 +5,7 @@ import { alignedFace, composite } from "./compositing.js";
 import { Engine } from "./engine.js";
 import { cropOf } from "./face_crop.js";
 import { Latencies } from "./latencies.js";
+import { marked } from "./source_type.js";
 
 // Many graphics drivers do not support textures with more pixels a side.
 const MAX_SIDE = 4096;
@@ -326,7 +327,7 @@ async function download(source, suffix) {
   const canvas = new OffscreenCanvas(1, 1);
   source(canvas);
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await canvas.convertToBlob({ type: "image/png" }));
+  link.href = URL.createObjectURL(marked(await canvas.convertToBlob({ type: "image/png" })));
   link.download = `${shown.name}-${suffix}.png`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

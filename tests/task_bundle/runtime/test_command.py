@@ -14,10 +14,12 @@ import numpy.typing as npt
 import pytest
 from interrupts import heed_interrupts
 from PIL import Image, ImageCms
+from source_types import source_type
 
 from task_bundle import cli
 from task_bundle.bundle import TaskBundle
 from task_bundle.media.images import load_image, save_png
+from task_bundle.media.source_type import SOURCE_TYPE
 from task_bundle.media.video import Frame, Video, save_video
 from task_bundle.runtime import command as stylize_command
 from task_bundle.runtime.compositing import composite, cutout, face_mask
@@ -148,6 +150,13 @@ def test_the_color_profile_is_kept(stylize, photo_file: Path, tmp_path: Path) ->
     for name, kept in (("color.png", profile), ("gray.png", None)):
         with Image.open(tmp_path / "out" / name) as image:
             assert image.info.get("icc_profile") == kept
+
+
+@pytest.mark.parametrize("form", [(), ("--composite",), ("--cutout",)])
+def test_pictures_say_what_made_them(stylize, photo_file: Path, tmp_path: Path, form) -> None:
+    for options, expected in (((), SOURCE_TYPE), (("--unmarked", "--overwrite"), None)):
+        assert stylize(photo_file, *form, *options) == 0
+        assert source_type(tmp_path / "out" / "grace.png") == expected
 
 
 def test_several_faces(stylize, bundle_file: Path, pair: Picture, tmp_path: Path, capsys) -> None:
@@ -321,6 +330,15 @@ def test_a_composite_of_a_video(stylize, grace_hopper: Picture, tmp_path: Path, 
     for i in (2, 3):
         assert np.abs(after[i].astype(int) - before[i]).mean() < 6
     assert len(_read_video(tmp_path / "out" / "b.mp4")) == 3
+
+
+@pytest.mark.parametrize(("options", "expected"), [((), SOURCE_TYPE), (("--unmarked",), None)])
+def test_videos_say_what_made_them(
+    stylize, grace_hopper: Picture, tmp_path: Path, options, expected
+) -> None:
+    save_video(tmp_path / "in.mp4", [Frame(grace_hopper, 40.0 * i) for i in range(2)], 25)
+    assert stylize(tmp_path / "in.mp4", *options) == 0
+    assert source_type(tmp_path / "out" / "in.mp4") == expected
 
 
 def test_a_video_of_the_face_alone(stylize, grace_hopper: Picture, tmp_path: Path, capsys) -> None:

@@ -13,10 +13,12 @@ import numpy.typing as npt
 import pytest
 from browser import launcher, pixels, served, write_camera
 from PIL import Image
+from source_types import source_type
 
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError, TasksVisionError
 from task_bundle.media.images import load_image, save_png
+from task_bundle.media.source_type import SOURCE_TYPE
 from task_bundle.runtime.compositing import composite, face_mask
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.web.page import page_files
@@ -239,8 +241,9 @@ def test_downloads_are_what_is_shown(page, grace_hopper: Picture, tmp_path: Path
         with page.expect_download() as download:
             page.get_by_role("button", name=button).click()
         assert download.value.suggested_filename == name
-        found = load_image(download.value.path())
-        np.testing.assert_array_equal(found, pixels(page, canvas)[..., :3])
+        path = download.value.path()
+        np.testing.assert_array_equal(load_image(path), pixels(page, canvas)[..., :3])
+        assert source_type(path) == SOURCE_TYPE
 
 
 def test_showing_the_original_does_not_change_what_is_downloaded(
