@@ -7,6 +7,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from task_bundle.errors import UserError
+from task_bundle.standard_streams import open_missing, output_error
 from task_bundle.terminal import only_native_errors, progress_bars
+from task_bundle.termination import Terminated, raise_on_termination
 
 if TYPE_CHECKING:
     # What `ArgumentParser.add_subparsers` returns, and whatever has an `add_argument` method: a
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 
 FAILED: Final = 1
 INTERNAL_ERROR: Final = 70  # EX_SOFTWARE of sysexits.h
-INTERRUPTED: Final = 130  # what shells report after Ctrl-C: 128 + SIGINT
+# What shells report after a signal: 128 and its number.
+_SIGNALED: Final = 128
+INTERRUPTED: Final = _SIGNALED + 2  # SIGINT, which is Ctrl-C
+OUTPUT_CLOSED: Final = _SIGNALED + 13  # SIGPIPE
 
 # The packages whose log messages of level WARNING and above are shown to users.
 _LOGGED_PACKAGES: Final = ("task_bundle", "mm_face_stylizer")
@@ -83,29 +89,46 @@ def run(
 
     Returns:
       The exit status: 0 after success, 1 (`FAILED`) after an error of the user's making, 70
-      (`INTERNAL_ERROR`) after a bug, 130 (`INTERRUPTED`) after Ctrl-C. All but 0 come with one line
-      on stderr, which the traceback precedes if `--debug` was given. Warnings that the packages
-      log are lines on stderr as well. Characters that stdout or stderr cannot encode, as in names
-      of files, are written as escapes.
+      (`INTERNAL_ERROR`) after a bug, 130 (`INTERRUPTED`) after Ctrl-C, 143 after SIGTERM and 129
+      after SIGHUP. All but 0 come with one line on stderr, which the traceback precedes if
+      `--debug` was given. Without a line it is 141 (`OUTPUT_CLOSED`), if whoever reads stdout has
+      ended, as `head` does. Warnings that the packages log are lines on stderr as well. Characters
+      that stdout or stderr cannot encode, as in names of files, are written as escapes.
 
     Raises:
       SystemExit: with 2 if the arguments do not parse, with 0 after `--help`.
     """
+    open_missing()
     _escape_what_cannot_be_encoded()
     arguments = parser.parse_args(argv)
     try:
         with (
+            raise_on_termination(),
             _native_messages(getattr(arguments, "verbose", False), argv is None),
             progress_bars(),
             _warnings_on_stderr(parser.prog),
         ):
-            return int(arguments.run(arguments) or 0)
-    except KeyboardInterrupt:
+            status = int(arguments.run(arguments) or 0)
+            sys.stdout.flush()
+            return status
+    except KeyboardInterrupt as error:
         if debug_requested(arguments):
             traceback.print_exc()
-        sys.stderr.write(f"\n{parser.prog}: interrupted; nothing half-written was left behind\n")
-        return INTERRUPTED
+        number = error.number if isinstance(error, Terminated) else signal.SIGINT
+        cause = (
+            "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        )
+        sys.stderr.write(f"\n{parser.prog}: {cause}; nothing half-written was left behind\n")
+        return _SIGNALED + number
     except Exception as error:
+        unwritten = output_error(error)
+        # Else the program has failed with something more important.
+        is_that = isinstance(error, OSError) and error.errno == getattr(unwritten, "errno", 0)
+        if isinstance(unwritten, BrokenPipeError) and is_that:
+            return OUTPUT_CLOSED
+        if unwritten is not None and is_that:
+            reason = f"cannot write to standard output: {message(unwritten)}"
+            return _report(parser.prog, error, reason, debug_requested(arguments))
         text = _user_message(error, errors)
         if text is None:
             return _report_bug(parser.prog, error, debug_requested(arguments))

@@ -24,7 +24,8 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = Fa
       FileNotFoundError: the folder does not exist.
       IsADirectoryError: `path` is a folder.
       NotADirectoryError: the folder is a file.
-      OSError: the folder cannot be written to (PermissionError), the disk is full, and so on.
+      OSError: the folder cannot be written to (PermissionError), the disk is full, `path` is a
+        device or a pipe, and so on.
     """
     with atomic_path(path, overwrite) as temporary, _naming(path), open(temporary, "xb") as file:
         file.write(data)
@@ -53,7 +54,8 @@ def atomic_path(
       FileNotFoundError: the folder does not exist.
       IsADirectoryError: `path` is a folder.
       NotADirectoryError: the folder is a file.
-      OSError: the folder cannot be written to (PermissionError), the disk is full, and so on.
+      OSError: the folder cannot be written to (PermissionError), the disk is full, `path` is a
+        device or a pipe, and so on.
     """
     # Writing through a symbolic link replaces what it points to, not the link.
     target = Path(os.path.realpath(path))
@@ -96,6 +98,9 @@ def _obstacle(path: str | os.PathLike[str], target: Path, overwrite: bool) -> OS
         return NotADirectoryError(errno.ENOTDIR, f"cannot write {path}: {folder} is not a folder")
     if target.is_dir():
         return IsADirectoryError(errno.EISDIR, f"cannot write {path}: it is a folder")
+    if target.exists() and not target.is_file():
+        # Renaming would replace a device by a file, if a superuser's program did it.
+        return OSError(errno.EINVAL, f"cannot write {path}: it is not a regular file")
     if target.exists() and not overwrite:
         return _exists(path)
     return None

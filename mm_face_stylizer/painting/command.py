@@ -137,16 +137,16 @@ def _check_targets(
     photos: Sequence[Path], styles: Sequence[Path], targets: Sequence[Path], overwrite: bool
 ) -> None:
     """Checks, before anything is painted, that no painting replaces another file."""
-    inputs = {path.resolve(): path for path in (*photos, *styles)}
+    # Unlike `Path.resolve`, this accepts links that lead to themselves.
+    inputs = {os.path.realpath(path): path for path in (*photos, *styles)}
     owners: dict[Path, Path] = {}
     for photo, target in zip(photos, targets, strict=True):
         if target in owners:
             raise ImageError(f"{owners[target]} and {photo} would both be written to {target}")
         owners[target] = photo
-        if target.resolve() in inputs:
+        if (place := os.path.realpath(target)) in inputs:
             raise ImageError(
-                f"{target} would replace the input {inputs[target.resolve()]}; choose another "
-                "output folder"
+                f"{target} would replace the input {inputs[place]}; choose another output folder"
             )
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target} already exists")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from task_bundle.errors import ImageError
 from task_bundle.files import atomic_write
+from task_bundle.media.file_kinds import kind_of_file
 from task_bundle.media.source_type import PNG_KEYWORD, xmp_packet
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ _MAX_UNIT_GRAY = 8.0
 _MAX_OVERSHOOT = 1.1
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
 _SAMPLE_FORMAT_TAG, _UNSIGNED = 339, 1
+# Raw files of most cameras are TIFF, in which the first picture is a preview.
+_DNG_VERSION_TAG = 50706
+_SUBFILE_TYPE_TAG, _REDUCED = 254, 1
 # Number of pixels that are converted at a time, to avoid further copies of the whole picture.
 _BAND_PIXELS = 2**20
 
@@ -154,6 +158,7 @@ def _opened(file: Path, max_megapixels: float = 50.0) -> Iterator["PIL.Image.Ima
     """
     from PIL import Image, UnidentifiedImageError
 
+    content = b""
     if not file.exists():
         raise ImageError(f"{file} does not exist")
     if file.is_dir():
@@ -186,7 +191,9 @@ def _opened(file: Path, max_megapixels: float = 50.0) -> Iterator["PIL.Image.Ima
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{file} is not a picture in a known format") from error
+        kind = kind_of_file(content)
+        but = f": it is {kind}" if kind else ""
+        raise ImageError(f"{file} is not a picture in a known format{but}") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{file} is too big: {error}") from error
     except Exception as error:  # Pillow's decoders raise many types on damaged files.
@@ -329,6 +336,12 @@ def _check_decoding_cost(
             f" for {image.format}"
         )
     _check_sides(name, width, height)
+    tags = getattr(image, "tag_v2", {})
+    if _DNG_VERSION_TAG in tags or (_number(tags, _SUBFILE_TYPE_TAG) or 0) & _REDUCED:
+        raise ImageError(
+            f"{name} is a camera's raw file, of which only a small preview can be read; export it"
+            " as JPEG or PNG"
+        )
     if scans * megapixels > _MAX_SCANNED_MEGAPIXELS:
         raise ImageError(f"{name} is a JPEG with {scans} scans, which are too many to decode")
     # Pillow decodes run-length encoded BMP in Python, which is slow.

@@ -1,9 +1,11 @@
 """Reads videos frame by frame, and writes videos with the sound of another video.
 
-FFmpeg's libraries, which PyAV contains, do the work; the program ffmpeg is not needed.
+FFmpeg's libraries, which PyAV contains, do the work; the program ffmpeg is not needed. PyAV comes
+with the extra `video` of the distribution.
 """
 
 import contextlib
+import importlib.util
 import logging
 import math
 import os
@@ -19,6 +21,7 @@ import numpy.typing as npt
 
 from task_bundle.errors import VideoError
 from task_bundle.files import atomic_path
+from task_bundle.media.file_kinds import problem_of_video
 from task_bundle.media.images import check_image
 from task_bundle.media.sound import SoundTracks
 from task_bundle.media.source_type import append_to_mp4
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _FALLBACK_FPS = 30.0
+# Formats of text files that have FFmpeg open other files. A server must not be made to read its
+# own.
+_PLAYLISTS = frozenset(("concat", "dash", "hls", "imf"))
 # Pixel aspect ratios beyond these are taken for damage. Anamorphic films have up to 2.
 _MAX_PIXEL_ASPECT = 4
 # The formats, apart from MP4, that state how long they should be; FFmpeg guesses the duration of
@@ -61,7 +67,8 @@ class Frame:
     """A frame of a video.
 
     Attributes:
-      image: [height, width, 3] uint8 RGB, upright, with square pixels.
+      image: [height, width, 3] uint8 RGB, upright, with square pixels, over white where the video
+        is transparent.
       timestamp_ms: when the frame is shown, in milliseconds from the start of the video; greater
         than the timestamp of the previous frame. If the sound begins first, that is the start.
       duration_ms: for how long the frame is shown, or None if that is not known. Used for the last
@@ -83,10 +90,11 @@ class Video:
           path: a video in any format that FFmpeg reads.
 
         Raises:
-          VideoError: the file is missing, not a file, or not a video that FFmpeg reads. The message
-            names the file.
+          VideoError: the file is missing, not a file, or not a video that FFmpeg reads, or PyAV is
+            not installed. The message names the file.
         """
         self.path = Path(path)
+        _check_dependency(self.path)
         if not self.path.is_file():
             wrong = "is not a file" if self.path.exists() else "does not exist"
             raise VideoError(f"{self.path} {wrong}")
@@ -321,16 +329,28 @@ def _square_pixel_size(frame: "VideoFrame", aspect: Fraction | None) -> tuple[in
     return width, height
 
 
+def _check_dependency(path: Path) -> None:
+    if importlib.util.find_spec("av") is None:
+        raise VideoError(
+            f"{path}: videos need PyAV, which is not installed; pip install"
+            " 'mm-face-stylizer[video]'"
+        )
+
+
 def _open(path: Path) -> "InputContainer":
     import av
 
     try:
         # The prefix keeps FFmpeg from taking a file name for a URL.
-        return av.open(f"file:{path.absolute()}", "r", metadata_errors="replace")
+        container = av.open(f"file:{path.absolute()}", "r", metadata_errors="replace")
     except OSError as error:
         raise VideoError(f"{path} cannot be read: {error.strerror}") from error
     except av.FFmpegError as error:
-        raise VideoError(f"{path} is not a video in a known format, or is damaged") from error
+        raise VideoError(f"{path} {problem_of_video(path)}") from error
+    if container.format.name in _PLAYLISTS:
+        container.close()
+        raise VideoError(f"{path} is a list of other files and not a video; give these files")
+    return container
 
 
 def save_video(
@@ -359,14 +379,15 @@ def save_video(
         DigitalSourceType in XMP.
 
     Raises:
-      VideoError: there are no frames, they differ in size or have less than 2 x 2 pixels, or the
-        file cannot be written, for instance because the disk is full.
+      VideoError: there are no frames, they differ in size or have less than 2 x 2 pixels, the file
+        cannot be written, for instance because the disk is full, or PyAV is not installed.
       FileExistsError: the file exists and `overwrite` is false.
       OSError: the file cannot be created.
       ValueError: `fps` is not positive.
     """
     if not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"the frame rate must be positive, not {fps}")
+    _check_dependency(Path(path))
     with atomic_path(path, overwrite, ".mp4") as temporary:
         _encode(temporary, Path(path), frames, fps, None if sound_of is None else Path(sound_of))
         if marked:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from task_bundle.media.images import over_white
+
 if TYPE_CHECKING:
     from av import VideoFrame
     from PIL.ImageFilter import Color3DLUT
@@ -70,26 +72,29 @@ class ColorConversion:
         return cls(_lut(transfer, primaries))
 
     def to_rgb(self, frame: "VideoFrame", width: int, height: int) -> npt.NDArray[np.uint8]:
-        """Scales a frame and returns it as uint8 RGB, [height, width, 3]."""
+        """Scales a frame and returns it as uint8 RGB, [height, width, 3], over white."""
         from av.video.reformatter import Interpolation
         from PIL import Image
 
         matrix = None
         if frame.colorspace not in _CONVERTED_MATRICES:
             matrix = _BT709_MATRIX if frame.height >= _HD_ROWS else _BT601_MATRIX
+        has_alpha = any(c.is_alpha for c in frame.format.components) or frame.format.has_palette
         converted = frame.reformat(
             width,
             height,
-            "rgb24",
+            "rgba" if has_alpha else "rgb24",
             src_colorspace=matrix,
             interpolation=Interpolation.BICUBIC
             | Interpolation.ACCURATE_RND
             | Interpolation.FULL_CHR_H_INT,
         )
         picture = np.asarray(converted.to_ndarray(), np.uint8)
-        if self._lut is None:
-            return picture
-        return np.asarray(Image.fromarray(picture).filter(self._lut), np.uint8)
+        if self._lut is not None:
+            color = np.ascontiguousarray(picture[..., :3])
+            converted_color = np.asarray(Image.fromarray(color).filter(self._lut), np.uint8)
+            picture = np.concatenate([converted_color, picture[..., 3:]], -1)
+        return over_white(picture) if has_alpha else picture
 
 
 def _lut(transfer: int, primaries: int) -> "Color3DLUT":

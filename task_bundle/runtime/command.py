@@ -17,6 +17,7 @@ from task_bundle.command_line import (
     check_output_folder,
     debug_requested,
     positive_int,
+    printable,
     report_error,
 )
 from task_bundle.errors import ImageError, NoFaceError, VideoError
@@ -213,7 +214,7 @@ def _stylized_frames(
     bar = tqdm(
         video.frames(),
         total=video.frame_count,
-        desc=video.path.name,
+        desc=printable(video.path.name),
         unit="frame",
         leave=False,
     )
@@ -235,7 +236,8 @@ def _write(stream: TextIO, line: str) -> None:
     """Writes a line without disturbing the progress bar."""
     from tqdm import tqdm
 
-    tqdm.write(line, file=stream)
+    # A terminal would obey the control characters in a name; a pipe gets the name as it is.
+    tqdm.write(printable(line) if stream.isatty() else line, file=stream)
 
 
 def _files(path: Path) -> list[Path]:
@@ -264,7 +266,8 @@ def _targets(source: Path, arguments: argparse.Namespace) -> tuple[Path, ...]:
 def _check(jobs: Sequence[_Job], overwrite: bool) -> None:
     """Checks, before anything is written, that no output replaces another file."""
     owners: dict[Path, Path] = {}
-    sources = {job.source.resolve(): job.source for job in jobs}
+    # Unlike `Path.resolve`, this accepts links that lead to themselves.
+    sources = {os.path.realpath(job.source): job.source for job in jobs}
     for job in jobs:
         for target in job.targets:
             if target in owners:
@@ -272,10 +275,10 @@ def _check(jobs: Sequence[_Job], overwrite: bool) -> None:
                     f"{owners[target]} and {job.source} would both be written to {target}"
                 )
             owners[target] = job.source
-            if target.resolve() in sources:
+            if (place := os.path.realpath(target)) in sources:
                 raise ImageError(
-                    f"{target} would replace the input {sources[target.resolve()]}; choose another"
-                    " output folder"
+                    f"{target} would replace the input {sources[place]}; choose another output"
+                    " folder"
                 )
             if target.exists() and not overwrite:
                 raise FileExistsError(f"{target} already exists")

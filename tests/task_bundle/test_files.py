@@ -69,6 +69,19 @@ def test_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_only_files_are_replaced(tmp_path: Path, overwrite: bool) -> None:
+    # Renaming would also replace /dev/null, for a superuser, which the user of a container is.
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match=f"cannot write .*{name}: it is not a regular file"):
+            atomic_write(tmp_path / name, b"", overwrite)
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
 def test_bad_places(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):

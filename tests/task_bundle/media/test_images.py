@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from task_bundle.errors import ImageError
 from task_bundle.media import images
@@ -124,6 +124,17 @@ def test_unusable_files_are_named(tmp_path: Path, grace_hopper_file: Path) -> No
             load_image(tmp_path / name)
     with pytest.raises(ImageError, match="is a folder"):
         load_image(tmp_path)
+
+
+@pytest.mark.parametrize("tags", [{50706: b"\x01\x04\0\0"}, {254: 1}], ids=["a DNG", "a preview"])
+def test_the_preview_in_a_raw_file_is_not_the_picture(
+    tmp_path: Path, tags: dict[int, object]
+) -> None:
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory.update(tags)
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.tif", tiffinfo=directory)
+    with pytest.raises(ImageError, match=r"a\.tif is a camera's raw file, .* export it as JPEG"):
+        load_image(tmp_path / "a.tif")
 
 
 def test_size_is_checked_before_decoding(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tests of task_bundle.media.video."""
 
+import importlib.util
 import os
 import resource
 import struct
@@ -229,6 +230,63 @@ def test_frames_that_cannot_be_decoded_are_counted(
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        ("a.mov", "png", "rgba"),
+        ("a.mov", "qtrle", "argb"),
+        ("a.mov", "prores_ks", "yuva444p10le"),
+        ("a.mkv", "ffv1", "yuva420p"),
+    ],
+)
+def test_what_is_transparent_is_white(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+    picture = np.full((64, 64, 4), (200, 40, 40, 255), np.uint8)
+    picture[:32] = 0
+    with av.open(tmp_path / name, "w") as output:
+        stream = output.add_stream(codec, 25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, pixels
+        frame = av.VideoFrame.from_ndarray(picture, "rgba").reformat(format=pixels)
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    with Video(tmp_path / name) as video:
+        (frame,) = video.frames()
+    np.testing.assert_allclose(frame.image[16], 255, atol=2)
+    np.testing.assert_allclose(frame.image[48, 32], (200, 40, 40), atol=6)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is empty"),
+        (b"\0\0\0\x14ftypisom\0\0\2\0isom\0\0\x40\0mdat" + bytes(500), "was cut off: the list of"),
+        (b"%PDF-1.4", "is not a video .*: it is a PDF"),
+        (b"<html>404</html>", "is not a video in a known format, or is damaged: it is a web page"),
+        (b"ffconcat version 1.0\nfile other.mp4\n", "is a list of other files"),
+    ],
+)
+def test_what_is_wrong_with_a_file(
+    tmp_path: Path, video_file: Path, content: bytes, told: str
+) -> None:
+    video_file.rename(tmp_path / "other.mp4")
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(VideoError, match=rf"a\.mp4 {told}"):
+        Video(tmp_path / "a.mp4")
+
+
+def test_without_pyav_the_extra_is_named(
+    tmp_path: Path, video_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "av" else find(name, *a)
+    )
+    told = r"mp4: videos need PyAV, which is not installed; pip install 'mm-face-stylizer\[video\]'"
+    with pytest.raises(VideoError, match=told):
+        Video(video_file)
+    with pytest.raises(VideoError, match=told):
+        save_video(tmp_path / "new.mp4", [], 25)
+
+
 def test_odd_sizes(tmp_path: Path) -> None:
     picture = _picture(90, 49, 65)
     save_video(tmp_path / "a.mp4", [Frame(picture, 0.0)], 25)
@@ -290,7 +348,7 @@ def test_what_is_no_video(tmp_path: Path, video_file: Path) -> None:
     for name, reason in (
         ("none.mp4", "does not exist"),
         ("folder.mp4", "is not a file"),
-        ("empty.mp4", "not a video"),
+        ("empty.mp4", "is empty"),
         ("text.mp4", "not a video"),
         ("cut.mp4", "not a video"),
     ):

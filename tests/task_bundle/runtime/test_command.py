@@ -281,6 +281,26 @@ def test_what_would_be_lost_is_refused(stylize, photo_file: Path, tmp_path: Path
     assert own.read_bytes() == before
 
 
+def test_links_that_lead_to_themselves(stylize, photo_file: Path, tmp_path: Path, capsys) -> None:
+    loop = tmp_path / "loop.jpg"
+    loop.symlink_to(loop.name)
+    assert stylize(loop, photo_file) == 1
+    assert f"{loop} does not exist" in _errors(capsys)[0]
+    # The others are stylized all the same.
+    assert _names(tmp_path / "out") == ["grace.png"]
+
+
+def test_a_terminal_gets_no_control_characters(
+    stylize, photo_file: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = photo_file.rename(tmp_path / "a\n\x1b[31mb.png")
+    assert stylize(photo) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/out/a\n\x1b[31mb.png\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert stylize(photo, "--overwrite") == 0
+    assert capsys.readouterr().out == f"{tmp_path}/out/a??[31mb.png\n"
+
+
 def test_wrong_places(stylize, photo_file: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "nothing").mkdir()
     assert stylize(tmp_path / "nothing") == 1
