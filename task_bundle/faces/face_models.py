@@ -185,8 +185,8 @@ def _from_wheel(folder: Path) -> FaceModels | None:
 def adapt_landmarks(model: bytes, name: str = "the landmark model") -> bytes:
     """Brings a face landmark model into the form that MediaPipe's stylizer graph accepts.
 
-    The graph needs 478 points. To older models, which have 468, this appends a GATHER operator that
-    copies points of the eye contours in place of the ten iris points.
+    The graph needs 478 points. To older models, which have 468, this appends operators that copy
+    points of the eye contours in place of the ten iris points.
 
     Args:
       model: a TFLite flatbuffer whose first output is the points and the second the presence.
@@ -216,42 +216,71 @@ def adapt_landmarks(model: bytes, name: str = "the landmark model") -> bytes:
 
 
 def _append_iris(model: Any) -> None:
-    """Appends a GATHER operator that makes 478 points of the first output's 468."""
+    """Appends slices and a concatenation that make 478 points of the first output's 468.
+
+    One GATHER would do the same, but MediaPipe's GPU delegates for browsers do not know it.
+    """
     tfl = schema.model_schema()
     graph = model.subgraphs[0]
     source_index = int(graph.outputs[0])
     source = graph.tensors[source_index]
-    points = np.concatenate([np.arange(_LANDMARKS_WITHOUT_IRIS), _IRIS_SUBSTITUTES])
-    values = (3 * points[:, None] + np.arange(3)).astype("<i4").ravel()
+    axis = len(source.shape) - 1
 
-    buffer = tfl.BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    indices = tfl.TensorT()
-    indices.name = "landmark_indices"
-    indices.type = tfl.TensorType.INT32
-    indices.shape = np.array([values.size], np.int32)
-    indices.buffer = len(model.buffers) - 1
-    result = tfl.TensorT()
+    def tensor(name: str, length: int) -> int:
+        made = tfl.TensorT()
+        made.name = name
+        made.type = source.type
+        made.shape = np.array([*source.shape[:-1], length], np.int32)
+        made.buffer = 0  # TFLite's empty buffer: the tensor is computed, not constant.
+        graph.tensors.append(made)
+        return len(graph.tensors) - 1
+
+    def constant(name: str, values: list[int]) -> int:
+        buffer = tfl.BufferT()
+        buffer.data = np.frombuffer(np.array(values, "<i4").tobytes(), np.uint8)
+        model.buffers.append(buffer)
+        made = tfl.TensorT()
+        made.name = name
+        made.type = tfl.TensorType.INT32
+        made.shape = np.array([len(values)], np.int32)
+        made.buffer = len(model.buffers) - 1
+        graph.tensors.append(made)
+        return len(graph.tensors) - 1
+
+    def operator(kind: str, version: int, inputs: list[int], output: int, options: Any) -> None:
+        code = tfl.OperatorCodeT()
+        code.deprecatedBuiltinCode = code.builtinCode = getattr(tfl.BuiltinOperator, kind)
+        code.version = version
+        made = tfl.OperatorT()
+        made.opcodeIndex = _index_of(model.operatorCodes, code)
+        made.builtinOptionsType = getattr(tfl.BuiltinOptions, type(options).__name__[:-1])
+        made.builtinOptions = options
+        made.inputs = np.array(inputs, np.int32)
+        made.outputs = np.array([output], np.int32)
+        graph.operators.append(made)
+
     # The metadata refer to the output tensor by name, so the new output takes the name over.
-    result.name = source.name
-    source.name = schema.text(source.name) + "_without_iris"
-    result.type = source.type
-    result.shape = np.array([*source.shape[:-1], values.size], np.int32)
-    result.buffer = 0  # TFLite's empty buffer: the tensor is computed, not constant.
-    graph.tensors += [indices, result]
+    name = schema.text(source.name)
+    source.name = f"{name}_without_iris"
+    size = constant("landmark_size", [1] * axis + [3])
+    parts = [source_index]
+    # One slice for each, also where two iris points have the same substitute: a tensor that is
+    # joined twice would be copied, which those delegates do not know either.
+    for iris, point in enumerate(_IRIS_SUBSTITUTES, start=_LANDMARKS_WITHOUT_IRIS):
+        begin = constant(f"landmark_{iris}_begin", [0] * axis + [3 * point])
+        parts.append(tensor(f"landmark_{iris}", 3))
+        operator("SLICE", 1, [source_index, begin, size], parts[-1], tfl.SliceOptionsT())
+    joining = tfl.ConcatenationOptionsT()
+    joining.axis = axis
+    joined = tensor(name, 3 * _LANDMARKS)
+    operator("CONCATENATION", 1, parts, joined, joining)
+    graph.outputs = np.array([joined, *graph.outputs[1:]], np.int32)
 
-    code = tfl.OperatorCodeT()
-    code.deprecatedBuiltinCode = code.builtinCode = tfl.BuiltinOperator.GATHER
-    code.version = 1
-    model.operatorCodes.append(code)
-    options = tfl.GatherOptionsT()
-    options.axis = len(source.shape) - 1
-    gather = tfl.OperatorT()
-    gather.opcodeIndex = len(model.operatorCodes) - 1
-    gather.builtinOptionsType = tfl.BuiltinOptions.GatherOptions
-    gather.builtinOptions = options
-    gather.inputs = np.array([source_index, len(graph.tensors) - 2], np.int32)
-    gather.outputs = np.array([len(graph.tensors) - 1], np.int32)
-    graph.operators.append(gather)
-    graph.outputs = np.array([len(graph.tensors) - 1, *graph.outputs[1:]], np.int32)
+
+def _index_of(codes: list[Any], wanted: Any) -> int:
+    """Returns the index of an operator code, which is appended if it is not there yet."""
+    for index, code in enumerate(codes):
+        if (code.builtinCode, code.version) == (wanted.builtinCode, wanted.version):
+            return index
+    codes.append(wanted)
+    return len(codes) - 1
