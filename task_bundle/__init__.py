@@ -16,7 +16,7 @@ from task_bundle.faces.alignment import Face, FaceCrop, FaceFinder
 from task_bundle.faces.face_models import FaceModels, download_face_landmarker, find_face_models
 from task_bundle.inspection import EntryReport, inspect_archive
 from task_bundle.media.images import load_image, save_png
-from task_bundle.runtime.compositing import composite, cutout, face_mask
+from task_bundle.runtime.compositing import composite, cutout, face_mask, head_mask
 from task_bundle.runtime.stylized_face import StylizedFace
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.tflite.metadata import read_metadata, stylizer_metadata
@@ -55,6 +55,7 @@ __all__ = [
     "download_face_landmarker",
     "face_mask",
     "find_face_models",
+    "head_mask",
     "inspect_archive",
     "load_image",
     "read_metadata",

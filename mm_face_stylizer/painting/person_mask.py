@@ -7,14 +7,12 @@ Interactive Foreground Extraction using Iterated Graph Cuts" (2004).
 
 from __future__ import annotations
 
-import importlib.util
 import pathlib
 
 import numpy as np
 
-from task_bundle.tflite.litert_model import LitertModel
+from task_bundle.faces.person import PersonSegmenter, find_person_segmenter
 
-_MODEL = pathlib.Path("modules", "selfie_segmentation", "selfie_segmentation.tflite")
 _GRABCUT_SIDE, _GRABCUT_ROUNDS = 128, 4
 # A plain background, as cartoons have: how far in Lab from its color it may be, and how much of the
 # upper rim it takes. Black is left out: it is what lies outside a photo.
@@ -37,8 +35,10 @@ class PersonMask:
           BundleError: LiteRT cannot run the network.
           OSError: `model` cannot be read.
         """
-        path = _wheel_model() if model is None else pathlib.Path(model)
-        self._network = None if path is None else LitertModel(path.read_bytes(), str(path))
+        if model is None:
+            self._network = find_person_segmenter()
+        else:
+            self._network = PersonSegmenter(pathlib.Path(model).read_bytes(), str(model))
 
     def find(self, picture: np.ndarray, oval: np.ndarray) -> np.ndarray:
         """Finds the person whose face is given.
@@ -55,13 +55,7 @@ class PersonMask:
         plain = _plain_background(picture)
         if plain is not None:
             return np.maximum(1.0 - plain, oval)
-        if self._network is None:
-            person = _grab_cut(picture, oval)
-        else:
-            _, height, width, _ = self._network.input_shape
-            small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-            person = self._network.run(small[np.newaxis].astype(np.float32) / 255.0)[0]
-            person = person[0, ..., -1]
+        person = _grab_cut(picture, oval) if self._network is None else self._network.run(picture)
         person = cv2.resize(person, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         return np.maximum(np.clip(person, 0.0, 1.0), oval)
 
@@ -94,15 +88,6 @@ def _plain_background(picture: np.ndarray) -> np.ndarray | None:
     found = (np.isin(labels, np.setdiff1d(edge, [0])) & near).astype(np.float32)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((5, 5)))
     return cv2.GaussianBlur(found, (0, 0), 0.7 * side / 256)
-
-
-def _wheel_model() -> pathlib.Path | None:
-    """The network in the installed mediapipe, which 1.x has not."""
-    spec = importlib.util.find_spec("mediapipe")
-    if spec is None or spec.origin is None:
-        return None
-    path = pathlib.Path(spec.origin).parent / _MODEL
-    return path if path.is_file() else None
 
 
 def _grab_cut(picture: np.ndarray, oval: np.ndarray) -> np.ndarray:

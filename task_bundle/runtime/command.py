@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from task_bundle.errors import ImageError, NoFaceError, VideoError
 from task_bundle.media.folders import VIDEO_SUFFIXES, list_files
 from task_bundle.media.images import PICTURE_SUFFIXES, load_color_profile, load_image, save_png
 from task_bundle.media.video import Frame, Video, save_video
-from task_bundle.runtime.compositing import composite, cutout
+from task_bundle.runtime.compositing import REGIONS, composite, cutout
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.tflite.model import describe, picture_size
 
@@ -90,6 +90,13 @@ def add_stylize(
         "--color-match",
         action="store_true",
         help="with --composite or --cutout: give the stylized faces the photo's colors",
+    )
+    stylize.add_argument(
+        "--region",
+        choices=REGIONS,
+        default=REGIONS[0],
+        help="with --composite or --cutout: paste the head with its hair, or the face alone (head;"
+        " with mediapipe 1.x, which cannot tell hair from background, always the face)",
     )
     # The former spelling, for existing scripts.
     stylize.add_argument(
@@ -170,9 +177,9 @@ def _stylize_photo(
     if not faces:
         raise NoFaceError(f"no face was found in {job.source}")
     if arguments.composite:
-        pictures = [composite(photo, faces, color_match=arguments.color_match)]
+        pictures = [composite(photo, faces, **_pasting(arguments))]
     elif arguments.cutout:
-        pictures = [cutout(photo, faces, color_match=arguments.color_match)]
+        pictures = [cutout(photo, faces, **_pasting(arguments))]
     else:
         pictures = [face.image for face in faces]
     written = job.targets[: len(pictures)]
@@ -224,12 +231,16 @@ def _stylized_frames(
         faces = stylizer.stylize_all(frame.image, None, timestamp)
         found = found or bool(faces)
         if arguments.composite:
-            picture = composite(frame.image, faces, color_match=arguments.color_match)
+            picture = composite(frame.image, faces, **_pasting(arguments))
         elif faces:
             picture = faces[0].image
         yield Frame(picture, frame.timestamp_ms, frame.duration_ms)
     if not found:
         raise NoFaceError(f"no face was found in {video.path}")
+
+
+def _pasting(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"color_match": arguments.color_match, "region": arguments.region}
 
 
 def _write(stream: TextIO, line: str) -> None:

@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from task_bundle.errors import InvalidArgumentError
 from task_bundle.faces.alignment import Face, FaceCrop
+from task_bundle.faces.person import find_person_segmenter
 from task_bundle.media.images import check_image
 from task_bundle.media.photo import as_photo
 from task_bundle.runtime.stylized_face import StylizedFace
 
 DEFAULT_FEATHER = 0.07
+REGIONS = ("head", "face")
 
 # The points of the mesh without the irises, which stick out of it when the eyes look sideways.
 _MESH_POINTS = 468
@@ -24,6 +26,16 @@ _MAX_MASK_SIDE = 256
 # Elsewhere the soft edge is centered on the outline of the mesh; further out, the stylized
 # background would show as a halo.
 _FOREHEAD_STRETCH = 1.28
+# How far a head may reach beyond the outline of the mesh, seen from the crop's center: sideways,
+# upwards and downwards. Below the chin, the neck fades from the picture to the photo.
+_HEAD_STRETCH = (1.8, 2.4, 1.0)
+# What the network is less sure of than the first is background, and what it is surer of than the
+# second is person: at the edge of hair, the stylized picture may already show its background.
+_SURE = (0.5, 0.95)
+# The side of a head's mask, that of the network that finds the person, in pixels.
+_HEAD_MASK_SIDE = 256
+# The soft edge of what a head may reach is so many times as wide as that of a face.
+_HEAD_FEATHER = 2.0
 # The largest sigma, in pixels of the stylized picture, of the blur that hides pixels and jagged
 # lines in enlarged pictures. Sigma grows from 0 at the original size to this at twice the size.
 _MAX_SOFTENING = 0.7
@@ -64,12 +76,42 @@ def face_mask(
     return mask
 
 
+def head_mask(
+    photo: npt.NDArray[np.uint8], face: Face, feather: float = DEFAULT_FEATHER
+) -> npt.NDArray[np.float32]:
+    """Returns the alpha mask with which a head and its hair are pasted into the photo.
+
+    The mask is where MediaPipe's selfie segmentation sees a person, as far as a head reaches around
+    the face. mediapipe 0.10 has that network; with 1.x, which has none, this is `face_mask`.
+
+    Args:
+      photo: the photo, [height, width, 3] uint8 RGB.
+      face: the face.
+      feather: as in `face_mask`, for the edge towards neck, neighbors and the border of the crop.
+        The edge of hair is as soft as the network sees it.
+
+    Returns:
+      [height, width] float32 in [0, 1], exactly 0 outside the crop.
+
+    Raises:
+      InvalidArgumentError: `feather` is out of range.
+    """
+    height, width = photo.shape[:2]
+    mask = np.zeros((height, width), np.float32)
+    drawn = _draw_region("head", photo, face, feather)
+    window = _window(face.crop, drawn, height, width)
+    if not window.empty:
+        mask[window.slices] = _mask_in(window, face.crop, drawn)
+    return mask
+
+
 def composite(
     photo: Any,
     results: StylizedFace | Sequence[StylizedFace],
     *,
     color_match: bool = False,
     feather: float = DEFAULT_FEATHER,
+    region: str = "head",
 ) -> npt.NDArray[np.uint8]:
     """Pastes stylized faces into the photo, at the resolution of the photo.
 
@@ -93,6 +135,7 @@ def composite(
         face that it replaces.
       feather: the width of the soft edge relative to the side of the crop, in [0, 0.5]; see
         `face_mask`.
+      region: what is pasted: 'head', with the hair (see `head_mask`), or 'face' (see `face_mask`).
 
     Returns:
       [height, width, 3] uint8 RGB, a new array. Where the masks of all faces are 0, pixels are the
@@ -101,11 +144,11 @@ def composite(
     Raises:
       ImageError: `photo` is none of these or cannot be read, or a face's picture is not
         [height, width, 3] uint8.
-      InvalidArgumentError: `feather` is out of range.
+      InvalidArgumentError: `feather` is out of range, or `region` is unknown.
     """
     pixels = as_photo(photo)
     pasted = pixels.copy()
-    for layer in _layers(pixels, results, color_match, feather):
+    for layer in _layers(pixels, results, color_match, feather, region):
         below = pasted[layer.window.slices]
         alpha = layer.alpha[..., None]
         blended = below + alpha * (layer.colors - below)
@@ -119,6 +162,7 @@ def cutout(
     *,
     color_match: bool = False,
     feather: float = DEFAULT_FEATHER,
+    region: str = "head",
 ) -> npt.NDArray[np.uint8]:
     """Pastes stylized faces into a transparent picture of the size of the photo.
 
@@ -138,6 +182,7 @@ def cutout(
       results: the stylized faces, in any order; the sequence may be empty.
       color_match: as in `composite`.
       feather: as in `composite`.
+      region: as in `composite`.
 
     Returns:
       [height, width, 4] uint8 RGBA with straight alpha; transparent black outside the masks.
@@ -145,11 +190,11 @@ def cutout(
     Raises:
       ImageError: `photo` is none of these or cannot be read, or a face's picture is not
         [height, width, 3] uint8.
-      InvalidArgumentError: `feather` is out of range.
+      InvalidArgumentError: `feather` is out of range, or `region` is unknown.
     """
     pixels = as_photo(photo)
     cut = np.zeros((*pixels.shape[:2], 4), np.uint8)
-    for layer in _layers(pixels, results, color_match, feather):
+    for layer in _layers(pixels, results, color_match, feather, region):
         below = cut[layer.window.slices]
         alpha = layer.alpha[..., None]
         remaining = below[..., 3:] / np.float32(255) * (1 - alpha)
@@ -199,19 +244,24 @@ def _layers(
     results: StylizedFace | Sequence[StylizedFace],
     color_match: bool,
     feather: float,
+    region: str,
 ) -> Iterator[_Layer]:
     """Yields the faces in the order in which they are pasted, in ascending order of size."""
+    if region not in REGIONS:
+        raise InvalidArgumentError(f"region must be one of {', '.join(REGIONS)}, not {region!r}")
     height, width = photo.shape[:2]
     faces = [results] if isinstance(results, StylizedFace) else results
     for result in sorted(faces, key=lambda face: face.crop.side):
         check_image(result.image)
-        drawn = _draw_mask(result.face, feather)
+        drawn = _draw_region(region, photo, result.face, feather)
         window = _window(result.crop, drawn, height, width)
         if window.empty:
             continue
         picture = result.image.astype(np.float32)
         if color_match:
-            picture = _match_colors(picture, photo, result.crop, drawn)
+            # Skin decides in either region: hair and what is behind it differ too much.
+            face = _draw_mask(result.face, feather)
+            picture = _match_colors(picture, photo, result.crop, face)
         yield _Layer(
             window,
             _colors_in(window, result.crop, picture),
@@ -219,17 +269,49 @@ def _layers(
         )
 
 
+def _draw_region(
+    region: str, photo: npt.NDArray[np.uint8], face: Face, feather: float
+) -> npt.NDArray[np.float32]:
+    """Draws the mask of a region in the face's crop: [side, side] in [0, 1], 0 along the border."""
+    segmenter = find_person_segmenter() if region == "head" else None
+    if segmenter is None:
+        return _draw_mask(face, feather)
+    import cv2
+
+    side = _HEAD_MASK_SIDE
+    person = segmenter.run(np.asarray(face.crop.crop(photo, side), np.uint8))
+    if person.shape != (side, side):
+        person = np.asarray(cv2.resize(person, (side, side)), np.float32)
+    low, high = _SURE
+    person = np.clip((person - low) / (high - low), 0, 1)
+    oval = _draw_outline(face, feather, side, (1.0, _FOREHEAD_STRETCH, 1.0))
+    wide = min(_HEAD_FEATHER * feather, 0.5)
+    # The network may miss a part of a face that is painted or half hidden.
+    reach = _draw_outline(face, wide, side, _HEAD_STRETCH)
+    # A blurred one can be the least bit more than 1.
+    return np.minimum(np.maximum(person, oval) * reach, np.float32(1))
+
+
 def _draw_mask(face: Face, feather: float) -> npt.NDArray[np.float32]:
     """Draws the mask of a face in its crop: [side, side] in [0, 1], 0 along the border."""
+    # The resolution is not higher than that of the photo, so that sampling skips no pixels.
+    side = round(min(max(face.crop.side, 1), _MAX_MASK_SIDE))
+    return _draw_outline(face, feather, side, (1.0, _FOREHEAD_STRETCH, 1.0))
+
+
+def _draw_outline(
+    face: Face, feather: float, side: int, stretch: tuple[float, float, float]
+) -> npt.NDArray[np.float32]:
+    """Draws the outline of the mesh, stretched from the crop's center sideways, up and down."""
     import cv2
 
     if not 0 <= feather <= 0.5:
         raise InvalidArgumentError(f"feather must be in [0, 0.5], not {feather}")
-    # The resolution is not higher than that of the photo, so that sampling skips no pixels.
-    side = round(min(max(face.crop.side, 1), _MAX_MASK_SIDE))
+    across, up, down = stretch
     matrix = face.crop.matrix(side)
     points = face.landmarks[:_MESH_POINTS, :2] @ matrix[:2, :2].T + matrix[:2, 2] - side / 2
-    points[:, 1] *= np.where(points[:, 1] < 0, _FOREHEAD_STRETCH, 1)
+    points[:, 0] *= across
+    points[:, 1] *= np.where(points[:, 1] < 0, up, down)
     outline = cv2.convexHull((points + side / 2).astype(np.float32))
     # Drawn in uint8, the only type that OpenCV antialiases; corners are in 1/16 of a pixel.
     filled, shift = np.zeros((side, side), np.uint8), 4

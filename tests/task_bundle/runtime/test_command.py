@@ -22,7 +22,7 @@ from task_bundle.media.images import load_image, save_png
 from task_bundle.media.source_type import SOURCE_TYPE
 from task_bundle.media.video import Frame, Video, save_video
 from task_bundle.runtime import command as stylize_command
-from task_bundle.runtime.compositing import composite, cutout, face_mask
+from task_bundle.runtime.compositing import composite, cutout, face_mask, head_mask
 from task_bundle.runtime.stylized_face import StylizedFace
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 
@@ -110,8 +110,13 @@ def test_a_composite_and_a_cutout(
     assert stylize(photo_file, "--composite") == 0
     pasted = load_image(out)
     np.testing.assert_array_equal(pasted, composite(grace_hopper, faces))
-    mask = face_mask(faces[0].face, *grace_hopper.shape[:2])
+    mask = head_mask(grace_hopper, faces[0].face)
     np.testing.assert_array_equal(pasted[mask == 0], grace_hopper[mask == 0])
+    assert stylize(photo_file, "--composite", "--region", "face", "--overwrite") == 0
+    wanted = composite(grace_hopper, faces, region="face")
+    np.testing.assert_array_equal(load_image(out), wanted)
+    mask = face_mask(faces[0].face, *grace_hopper.shape[:2])
+    np.testing.assert_array_equal(wanted[mask == 0], grace_hopper[mask == 0])
     assert pasted[mask > 0.9].mean() < 0.4 * grace_hopper[mask > 0.9].mean()
 
     assert stylize(photo_file, "--composite", "--color-match", "--overwrite") == 0

@@ -1,5 +1,6 @@
 """Tests of task_bundle.runtime.compositing."""
 
+import functools
 from pathlib import Path
 
 import cv2
@@ -8,11 +9,17 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from task_bundle.errors import ImageError
+from task_bundle.errors import ImageError, InvalidArgumentError
 from task_bundle.faces.alignment import Face, FaceCrop, FaceFinder
+from task_bundle.faces.person import find_person_segmenter
 from task_bundle.mediapipe_import import import_mediapipe
-from task_bundle.runtime.compositing import composite, cutout, face_mask
+from task_bundle.runtime import compositing
+from task_bundle.runtime.compositing import face_mask, head_mask
 from task_bundle.runtime.stylized_face import StylizedFace
+
+# Most of these faces are drawn: no network sees a person in them.
+composite = functools.partial(compositing.composite, region="face")
+cutout = functools.partial(compositing.cutout, region="face")
 
 
 def _face(x: float, y: float, size: float, degrees: float = 0.0) -> Face:
@@ -286,3 +293,62 @@ def test_wrong_input() -> None:
                 paste(photo, result, feather=feather)
     with pytest.raises(ValueError, match="0 x 10"):
         face_mask(face, 10, 0)
+
+
+@pytest.fixture
+def segmenter():
+    """The network that finds the person, which mediapipe 1.x does not have."""
+    found = find_person_segmenter()
+    if found is None:
+        pytest.skip("this mediapipe has no selfie segmentation")
+    return found
+
+
+@pytest.fixture
+def face_of_grace(grace_hopper, face_models) -> Face:
+    with FaceFinder(face_models) as finder:
+        return finder.find(grace_hopper)[0]
+
+
+def test_a_head_is_the_face_with_its_hair(segmenter, grace_hopper, face_of_grace: Face) -> None:
+    head = head_mask(grace_hopper, face_of_grace)
+    face = face_mask(face_of_grace, *grace_hopper.shape[:2])
+    assert head.dtype == np.float32 and head.min() >= 0 and head.max() <= 1
+    # All of the face but its edge at the neck, and about as much again: her hair and her cap.
+    assert (head[face > 0.99] > 0.8).mean() > 0.95
+    assert head.sum() > 1.3 * face.sum()
+    # Neither the flag behind her nor her uniform.
+    assert not head[:, :100].any() and not head[:, 420:].any() and not head[400:].any()
+    y, x = np.nonzero(head)
+    inside = face_of_grace.crop.matrix(1) @ np.stack([x, y, np.ones_like(x)])
+    assert ((inside[:2] >= 0) & (inside[:2] < 1)).all()
+
+
+def test_heads_are_pasted_unless_faces_are_asked_for(
+    segmenter, grace_hopper, face_of_grace: Face
+) -> None:
+    green = _plain(face_of_grace, (0, 255, 0), 256)
+    head = compositing.composite(grace_hopper, green)
+    mask = head_mask(grace_hopper, face_of_grace)
+    np.testing.assert_array_equal(head[mask == 0], grace_hopper[mask == 0])
+    assert (head[mask == 1] == (0, 255, 0)).all()
+    face = compositing.composite(grace_hopper, green, region="face")
+    cap = (mask > 0.99) & (face_mask(face_of_grace, *grace_hopper.shape[:2]) == 0)
+    assert cap.sum() > 1000
+    np.testing.assert_array_equal(face[cap], grace_hopper[cap])
+    np.testing.assert_array_equal(
+        compositing.cutout(grace_hopper, green)[..., 3] > 0, mask > 1 / 510
+    )
+
+
+def test_a_region_that_there_is_not(grace_hopper, face_of_grace: Face) -> None:
+    with pytest.raises(InvalidArgumentError, match="region must be one of head, face, not 'hat'"):
+        compositing.composite(grace_hopper, _plain(face_of_grace, (0, 0, 0)), region="hat")
+
+
+def test_without_a_network_the_face_alone_is_pasted(
+    grace_hopper, face_of_grace: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compositing, "find_person_segmenter", lambda: None)
+    face = face_mask(face_of_grace, *grace_hopper.shape[:2])
+    np.testing.assert_array_equal(head_mask(grace_hopper, face_of_grace), face)
