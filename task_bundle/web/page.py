@@ -11,6 +11,8 @@ from typing import Any
 from task_bundle.archive import FACE_STYLIZER
 from task_bundle.bundle import TaskBundle
 from task_bundle.faces.face_models import FaceModels
+from task_bundle.faces.person import find_person_segmenter
+from task_bundle.sample_photo import sample_photo
 from task_bundle.tflite.model import picture_size
 from task_bundle.web.server import WebFile
 from task_bundle.web.tasks_vision import VERSION
@@ -19,10 +21,12 @@ from task_bundle.web.tasks_vision import VERSION
 _TYPES = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
+    "jpg": "image/jpeg",
     "js": "text/javascript; charset=utf-8",
     "mjs": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
     "task": "application/octet-stream",
+    "tflite": "application/octet-stream",
     "wasm": "application/wasm",
 }
 _START = "index.html"
@@ -50,16 +54,21 @@ def page_files(
     # FaceStylizer does not return the position of the face; FaceLandmarker finds it with the same
     # models.
     landmarker = FaceModels(bundle.detector, bundle.landmarks, name).landmarker_task()
+    segmenter = find_person_segmenter()
     files = {
         "/bundle/face_stylizer.task": content,
         "/bundle/face_landmarker.task": landmarker,
+        **({} if segmenter is None else {"/person.tflite": segmenter.model}),
+        "/sample.jpg": sample_photo().read_bytes(),
         **{f"/tasks-vision/{path}": data for path, data in tasks_vision.items()},
     }
     for asset in importlib.resources.files("task_bundle").joinpath("web", "static").iterdir():
         if asset.name.rpartition(".")[2] in _TYPES:
             files[f"/{asset.name}"] = asset.read_bytes()
     files["/"] = files.pop(f"/{_START}")
-    about = json.dumps(_about(bundle, name, content, remarks)).encode()
+    about = json.dumps(
+        _about(bundle, name, content, remarks) | {"hasPerson": segmenter is not None}
+    ).encode()
     return {
         "/bundle/about.json": WebFile(about, "application/json"),
         **{

@@ -18,8 +18,7 @@ export class Engine {
   // Promises of the requests under way; the worker answers in the order of the requests.
   #waiting = [];
 
-  constructor(delegate) {
-    this.delegate = delegate;
+  constructor() {
     this.#worker.onmessage = ({ data }) => {
       const { resolve, reject } = this.#waiting.shift();
       if (data.kind === "failed") reject(new EngineError(data.what, data.message));
@@ -32,11 +31,11 @@ export class Engine {
     };
   }
 
-  /** Loads MediaPipe and the bundle. `delegate` is "CPU" or "GPU". Throws an EngineError. */
-  static async open(delegate) {
-    const engine = new Engine(delegate);
+  /** Loads MediaPipe and the bundle. Throws an EngineError. */
+  static async open() {
+    const engine = new Engine();
     try {
-      await engine.#ask({ kind: "open", delegate });
+      await engine.#ask({ kind: "open" });
     } catch (error) {
       // After a trap, the WebAssembly instance cannot be used any more.
       engine.close();

@@ -11,10 +11,6 @@ export class Latencies {
     if (this.#runs.length > MAX_RUNS) this.#runs.shift();
   }
 
-  clear() {
-    this.#runs = [];
-  }
-
   get count() {
     return this.#runs.length;
   }

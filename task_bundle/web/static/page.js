@@ -1,34 +1,39 @@
 // The page: handles what the user chooses, and shows the results.
 
 import { Camera } from "./camera.js";
-import { alignedFace, composite } from "./compositing.js";
+import { alignedFace } from "./compositing.js";
 import { Engine } from "./engine.js";
-import { cropOf } from "./face_crop.js";
-import { Latencies } from "./latencies.js";
+import { Figures } from "./figures.js";
 import { marked } from "./source_type.js";
+import { Viewer } from "./viewer.js";
 
 // Many graphics drivers do not support textures with more pixels a side.
 const MAX_SIDE = 4096;
 const MEASURED_RUNS = 20;
 const NO_FACE = "No face in view.";
-const STAGES = ["stylizer", "landmarks", "frame"];
-const QUANTILES = { median: 0.5, p90: 0.9 };
+// What is downloaded in each form: the button's text, and the end of the file's name.
+const DOWNLOADS = {
+  portrait: ["Download portrait", "-face"],
+  scene: ["Download picture", ""],
+  cutout: ["Download cut-out", "-cutout"],
+};
 
 const byId = (id) => document.getElementById(id);
 const view = byId("view");
-const latencies = new Latencies();
+const figures = new Figures();
+const viewer = new Viewer();
 
 let bundleName = "bundle";
 // A promise of the stylizer, which is pending while the bundle is being opened.
-let engine = Promise.reject(new Error("not opened yet"));
-engine.catch(() => {});
+let engine = null;
 let camera = null;
-// What is shown: the photo or camera frame as a canvas, its name, its stylized face or null, and
-// whether it is mirrored.
+// What is shown: the photo or camera frame as a canvas, its name, its stylized faces (null before
+// they were looked for), and whether it is mirrored.
 let shown = null;
-let comparing = false;
-// A message to show when the current job has succeeded.
-let remark = "";
+// Whether runs are being measured.
+let measuring = false;
+// The photo that was shown before the camera was switched on; null if there was none.
+let photoBefore = null;
 // The number of the current job. Whatever the user starts is a new job; a job that has waited
 // compares its own number with this one, and ends if they differ.
 let job = 0;
@@ -42,36 +47,14 @@ function showMessage(text, kind = "info") {
 
 // --- The stylizer
 
-/** Opens the bundle, on the CPU if the GPU cannot run it. */
-function openEngine(delegate) {
-  const closed = engine.then((open) => open.close(), () => {});
-  engine = closed.then(() => Engine.open(delegate)).catch((error) => {
-    if (delegate === "CPU") throw error;
-    switchToCpu(error);
-    return Engine.open("CPU");
-  });
-  byId(delegate.toLowerCase()).checked = true;
-  latencies.clear();
-  showLatencies();
-  return engine;
-}
-
-function switchToCpu(error) {
-  remark = `The GPU cannot run this bundle (${error.message}). Back on the CPU.`;
-  byId("cpu").checked = true;
-}
-
-/** Opens the bundle with another delegate, and repeats the current job. */
-async function chooseDelegate(delegate) {
-  const live = Boolean(camera);
-  stopCamera();
+/** Opens the bundle. */
+async function openBundle() {
   const mine = begin("Opening the bundle …");
+  // On the CPU. MediaPipe's GPU delegate for browsers fails on these networks.
+  engine = Engine.open();
   try {
-    await openEngine(delegate);
-    if (mine !== job) return;
-    if (live) startCamera();
-    else if (shown) stylizeShown(mine);
-    else end();
+    await engine;
+    if (mine === job) end();
   } catch (error) {
     if (mine === job) end(explain(error));
   }
@@ -111,33 +94,25 @@ function toCanvas(source, width, height) {
   return canvas;
 }
 
-/** Stylizes a canvas, and measures the times. Returns null if there is no face. */
+/**
+ * Stylizes a canvas.
+ *
+ * Returns the faces, the biggest first, with their pictures as canvases; and `finish`, which is
+ * called when they are shown, and measures the time.
+ */
 async function stylize(photo, start = performance.now()) {
-  const answer = await (await engine)
-    .stylize(await createImageBitmap(photo))
-    .catch(async (error) => {
-      if (byId("cpu").checked) throw error;
-      // Some models can be opened on the GPU, but fail when they run.
-      switchToCpu(error);
-      return (await openEngine("CPU")).stylize(await createImageBitmap(photo));
-    });
   const open = await engine;
-  const { landmarks, picture } = answer;
-  if (!picture) return null;
-  const face = new OffscreenCanvas(picture.width, picture.height);
-  face.getContext("2d", { willReadFrequently: true }).putImageData(picture, 0, 0);
+  const answer = await open.stylize(await createImageBitmap(photo));
+  const faces = answer.faces.map((face) => {
+    const stylized = new OffscreenCanvas(face.picture.width, face.picture.height);
+    const context = stylized.getContext("2d", { willReadFrequently: true });
+    context.putImageData(face.picture, 0, 0);
+    return { ...face, stylized };
+  });
   const finish = () => {
-    const times = {
-      stylizer: answer.stylizerTime,
-      landmarks: answer.landmarksTime,
-      frame: performance.now() - start,
-    };
-    // The first run is slower, because it prepares the models, and is shown separately.
-    if (open.firstRun === undefined) open.firstRun = times.stylizer;
-    else latencies.add(times);
-    showLatencies(open.firstRun);
+    if (faces.length) figures.add(open, { ...answer.times, frame: performance.now() - start });
   };
-  return { face, landmarks, crop: cropOf(landmarks), finish };
+  return { faces, finish };
 }
 
 /** Starts a job in place of the current one. Returns its number. */
@@ -148,14 +123,14 @@ function begin(text) {
   return ++job;
 }
 
-function end(text = remark, kind = "error") {
+function end(text = "", kind = "error") {
   view.setAttribute("aria-busy", "false");
   showMessage(text, kind);
-  remark = "";
 }
 
 async function showPhoto(file) {
   stopCamera();
+  photoBefore = null;
   byId("photo-source").checked = true;
   const mine = begin("Looking for a face …");
   let bitmap;
@@ -171,17 +146,31 @@ async function showPhoto(file) {
   const photo = toCanvas(bitmap, bitmap.width, bitmap.height);
   bitmap.close();
   const name = (file.name || "photo").replace(/\.[^.]*$/, "");
-  show({ photo, name, result: null, mirrored: false });
+  show({ photo, name, faces: null, mirrored: false });
   await stylizeShown(mine);
+}
+
+async function showSample() {
+  const mine = begin("Looking for a face …");
+  try {
+    const answer = await fetch("/sample.jpg");
+    if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+    const file = new File([await answer.blob()], "sample.jpg");
+    if (mine === job) await showPhoto(file);
+  } catch (error) {
+    if (mine === job) {
+      end(explain({ what: "files", message: `/sample.jpg: ${error.message}` }));
+    }
+  }
 }
 
 async function stylizeShown(mine) {
   try {
-    const result = await stylize(shown.photo);
+    const { faces, finish } = await stylize(shown.photo);
     if (mine !== job) return;
-    show({ ...shown, result });
-    result?.finish();
-    if (result) end();
+    show({ ...shown, faces });
+    finish();
+    if (faces.length) end();
     else end("No face was found. It should be well lit, look at the camera, and not be tiny.");
   } catch (error) {
     if (mine === job) end(explain(error));
@@ -189,6 +178,7 @@ async function stylizeShown(mine) {
 }
 
 async function startCamera() {
+  if (!camera) photoBefore = shown;
   stopCamera();
   const mine = begin("Starting the camera …");
   try {
@@ -203,12 +193,12 @@ async function startCamera() {
       const { source, width, height } = await camera.frame();
       const start = performance.now();
       const photo = toCanvas(source, width, height);
-      const result = await stylize(photo, start);
+      const { faces, finish } = await stylize(photo, start);
       if (mine !== job) return;
-      show({ photo, name: "camera", result, mirrored: true });
-      result?.finish();
+      show({ photo, name: "camera", faces, mirrored: true });
+      finish();
       if (frames === 0) end();
-      if (!result) showMessage(NO_FACE);
+      if (!faces.length) showMessage(NO_FACE);
       else if (byId("message").textContent === NO_FACE) showMessage("");
     }
   } catch (error) {
@@ -221,12 +211,21 @@ function stopCamera() {
   camera = null;
 }
 
+/** Back to the photo from before; without one, the camera's last picture stays. */
 function leaveCamera(reason = "") {
   job++;
   stopCamera();
   byId("photo-source").checked = true;
+  if (photoBefore) shown = photoBefore;
+  photoBefore = null;
   update();
   end(reason);
+}
+
+/** Makes the camera's picture the photo. */
+function takePicture() {
+  photoBefore = null;
+  leaveCamera();
 }
 
 // --- What is shown
@@ -237,152 +236,64 @@ function show(what) {
 }
 
 function update() {
+  const hasFace = Boolean(shown?.faces?.length);
+  const form = viewer.form;
   view.dataset.content = shown ? "picture" : "empty";
-  view.classList.toggle("mirrored", Boolean(shown?.mirrored));
-  byId("sources").classList.toggle("mirrored", Boolean(shown?.mirrored));
-  const hasFace = Boolean(shown?.result);
-  for (const id of ["download", "download-face", "compare", "strength"]) {
-    byId(id).disabled = !hasFace;
-  }
+  for (const id of ["download", "strength"]) byId(id).disabled = !hasFace;
+  byId("match").disabled = !hasFace || form === "portrait";
   byId("measure").disabled = !hasFace || Boolean(camera);
+  byId("download").textContent = DOWNLOADS[form][0];
+  byId("take").hidden = !camera;
   if (!shown) return;
-  draw(byId("photo"), shown.photo);
-  const canvas = byId("composite");
-  const face = byId("face");
-  face.dataset.empty = String(!hasFace);
-  if (!hasFace) {
-    draw(canvas, shown.photo);
-    face.width = face.height = 1;
-    canvas.setAttribute("aria-label", "The photo; it has no stylized face yet");
-    return;
-  }
-  draw(face, blendedFace());
-  if (comparing) draw(canvas, shown.photo);
-  else drawComposite(canvas);
-  canvas.setAttribute(
-    "aria-label",
-    comparing ? "The photo as it was" : "The photo with the stylized face pasted in",
-  );
+  viewer.show({
+    photo: shown.photo,
+    faces: (shown.faces ?? []).map((face) => ({ ...face, picture: blended(face) })),
+    mirrored: shown.mirrored,
+    matchColors: byId("match").checked,
+    // A live picture is drawn in one form, which is fast; a photo in all.
+    live: Boolean(camera) || measuring,
+  });
 }
 
-function draw(canvas, source) {
-  canvas.width = source.width;
-  canvas.height = source.height;
-  canvas.getContext("2d").drawImage(source, 0, 0);
-}
-
-function drawComposite(canvas) {
-  const { photo, result } = shown;
-  composite(canvas, photo, blendedFace(), result.landmarks, result.crop);
-}
-
-/** Returns the stylized face, blended with the photo's face by the strength of the slider. */
-function blendedFace() {
-  const { photo, result } = shown;
+/** Returns a stylized face, blended with the photo's face by the strength of the slider. */
+function blended({ crop, stylized }) {
   const strength = byId("strength").valueAsNumber / 100;
-  if (strength === 1) return result.face;
-  const blended = alignedFace(photo, result.crop, result.face);
-  const context = blended.getContext("2d");
+  if (strength === 1) return stylized;
+  const canvas = alignedFace(shown.photo, crop, stylized);
+  const context = canvas.getContext("2d");
   context.resetTransform();
   context.globalAlpha = strength;
-  context.drawImage(result.face, 0, 0);
-  return blended;
-}
-
-function showLatencies(firstRun) {
-  for (const stage of STAGES) {
-    for (const [column, fraction] of Object.entries(QUANTILES)) {
-      const time = latencies.quantile(stage, fraction);
-      byId(`${stage}-${column}`).textContent = time === null ? "–" : `${time.toFixed(0)} ms`;
-    }
-  }
-  byId("latency-note").textContent = latencyNote(firstRun);
-}
-
-function latencyNote(firstRun) {
-  if (firstRun === undefined) return "No face was stylized yet.";
-  const first = `${firstRun.toFixed(0)} ms`;
-  if (latencies.count === 0) return `The first run took ${first}; it does not count.`;
-  const runs = latencies.count === 1 ? "1 run" : `${latencies.count} runs`;
-  return `${runs}, after a first of ${first}.`;
+  context.drawImage(stylized, 0, 0);
+  return canvas;
 }
 
 async function measure() {
   const mine = begin("Measuring …");
   byId("measure").disabled = true;
+  measuring = true;
   try {
     for (let i = 0; i < MEASURED_RUNS; i++) {
-      const result = await stylize(shown.photo);
+      const { faces, finish } = await stylize(shown.photo);
       if (mine !== job) return;
-      show({ ...shown, result });
-      result?.finish();
+      show({ ...shown, faces });
+      finish();
     }
     end();
   } catch (error) {
     if (mine === job) end(explain(error));
+  } finally {
+    measuring = false;
+    update();
   }
 }
 
-async function download(source, suffix) {
-  const canvas = new OffscreenCanvas(1, 1);
-  source(canvas);
+async function download() {
+  const blob = await new Promise((resolve) => viewer.canvas.toBlob(resolve, "image/png"));
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(marked(await canvas.convertToBlob({ type: "image/png" })));
-  link.download = `${shown.name}-${suffix}.png`;
+  link.href = URL.createObjectURL(marked(blob));
+  link.download = `${shown.name}-${bundleName}${DOWNLOADS[viewer.form][1]}.png`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-// --- The bundle
-
-async function showBundle() {
-  let about;
-  try {
-    about = await (await fetch("/bundle/about.json")).json();
-  } catch {
-    return; // Opening the stylizer fails, too, and shows a message.
-  }
-  bundleName = about.name.replace(/\.task$/, "");
-  document.title = `${about.name} – face stylizer`;
-  byId("bundle-name").textContent = about.name;
-  const stylizer = about.entries.at(-1);
-  const metadata = stylizer.metadata ?? {};
-  const facts = [
-    ["Size", megabytes(about.size)],
-    ["Input", pixels(about.inputSize)],
-    ["Output", pixels(about.outputSize)],
-    ["Parameters", `${(stylizer.model.parameters / 1e6).toFixed(2)} million`],
-    ["Operations", `${(stylizer.model.macs / 1e9).toFixed(2)} billion multiply-adds`],
-    ["Name", metadata.name],
-    ["About", metadata.description],
-    ["Version", metadata.version],
-    ["Author", metadata.author],
-    ["License", metadata.license],
-    ["Runtime", `tasks-vision ${about.tasksVision}`],
-    ["SHA-256", about.sha256, "digest"],
-  ].filter(([, value]) => value);
-  byId("facts").replaceChildren(
-    ...facts.flatMap(([name, value, style]) => [element("dt", name), element("dd", value, style)]),
-  );
-  byId("entries").replaceChildren(
-    ...about.entries.map(({ name, size }) => element("li", `${name}, ${megabytes(size)}`)),
-  );
-  byId("remarks").replaceChildren(...about.remarks.map((remark) => element("li", remark)));
-}
-
-function element(tag, text, style = "") {
-  const made = document.createElement(tag);
-  made.className = style;
-  made.textContent = text;
-  return made;
-}
-
-function pixels([width, height]) {
-  return `${width} × ${height} px`;
-}
-
-function megabytes(bytes) {
-  return `${(bytes / 1e6).toFixed(bytes < 1e6 ? 2 : 1)} MB`;
 }
 
 // --- What the user does
@@ -392,26 +303,19 @@ byId("file").addEventListener("change", ({ target }) => {
   // Reset, so that choosing the same file again is a change.
   target.value = "";
 });
+byId("sample").addEventListener("click", showSample);
 byId("camera-source").addEventListener("change", startCamera);
 byId("photo-source").addEventListener("change", () => leaveCamera());
-for (const delegate of ["CPU", "GPU"]) {
-  byId(delegate.toLowerCase()).addEventListener("change", () => chooseDelegate(delegate));
-}
+byId("take").addEventListener("click", takePicture);
 byId("strength").addEventListener("input", ({ target }) => {
   byId("strength-value").textContent = `${target.value} %`;
   target.setAttribute("aria-valuetext", `${target.value} %`);
   update();
 });
-byId("compare").addEventListener("click", ({ currentTarget }) => {
-  comparing = !comparing;
-  currentTarget.setAttribute("aria-pressed", String(comparing));
-  update();
-});
+byId("match").addEventListener("change", update);
 byId("measure").addEventListener("click", measure);
-byId("download").addEventListener("click", () => download(drawComposite, bundleName));
-byId("download-face").addEventListener("click", () =>
-  download((canvas) => draw(canvas, blendedFace()), `${bundleName}-face`),
-);
+byId("download").addEventListener("click", download);
+viewer.onChoice(update);
 
 // Drops are handled anywhere on the page; otherwise the browser would open the photo instead of the
 // page.
@@ -436,5 +340,7 @@ function takeFile(transfer) {
 }
 
 update();
-showBundle();
-chooseDelegate("CPU");
+figures.showBundle().then((name) => {
+  bundleName = name ?? bundleName;
+});
+openBundle();
