@@ -223,8 +223,9 @@ def _measure(
     arguments: argparse.Namespace,
 ) -> Report:
     from benchmarks.measuring import measure
+    from benchmarks.subject import as_text
 
-    recorded: dict[str, Any] = {"photo": _photo(arguments).name}
+    recorded: dict[str, Any] = {"photo": as_text(_photo(arguments).name)}
     check_output_files(arguments.output, overwrite=arguments.overwrite)
     report = measure(targets, photos, options, recorded, _progress)
     report.save(arguments.output, arguments.overwrite)

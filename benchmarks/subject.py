@@ -55,7 +55,7 @@ class LoadedSubject:
         """
         path = Path(path)
         try:
-            return cls.of(path.read_bytes(), path.name, name or path.stem)
+            return cls.of(path.read_bytes(), as_text(path.name), name or as_text(path.stem))
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
 
@@ -94,6 +94,11 @@ class LoadedSubject:
         name = stage if stage in self.models else "stylizer"
         weights = next(m.weights for m in self.description.models if m.stage == name)
         return "int" in weights
+
+
+def as_text(name: str) -> str:
+    """Returns the name of a file as reports have it: what is not UTF-8 becomes U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def describe_model(stage: str, model: bytes) -> report.Model:

@@ -137,6 +137,8 @@ def make_pictures() -> list[bytes]:
     texts.add_text("Raw profile type exif", "\nexif\n 26\n" + short_exif.tobytes().hex())
     texts.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>', zip=True)
 
+    damaged_exif = b"Exif\0\0II*\0\xff\xff\xff\x7f"
+
     def frames() -> dict[str, Any]:
         # New images, because Pillow leaves settings of one format in them, which others refuse.
         return {"save_all": True, "append_images": [color.rotate(90)]}
@@ -150,6 +152,15 @@ def make_pictures() -> list[bytes]:
         (color, "GIF", frames()),
         (color, "TIFF", {"exif": short_exif, **frames()}),
         (color, "JPEG2000", {}),
+        (color, "BMP", {}),
+        (color, "PNG", {"exif": damaged_exif}),
+        (color, "WEBP", {"exif": damaged_exif, "lossless": True}),
+        (color.convert("CMYK"), "JPEG", {}),
+        (color.convert("LAB"), "TIFF", {}),
+        (color.quantize(16), "PNG", {"transparency": bytes(range(0, 256, 16))}),
+        (color.convert("LA"), "PNG", {}),
+        (color.convert("1"), "TIFF", {"compression": "group4"}),
+        (Image.fromarray(gray.astype("<u2") * 257), "PNG", {}),
         (Image.fromarray(gray.astype("<u2") * 16), "TIFF", {}),
         (Image.fromarray(gray.astype("<i4") * 2**23), "TIFF", {}),
         (Image.fromarray(gray.astype("<f4") / 255), "TIFF", {"compression": "tiff_lzw"}),

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from task_bundle.media.stream_clock import StreamClock
+
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
@@ -54,8 +56,15 @@ class SoundTracks:
             except _UnusableTrack as error:
                 _log.warning("%s: sound track %d is left out: %s", self._source, number, error)
         if self._tracks:
-            streams = [self._container.streams[index] for index in self._tracks]
-            self._packets = cast("Iterator[Packet[AudioStream]]", self._container.demux(*streams))
+            self._packets = self._packets_of_tracks(self._container)
+
+    def _packets_of_tracks(self, container: "InputContainer") -> "Iterator[Packet[AudioStream]]":
+        clock = StreamClock(container)
+        streams = container.streams
+        for packet in container.demux(*streams.video, *streams.audio):
+            clock.correct(packet)
+            if packet.stream.index in self._tracks:
+                yield cast("Packet[AudioStream]", packet)
 
     def write_until(self, seconds: float) -> None:
         """Writes the sound that begins up to this time after the start of the video."""
@@ -118,6 +127,7 @@ class _Track:
         if stream.codec_context is None:
             raise _UnusableTrack("FFmpeg does not know its format")
         self.why_lost = ""
+        self._next_dts = -(2**62)
         self._is_copied = _can_be_copied(stream)
         if self._is_copied:
             self._target = output.add_stream_from_template(stream)
@@ -156,8 +166,11 @@ class _Track:
                 self._lose("it has no time")
             return
         shift = round(start / float(packet.time_base))
-        packet.dts -= shift
-        packet.pts = packet.dts if packet.pts is None else packet.pts - shift
+        pts = packet.dts if packet.pts is None else packet.pts
+        # Where recordings were joined, a packet may begin a little before the last one has ended.
+        packet.dts = max(packet.dts - shift, self._next_dts)
+        packet.pts = max(pts - shift, packet.dts)
+        self._next_dts = packet.dts + 1
         packet.stream = self._target
         self._output.mux(packet)
 

@@ -25,6 +25,7 @@ from task_bundle.media.file_kinds import problem_of_video
 from task_bundle.media.images import check_image
 from task_bundle.media.sound import SoundTracks
 from task_bundle.media.source_type import append_to_mp4
+from task_bundle.media.stream_clock import StreamClock
 from task_bundle.media.video_colors import ColorConversion
 
 if TYPE_CHECKING:
@@ -243,13 +244,16 @@ class _Decoded:
         import av
 
         failed = skipped = 0
-        packets = self._container.demux(self._stream, *self._container.streams.audio)
+        streams = self._container.streams
+        packets = self._container.demux(*streams.video, *streams.audio)
+        clock = StreamClock(self._container)
         while True:
             try:
                 packet = next(packets)
             except (StopIteration, av.FFmpegError):
                 # The latter is the end of a file that was cut.
                 break
+            clock.correct(packet)
             if packet.pts is not None:
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self.end_ms = max(self.end_ms, float(1000 * end))

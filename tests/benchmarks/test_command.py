@@ -1,4 +1,5 @@
 import argparse
+import os
 import subprocess
 import sys
 
@@ -56,13 +57,15 @@ def test_the_exit_status_says_whether_it_became_slower(main, result, tmp_path, c
 
 
 def test_a_model_is_measured_from_the_command_line(main, tmp_path, capsys):
-    model, output = tmp_path / "small.tflite", tmp_path / "result.json"
+    # A name that is not UTF-8.
+    model, output = tmp_path / os.fsdecode(b"sm\xe4ll.tflite"), tmp_path / "result.json"
     model.write_bytes(convolutions(32, 3, 1))
     words = ["run", model, "-o", output, "--rounds", 1, "--calls", 2, "--no-memory"]
     assert main(*words) == 0
     assert "right (" in capsys.readouterr().out
     measured = Report.load(output)
     assert (measured.options["rounds"], measured.options["photo"]) == (1, "grace_hopper.jpg")
+    assert [subject.file for subject in measured.subjects] == ["sm\ufffdll.tflite"]
     assert main(*words) == 1
     assert "already exists" in capsys.readouterr().err
     assert main(*words, "-o", tmp_path / "nowhere" / "x.json") == 1

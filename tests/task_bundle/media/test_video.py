@@ -495,6 +495,24 @@ def test_sound_is_copied_and_stays_in_step(
     assert _messages(caplog) == []
 
 
+@pytest.mark.parametrize("codec", ["aac", "ac3"])
+def test_recordings_that_were_joined_go_on(
+    tmp_path: Path, codec: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The clock of each part begins anew.
+    part = _write_sound(tmp_path / "a.ts", [codec]).read_bytes()
+    (tmp_path / "a.ts").write_bytes(3 * part)
+    times = [frame.timestamp_ms for frame in _read(tmp_path / "a.ts")]
+    assert len(times) == 90
+    steps = np.diff(times)
+    assert np.median(steps) == pytest.approx(100) and min(steps) > 50 and max(steps) < 200
+    _copy(tmp_path / "a.ts", tmp_path / "out.mp4")
+    ((_, start, end),) = _sound(tmp_path / "out.mp4")
+    assert start == pytest.approx(0, abs=0.05) and end == pytest.approx(9, abs=0.2)
+    assert len(_read(tmp_path / "out.mp4")) == 90
+    assert _messages(caplog) == []
+
+
 def test_sound_that_mp4_cannot_hold_is_encoded_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
