@@ -1,6 +1,7 @@
-"""Results of a benchmark: what was measured, on what, how, and every number.
+"""The format of benchmark results, which computers and phones share.
 
-One format for desktops and phones.
+A report has the devices, the measured files, the settings and every measured time. The docstrings
+of the classes are the descriptions in the JSON schema that `Report.json_schema` returns.
 """
 
 from __future__ import annotations
@@ -19,21 +20,23 @@ VERSION: Final = 1
 
 Milliseconds = Annotated[float, Field(ge=0.0)]
 Bytes = Annotated[int, Field(ge=0)]
-# What is measured: a word such as 'end_to_end', 'stylizer', 'detector', 'landmarks', 'crop'.
+# The measured part of a task: 'end_to_end', 'stylizer', 'detector', 'landmarks', 'crop' or another.
 Stage = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
 @dataclass(frozen=True, config=CONFIG)
 class Conditions:
-    """State of a device at one moment; what it does not tell is None.
+    """State of a device at one moment. A value that the device does not report is None.
 
     Attributes:
-      load: how many processes wanted a core, mean of the last minute.
-      celsius: of the processor; of a phone's battery.
-      thermal_status: Android's, from 0 (none) to 6 (shutdown); from 3 (severe) on it throttles.
-      battery_percent: charge of the battery.
-      charging: whether it is being charged.
-      screen_on: whether the screen is lit.
+      load: load average of the last minute: the mean number of processes that were running or
+        waiting for a core.
+      celsius: temperature in degrees Celsius: a computer's processor, a phone's battery.
+      thermal_status: Android's thermal status, from 0 (none) to 6 (shutdown); from 1 (light) on
+        the phone throttles.
+      battery_percent: charge of the battery in percent.
+      charging: whether the battery is being charged.
+      screen_on: whether the screen is on.
     """
 
     load: Annotated[float, Field(ge=0.0)] | None = None
@@ -46,22 +49,23 @@ class Conditions:
 
 @dataclass(frozen=True, config=CONFIG)
 class Device:
-    """The computer or phone that was measured.
+    """A computer or phone on which rows were measured.
 
     Attributes:
-      name: what rows and tables call it; unique in a report.
-      kind: 'host', where Python runs, or 'phone'.
-      processor: CPU model of a host, SoC of a phone.
-      architecture: instruction set or ABI, such as 'x86_64' or 'arm64-v8a'.
-      cores: how many there are.
-      system: operating system and version, such as 'Linux 6.1' or 'Android 14 (API 34)'.
-      cpu_flags: instruction set extensions.
-      governor: frequency governor of the first core.
-      memory_bytes: RAM.
-      versions: of what took part, by name.
-      serial_sha256: of a phone's serial number, which is nobody's business itself.
-      before: before the first row.
-      after: after the last row.
+      name: the device's name in rows and tables, unique in a report.
+      kind: 'host' for the computer that runs the benchmark, 'phone' for a phone.
+      processor: model of a host's CPU or of a phone's SoC.
+      architecture: instruction set of a host, ABI of a phone, such as 'x86_64' or 'arm64-v8a'.
+      cores: number of processor cores.
+      system: operating system and its version, such as 'Linux 6.1' or 'Android 14 (API 34)'.
+      cpu_flags: instruction set extensions of the processor, such as 'avx2'.
+      governor: frequency governor of the first core, such as 'performance'.
+      memory_bytes: size of the main memory in bytes.
+      versions: version of each program and package that took part, by name.
+      serial_sha256: SHA-256 of a phone's serial number. The number itself is private and is not
+        stored.
+      before: the device's state before the first row.
+      after: the device's state after the last row.
     """
 
     name: Text
@@ -81,18 +85,18 @@ class Device:
 
 @dataclass(frozen=True, config=CONFIG)
 class Model:
-    """One TFLite model of a subject.
+    """One TFLite model of a measured file.
 
     Attributes:
-      stage: what it does in the subject.
-      sha256: of the flatbuffer.
-      size_bytes: of the flatbuffer.
-      input_shape: of its first input.
-      output_shape: of its first output.
-      weights: type of most weights: 'float32', 'float16', 'int8' and so on.
+      stage: the part of the task that the model computes.
+      sha256: SHA-256 of the flatbuffer.
+      size_bytes: size of the flatbuffer in bytes.
+      input_shape: shape of the model's first input.
+      output_shape: shape of the model's first output.
+      weights: type of most weights, such as 'float32', 'float16' or 'int8'.
       parameters: number of weights.
-      macs: multiply-accumulates of a run.
-      operators: how many of each.
+      macs: number of multiply-accumulates of one inference.
+      operators: number of operators of each kind, by the kind's name.
     """
 
     stage: Stage
@@ -111,11 +115,11 @@ class Subject:
     """A file that was measured: a bundle, or a single model.
 
     Attributes:
-      name: what rows and tables call it; unique in a report.
-      file: its name without folders.
-      sha256: of the file.
-      size_bytes: of the file.
-      models: what is in it.
+      name: the file's name in rows and tables, unique in a report.
+      file: name of the file without its folder.
+      sha256: SHA-256 of the file.
+      size_bytes: size of the file in bytes.
+      models: the TFLite models in the file.
     """
 
     name: Text
@@ -127,15 +131,16 @@ class Subject:
 
 @dataclass(frozen=True, config=CONFIG)
 class Settings:
-    """How a row was run; None where a setting does not apply or the runtime decides.
+    """Settings of a row. None where a setting does not apply, or where the runtime chooses it.
 
     Attributes:
-      threads: the runtime was told to use so many.
-      cores: cores that the process was bound to, such as '0' or '4-7'.
-      delegate: 'xnnpack', 'gpu', 'nnapi', or 'none' for TFLite's own kernels.
-      gpu_precision: 'float32', or 'float16' where the delegate may lose precision.
-      batch: pictures handed over together.
-      faces: faces in the photo.
+      threads: number of threads that the runtime was told to use.
+      cores: the cores that the process was restricted to, such as '0' or '4-7'.
+      delegate: 'xnnpack', 'gpu' or 'nnapi'; 'none' for TFLite's own kernels.
+      gpu_precision: 'float32', or 'float16' where the GPU delegate was allowed to compute in half
+        precision.
+      batch: number of pictures in one call.
+      faces: number of faces in the photo.
       photo: width and height of the photo in pixels.
     """
 
@@ -150,15 +155,15 @@ class Settings:
 
 @dataclass(frozen=True, config=CONFIG)
 class Aggregate:
-    """What a tool says of its calls where it does not list them; milliseconds.
+    """Statistics of the times of calls, in milliseconds, from a tool that does not list the times.
 
     Attributes:
-      count: calls.
-      mean: of them.
-      minimum: of them.
-      maximum: of them.
-      standard_deviation: of them.
-      p50: their median.
+      count: number of calls.
+      mean: mean time of a call.
+      minimum: time of the fastest call.
+      maximum: time of the slowest call.
+      standard_deviation: standard deviation of the times.
+      p50: median time of a call.
     """
 
     count: Annotated[int, Field(ge=1)]
@@ -171,18 +176,18 @@ class Aggregate:
 
 @dataclass(frozen=True, config=CONFIG)
 class Round:
-    """Counted calls made one after the other, usually in a process of their own.
+    """Timed calls made one after the other, usually in a process of their own.
 
     Attributes:
-      samples_ms: time of each call; empty where the tool gives an aggregate only.
-      aggregate: the tool's own statistics, where there are no samples.
-      control_ms: calls of the drift control, a model that is the same in every round, made just
-        before and after.
-      creation_ms: from the model to an object that is ready to be called.
-      first_call_ms: its first call. Warm-up calls follow, which are not kept.
-      before: the device before the round.
-      after: the device after it.
-      throttled: whether the device slowed itself down during the round.
+      samples_ms: time of each call; empty where the tool reports an aggregate only.
+      aggregate: the tool's own statistics; None where there are samples.
+      control_ms: times of the drift control just before and after the calls. The drift control is
+        a small model that is the same in every round.
+      creation_ms: time from the model's bytes to an object that can be called.
+      first_call_ms: time of the first call. The warm-up calls after it are not stored.
+      before: the device's state before the round.
+      after: the device's state after the round.
+      throttled: whether the device reduced its speed during the round, to cool down.
     """
 
     samples_ms: tuple[Milliseconds, ...] = ()
@@ -206,13 +211,13 @@ class Round:
 
 @dataclass(frozen=True, config=CONFIG)
 class Memory:
-    """Memory of a process that did nothing but run one row, without timing it.
+    """Memory of a process that runs a single row and times nothing.
 
     Attributes:
-      baseline_bytes: resident, before anything of the row was loaded.
-      steady_bytes: resident, after the calls.
-      peak_bytes: the most that was resident at any time.
-      calls: how many calls there were.
+      baseline_bytes: resident memory before anything of the row was loaded.
+      steady_bytes: resident memory after the calls.
+      peak_bytes: the largest resident memory at any time.
+      calls: number of calls.
     """
 
     baseline_bytes: Bytes
@@ -223,15 +228,16 @@ class Memory:
 
 @dataclass(frozen=True, config=CONFIG)
 class Parity:
-    """How far a row's result is from what it should be.
+    """Difference between the result of a row and a reference result.
 
     Attributes:
-      against: what it was compared with, such as 'float32' or 'reference picture'.
-      unit: 'grey levels' of 255 for pictures, 'pixels' for landmarks, 'relative' otherwise.
+      against: name of the reference, such as 'float32' or 'reference picture'.
+      unit: unit of the differences: 'grey levels' (0 to 255) for pictures, 'pixels' for landmarks,
+        'relative' for other outputs.
       mean: mean absolute difference.
-      maximum: greatest absolute difference.
-      limit: the greatest mean that passes.
-      passed: whether it is the right result.
+      maximum: largest absolute difference.
+      limit: largest mean difference that passes.
+      passed: whether the mean difference is within the limit.
     """
 
     against: Text
@@ -244,12 +250,13 @@ class Parity:
 
 @dataclass(frozen=True, config=CONFIG)
 class Coverage:
-    """How much of a model its delegate takes.
+    """How many operators of a model its delegate runs.
 
     Attributes:
-      delegated: operators of the model that it takes.
-      operators: operators of the model.
-      partitions: parts into which they fall; each costs a handover.
+      delegated: number of operators that the delegate runs.
+      operators: number of operators of the model.
+      partitions: number of connected groups that the delegated operators form. Each costs a
+        handover of tensors between the delegate and TFLite.
     """
 
     delegated: Count
@@ -259,13 +266,13 @@ class Coverage:
 
 @dataclass(frozen=True, config=CONFIG)
 class OperatorTime:
-    """Time that one operator takes in a run of a model.
+    """Time that one operator takes in an inference.
 
     Attributes:
-      operator: its kind, as the tool calls it.
-      name: which of them, such as its output tensor.
-      mean_ms: time in a run: the mean, or the median where every run is known.
-      calls: how often it runs in one run of the model.
+      operator: the operator's kind, as the tool names it.
+      name: what tells the operator from others of its kind, such as its output tensor.
+      mean_ms: mean time of one call, or the median where each call was timed.
+      calls: number of times that the operator runs in one inference.
     """
 
     operator: Text
@@ -276,21 +283,21 @@ class OperatorTime:
 
 @dataclass(frozen=True, config=CONFIG)
 class Row:
-    """One case: a stage of a subject, run in one way on one device.
+    """Results of one case: a stage of a subject, run with one choice of settings on one device.
 
     Attributes:
-      device: a `Device.name` of the report.
-      subject: a `Subject.name` of the report.
-      stage: what was timed.
-      runtime: what ran it: 'mediapipe' (Google's FaceStylizer for Python), 'portable'
-        (task_bundle's), 'litert', 'benchmark_model', 'tasks-vision', and so on.
-      settings: how it was run.
-      rounds: the counted calls.
-      parity: comparisons of the result; empty where the tool shows none.
-      memory: of a separate run.
-      coverage: of the delegate.
-      profile: operator by operator, slowest first.
-      error: why there are no times; None if there are.
+      device: the name of a `Device` of the report.
+      subject: the name of a `Subject` of the report.
+      stage: the part of the task that was timed.
+      runtime: the program that ran it: 'mediapipe' (Google's FaceStylizer for Python), 'portable'
+        (task_bundle's FaceStylizer), 'litert', 'benchmark_model', 'tasks-vision' and so on.
+      settings: the settings of the run.
+      rounds: the timed calls.
+      parity: comparisons of the result with references; empty where the tool returns no result.
+      memory: memory of a separate, untimed run.
+      coverage: how much of the model the delegate runs.
+      profile: times of single operators, slowest first.
+      error: why there are no times; None if there are times.
     """
 
     device: Text
@@ -306,10 +313,11 @@ class Row:
     error: Text | None = None
 
     def __post_init__(self) -> None:
-        """Checks that there are times exactly where nothing went wrong.
+        """Checks that a row has times if it succeeded, and an error if it did not.
 
         Raises:
-          ValueError: there are times of a failed row or of a wrong result, or none at all.
+          ValueError: a failed row or a wrong result has times, or a row has neither times nor an
+            error.
         """
         wrong = [parity.against for parity in self.parity if not parity.passed]
         if wrong and self.error is None:
@@ -321,28 +329,29 @@ class Row:
 
     @property
     def throttled(self) -> bool:
-        """Whether the device slowed itself down in any round."""
+        """Whether the device throttled in any round."""
         return any(one.throttled for one in self.rounds)
 
     def key(self) -> tuple[str, str, str, str, Settings]:
-        """What tells the row from all others of its report."""
+        """The values that identify the row: no other row of a report has the same."""
         return self.device, self.subject, self.stage, self.runtime, self.settings
 
 
 @dataclass(frozen=True, config=CONFIG)
 class Report(Result):
-    """All results of one run of a benchmark.
+    """All results of one benchmark run.
 
     Attributes:
-      began: when, UTC.
-      seconds: how long it took.
-      options: what was asked for, as on the command line.
-      devices: what was measured.
-      subjects: what was run on them.
-      rows: the results.
-      control: what the drift control of the rounds is; None if there is none.
-      format: `FORMAT`.
-      version: `VERSION`, which grows when old readers would misunderstand.
+      began: when the run began, in UTC.
+      seconds: duration of the run in seconds.
+      options: the options of the run, as on the command line.
+      devices: the devices that were measured.
+      subjects: the files that were measured.
+      rows: the results, one row a case.
+      control: description of the drift control's model; None if there is no drift control.
+      format: name of the format, `FORMAT`.
+      version: version of the format, `VERSION`. It is increased when older readers would
+        misunderstand the file.
     """
 
     kind: ClassVar[str] = "a benchmark result"
@@ -358,10 +367,10 @@ class Report(Result):
     version: Literal[1] = VERSION
 
     def __post_init__(self) -> None:
-        """Checks that names are unique and that rows refer to what is there.
+        """Checks that names and cases are unique and that rows name listed devices and subjects.
 
         Raises:
-          ValueError: they are not, or do not.
+          ValueError: a name or a case occurs twice, or a row names an unlisted device or subject.
         """
         devices = _unique("device", [device.name for device in self.devices])
         subjects = _unique("subject", [subject.name for subject in self.subjects])
@@ -377,7 +386,7 @@ class Report(Result):
 
 
 def sha256(content: bytes) -> str:
-    """Returns a SHA-256 in hexadecimal digits, as the reports have it."""
+    """Returns the SHA-256 of bytes in hexadecimal digits, as reports store it."""
     return hashlib.sha256(content).hexdigest()
 
 
