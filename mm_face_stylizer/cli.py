@@ -39,7 +39,7 @@ from task_bundle.command_line import (
 from task_bundle.runtime.command import add_stylize
 
 _PROGRAM = "mm-face-stylizer"
-# The one whose drawings look best.
+# The demo uses the code-drawn style whose results look best.
 _DEMO_STYLE = "ink"
 
 
@@ -160,7 +160,7 @@ class _LazyParser(CommandParser):
 
 
 def _hiding_folder(package: str) -> pathlib.Path | None:
-    """Returns where Python finds a package of that name which is not ours, or None if it is ours.
+    """Returns the folder that hides one of our packages from Python; None if none does.
 
     Users have folders with names like `benchmarks`, which come first on Python's path if it
     starts with the working directory.
@@ -287,10 +287,11 @@ def _add_demo(commands) -> None:
 
 
 def _run_operations_in_turn() -> None:
-    """Makes TensorFlow run one operation at a time, each on all cores; to be called before import.
+    """Makes TensorFlow run one operation at a time, each on all cores.
 
-    Operations that run side by side share threads, so that sums are not formed in the same order in
-    each run. What is left of this, in the last bits, is in the face-mesh network's gradients.
+    Call it before TensorFlow is imported. Operations that run in parallel share threads, and the
+    order in which they add up numbers differs from run to run, and with it the rounding. The
+    gradients of the face-mesh network still differ in the last bits.
     """
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
@@ -371,7 +372,7 @@ def _paintings(arguments: argparse.Namespace) -> PaintingChoices:
 
 
 def _report_likeness(likeness: float, wanted: float | None) -> None:
-    """Writes the likeness of the paintings, on stderr: stdout has the names of files."""
+    """Writes the likeness of the paintings to stderr, because stdout has the names of files."""
     chosen = "" if wanted is not None else ", chosen from the style pictures"
     sys.stderr.write(f"likeness {likeness:g}{chosen}\n")
 

@@ -313,8 +313,8 @@ class Dataset:
     def landmarks(self) -> _Landmarks | None:
         """Points of the face mesh in pixels of the images, a read-only float32 array [n, 468, 2].
 
-        None for images that came as arrays or as a TensorFlow dataset. Faces are found in the whole
-        picture, which has more to find them by than the aligned image.
+        None for images from arrays or from a TensorFlow dataset. The landmarks are found in the
+        source photo, because the detector misses some faces in the tighter aligned image.
         """
         return self._read().landmarks
 

@@ -43,15 +43,17 @@ from task_bundle.faces.face_models import FaceModels, find_face_models
 from task_bundle.files import atomic_write
 from task_bundle.tflite.metadata import read_metadata
 
-# More faces teach little more in a hundred steps, and take as long to paint as to learn.
+# Bounds of the number of practice faces. More faces improve a training of a hundred steps only a
+# little, and painting them takes as long as training on them.
 _LEAST_FACES, _MOST_FACES = 8, 40
 
-# Paintings bear a higher rate than the losses that Model Maker's default rate is for: eyes and
-# mouths of flat drawings appear in a hundred steps.
+# Factor on Model Maker's learning rate. Its default suits Model Maker's own losses; a training on
+# paintings tolerates a higher rate, and needs it to draw the eyes and mouths of flat styles within
+# a hundred steps.
 _RATE = 2.5
 
-# Weight of the texture term, four times that of learning many styles: strokes of one style are to
-# arrive in a hundred steps.
+# Weight of the texture term. It is four times that of the long training on many styles, because
+# the strokes of the style must be learned within a hundred steps.
 _TEXTURE = 0.4
 
 OnStep = Callable[[int, dict[str, float]], None]
@@ -177,7 +179,7 @@ class FaceStylizer:
         self.w_avg = self._preset.w_avg
 
     def _use(self, drawing: Drawing) -> None:
-        """Makes a network of one style the stylizer's."""
+        """Makes a drawing network of a single style the network of this stylizer."""
         self._tuned = drawing
         self.w_avg = drawing.stylizer(self._preset, drawing.codes[0]).w_avg
 
@@ -194,7 +196,7 @@ class FaceStylizer:
     ) -> None:
         images, masks = _images_and_masks(train_data, self._model_spec.input_image_shape)
         options = _painting_options(self._model_options, self._hparams)
-        # Short trainings do not look at more faces than these.
+        # A short training cannot use more faces than it has pictures in its batches.
         count = max(_LEAST_FACES, min(_MOST_FACES, options.steps * options.batch_size))
         practice = _practice_faces(paintings, images.shape[1], count, self._face_models)
         with PortraitFinder(self._face_models) as finder:
@@ -223,7 +225,7 @@ class FaceStylizer:
                     preview(step, self)
 
             self.history = trainer.fit(report)
-        # The copy convolves in float32, in whatever precision it was trained.
+        # The training may have used bfloat16 convolutions; the copy uses float32.
         tuned = trainer.drawing
         self._use(dataclasses.replace(tuned, synthesis=copied(tuned.synthesis)))
 
@@ -400,7 +402,7 @@ def _painting_options(model_options: Any, hparams: Any) -> PaintingOptions:
 
 
 def _perceptual_features() -> Callable[[tf.Tensor], Sequence[tf.Tensor]] | None:
-    """The network for perceptual features, if the extra `perceptual` is installed."""
+    """Returns the network of perceptual features; None without the extra `perceptual`."""
     try:
         return perceptual_network(FEATURE_TAPS)
     except MissingWeightsError:
@@ -423,10 +425,10 @@ def _style_portraits(
     practice: Sequence[Portrait],
     finder: PortraitFinder,
 ) -> list[Portrait]:
-    """Takes style pictures apart for the painter.
+    """Converts style pictures to the painter's portraits.
 
-    Where the landmarks are not known, and no face is found in the crop, they are those of the
-    average practice face: in aligned pictures all faces lie alike.
+    If the landmarks of a picture are not known and no face is found in it, the mean landmarks of
+    the practice faces are used: in aligned pictures, faces have nearly the same position.
     """
     landmarks = getattr(data, "landmarks", None)
     styles = []

@@ -1,4 +1,4 @@
-"""What the command-line programs do about what libraries write to the terminal."""
+"""Filters what libraries write to the terminal, for the command-line programs."""
 
 import contextlib
 import io
@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 _STANDARD_ERROR = 2
-# Lines of logs below the level of errors: of glog and Abseil, of TensorFlow, of TensorFlow Lite.
+# Log lines below the level of errors, in the formats of glog and Abseil, TensorFlow, and TensorFlow
+# Lite.
 _NOT_ERRORS = re.compile(
     rb"[IW]\d{4} \d\d:\d\d:\d\d"
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] "
     rb"|(INFO|VERBOSE|WARNING): "
 )
-# Messages at the level of errors that are none, and further lines of warnings.
+# Harmless messages that are logged at the level of errors, and continuation lines of warnings.
 _HARMLESS = re.compile(
     rb"Unable to register cu\w+ (factory|plugin)"
     rb"|computation placer already registered"
@@ -28,13 +29,14 @@ _HARMLESS = re.compile(
     rb"|^To enable the following instructions: "
     rb"|^Skipping registering GPU devices"
 )
-# How long the end of a program waits for the last lines, if another process keeps them open.
+# Time limit in seconds for the child process that filters lines, which does not end while another
+# process still has the pipe open.
 _LAST_LINES_SECONDS = 1.0
-# No program here has more open files when it starts.
+# Upper bound of the file descriptors that are open when a command starts.
 _DESCRIPTORS = 4096
-# A progress bar becomes a line this often if there is no terminal.
+# Without a terminal, progress is a line every this many seconds.
 _LINE_SECONDS = 10.0
-# What is done sooner needs no line.
+# Progress that takes less than this many seconds has no line at all.
 _BRIEF_SECONDS = 1.0
 
 
@@ -55,7 +57,8 @@ def only_native_errors() -> Iterator[None]:
     terminal = os.dup(_STANDARD_ERROR)
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        # The child does not touch what other threads may have locked.
+        # Python warns of forks in programs with several threads. This child uses nothing that
+        # another thread may have locked.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -72,7 +75,7 @@ def only_native_errors() -> Iterator[None]:
     try:
         yield
     finally:
-        # It stays open, for whoever logs to it while the process ends.
+        # The replaced stream stays open, because loggers may write to it while the process ends.
         sys.stderr.flush()
         sys.stderr = before
         before.flush()
@@ -91,11 +94,12 @@ def _is_plain(stream: TextIO) -> bool:
 def _pass_errors_on(reader: int, terminal: int) -> None:
     """Writes the lines from one file descriptor that users should see to the other."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
-        # The child ends when the last process that writes to it has ended.
+        # The child ignores these signals, so that it also passes on what is written while the other
+        # processes end. It ends when the last of them has closed the pipe.
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.dup2(reader, 0)
     os.dup2(terminal, 1)
-    # Whoever reads what this process inherited must not wait for it.
+    # An inherited pipe that stayed open here would keep its reader waiting.
     os.closerange(2, _DESCRIPTORS)
     rest = b""
     while chunk := os.read(0, 65536):
@@ -104,7 +108,7 @@ def _pass_errors_on(reader: int, terminal: int) -> None:
             if is_for_users(line):
                 _write_all(1, line + b"\n")
         if b"\r" in rest:
-            # The progress bar of a child process.
+            # An unfinished line with a carriage return is the progress bar of a child process.
             _write_all(1, rest)
             rest = b""
     if rest and is_for_users(rest):
@@ -152,7 +156,8 @@ def progress_bars() -> Iterator[None]:
 def _bars_as_lines() -> Iterator[None]:
     from tqdm import tqdm
 
-    # Not by a subclass: all modules, and other libraries, use the class itself.
+    # The methods of the class itself are replaced, because a subclass would not change the bars of
+    # other modules and libraries.
     names = ("display", "clear", "close")
     before = {name: getattr(tqdm, name) for name in names}
 
@@ -170,7 +175,7 @@ def _bars_as_lines() -> Iterator[None]:
         if bar.disable:
             return
         file = bar.fp
-        # Else the bar would be drawn a last time, or wiped off.
+        # tqdm's own `close` would draw the bar once more or erase it, so it writes to a dummy.
         bar.fp = io.StringIO()
         before["close"](bar)
         if bar.leave and bar.format_dict["elapsed"] >= _BRIEF_SECONDS:

@@ -144,16 +144,17 @@ def _changes(image: tf.Tensor) -> tf.Tensor:
 
 
 def visibility(portraits: tf.Tensor) -> tf.Tensor:
-    """How much the same error is seen in each portrait: more in dark and flat faces.
+    """Computes how visible an error of the same size is in each portrait.
 
-    Means over pixels count grey levels, and dark skin has few between its lights and shadows: what
-    is left wrong there is a larger part of the face. Eyes, and face meshes, see ratios (Weber).
+    Pixel losses measure differences of gray levels, but eyes and face-mesh networks respond to
+    ratios (Weber's law). In a dark or low-contrast face the same difference is a larger part of the
+    range between lights and shadows, so the factor is higher there.
 
     Args:
       portraits: [batch, side, side, 3] in [-1, 1], aligned: the face is in the middle.
 
     Returns:
-      Factors of their losses, [batch], about 1 for the usual portrait, from 0.5 to 3.
+      Factors for the portraits' losses, [batch], from 0.5 to 3; about 1 for a typical portrait.
     """
     quarter = portraits.shape[1] // 4
     middle = tf.reduce_mean(portraits[:, quarter:-quarter, quarter:-quarter], axis=-1)

@@ -158,7 +158,8 @@ class FaceCrop:
         return np.asarray(result, np.uint8)
 
 
-# Shares of a picture's longer side that are added round it when no face was found.
+# Widths of the margin that is added around a picture in which no face was found, as fractions of
+# the picture's longer side. They are tried in this order.
 _MARGINS = (0.5, 0.25)
 
 
@@ -218,7 +219,8 @@ class FaceFinder:
             )
         except ForkedProcessError:
             raise
-        except Exception as error:  # Of any type in 1.x: FileNotFoundError for missing metadata.
+        # MediaPipe 1.x raises errors of many types, such as FileNotFoundError for missing metadata.
+        except Exception as error:
             raise FaceModelsError(
                 f"MediaPipe cannot open the face models of {models.source}: {error}"
             ) from error
@@ -251,7 +253,7 @@ class FaceFinder:
         return _faces(self._graph.run(np.ascontiguousarray(image), region), whole_pixels=True)
 
     def find_with_margins(self, image: npt.NDArray[np.uint8]) -> list[Face]:
-        """Finds the faces in a picture, and looks again with more room round it if there are none.
+        """Finds the faces in a picture, and looks again with a margin around it if there are none.
 
         In a tight crop the detector misses faces, above all drawn ones.
 

@@ -17,7 +17,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 _HEIF_SUFFIXES = (".heic", ".heif", ".hif")
-# How many of the files that are left out are named.
+# The warning names at most this many of the files that are left out.
 _NAMED = 5
 
 _log = logging.getLogger(__name__)

@@ -121,7 +121,7 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
     """
     with _opened(Path(path), max_megapixels) as image:
         image.load()
-        # Not before, because the EXIF of a PNG may follow the pixels.
+        # The EXIF of a PNG may follow the pixels, so it is complete only after they are decoded.
         _shorten_exif(image)
         pixels = _to_rgb(image)
         kind = _FRAME_NAMES.get(image.format or "")
@@ -369,7 +369,7 @@ def _count_scans(content: bytes, name: str) -> int:
     while (marker := _JPEG_MARKER.search(content, place)) is not None:
         code, place = marker[1][0], marker.end()
         if code == _JPEG_END:
-            # Pillow's parser of the header, which ends with the first scan, goes on here.
+            # Before the first scan, Pillow's parser of the header ignores this marker and goes on.
             if scans:
                 break
             continue
@@ -450,7 +450,9 @@ def _make_exif(orientation: int) -> bytes:
 def _has_several_frames(image: "PIL.Image.Image") -> bool:
     try:
         image.seek(1)
-    except Exception:  # EOFError, or whatever is wrong with a frame that is not used.
+    # EOFError means that there is no second frame. Damage to that frame, which is not used, raises
+    # errors of any type.
+    except Exception:
         return False
     return True
 

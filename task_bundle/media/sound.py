@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
 
-# What AAC encodes: other sample rates and numbers of channels are converted.
+# Sample rates in Hz, and layouts by the number of channels, that the AAC encoder accepts. Sound
+# with others is converted to 48 kHz and to stereo.
 _AAC_RATES = frozenset((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 96000))
 _AAC_RATE = 48000
 _AAC_LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class SoundTracks:
-    """The sound of a video, copied packet by packet, so that little of it is in memory."""
+    """The sound of a video, copied packet by packet to keep only a little of it in memory."""
 
     def __init__(self, source: Path) -> None:
         """Opens a video; if that fails, a warning is logged, and there is no sound."""
@@ -89,7 +90,7 @@ class SoundTracks:
             self._tracks[packet.stream.index].write(packet, self._start)
 
     def close(self) -> None:
-        """Closes the video, and says how much of the sound was lost."""
+        """Closes the video, and logs a warning for each track that lost packets."""
         for track in self._tracks.values():
             if track.lost:
                 _log.warning(
@@ -101,7 +102,7 @@ class SoundTracks:
 
     @property
     def _start(self) -> float:
-        """When the video begins, in seconds of the clock of its packets."""
+        """Time at which the video begins, in seconds, on the clock of its packets."""
         assert self._container is not None
         return (self._container.start_time or 0) / 1e6
 
@@ -114,9 +115,9 @@ class _Track:
     """A sound track that is copied, or encoded as AAC if MP4 does not hold its format.
 
     Attributes:
-      number: its number among the sound tracks of the source, from 1.
-      lost: how many packets could not be copied or converted.
-      why_lost: what FFmpeg says about the last of them.
+      number: position among the sound tracks of the source, from 1.
+      lost: number of packets that could not be copied or converted.
+      why_lost: FFmpeg's error message for the last of them.
     """
 
     def __init__(self, number: int, stream: "AudioStream", output: "OutputContainer") -> None:
@@ -141,7 +142,7 @@ class _Track:
         )
 
     def write(self, packet: "Packet[AudioStream]", start: float) -> None:
-        """Copies or converts a packet; `start` is when the video begins, in seconds."""
+        """Copies or converts a packet; `start` is the time in seconds at which the video begins."""
         import av
 
         try:
@@ -150,7 +151,7 @@ class _Track:
             else:
                 self._convert(packet, start)
         except OSError:
-            # The new file cannot be written.
+            # The error is not one of the packet: the new file cannot be written.
             raise
         except av.FFmpegError as error:
             self._lose(error.strerror)
@@ -161,7 +162,8 @@ class _Track:
 
     def _copy(self, packet: "Packet[AudioStream]", start: float) -> None:
         if packet.dts is None:
-            # The end, which is for decoders, or a packet without a time.
+            # An empty packet marks the end of the track, for decoders; it is not copied. Other
+            # packets without a time cannot be placed in the new file.
             if packet.size > 0:
                 self._lose("it has no time")
             return
@@ -194,7 +196,7 @@ def _can_be_copied(stream: "AudioStream") -> bool:
     """Returns whether MP4 holds the format of a track."""
     import av
 
-    # FFmpeg knows when it writes the header.
+    # FFmpeg reports an unsupported format only when it writes the header of a file.
     trial = av.open(io.BytesIO(), "w", "mp4")
     try:
         trial.add_stream_from_template(stream)

@@ -35,29 +35,33 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _FALLBACK_FPS = 30.0
-# Formats of text files that have FFmpeg open other files. A server must not be made to read its
+# Formats of text files that make FFmpeg open other files. A server must not be made to read its
 # own.
 _PLAYLISTS = frozenset(("concat", "dash", "hls", "imf"))
-# Pixel aspect ratios beyond these are taken for damage. Anamorphic films have up to 2.
+# A pixel aspect ratio above this, or below its reciprocal, is taken for damage. Anamorphic films
+# have ratios of up to 2.
 _MAX_PIXEL_ASPECT = 4
-# The formats, apart from MP4, that state how long they should be; FFmpeg guesses the duration of
-# others from what is there. The statement may be wrong by a few frames.
+# Formats, apart from MP4, whose files state their duration. For other formats FFmpeg estimates the
+# duration from the content of the file, which says nothing about missing parts. The stated duration
+# may be wrong by a few frames.
 _FORMATS_WITH_DURATION = frozenset(("matroska,webm", "avi", "asf", "flv"))
 _DURATION_ERROR_MS = 300.0
 # FFmpeg decodes with at most this many threads, each of which holds a frame.
 _THREADS = 4
-# Frames a second and ticks a second of the videos that are written. In these ticks, the frames of
-# all usual rates, 24000/1001 and 120000/1001 among them, have times to within 10 microseconds.
+# Resolution of the timestamps in written videos. It represents the times of frames at all usual
+# rates, such as 24000/1001 and 120000/1001 per second, to within 10 microseconds.
 _TICKS_PER_MS = 60
 _TIME_BASE = Fraction(1, 1000 * _TICKS_PER_MS)
-# MP4 holds no longer pause: then the last frame is repeated every hour. A video with a pause of a
-# month has a damaged timestamp.
+# MP4 cannot store much longer pauses between frames, so during a pause the last frame is repeated
+# every hour. A pause of more than a month is taken for a damaged timestamp.
 _LONGEST_PAUSE = 3600 * _TIME_BASE.denominator
 _LONGEST_PAUSES = 31 * 24
-# The index comes first, for players in browsers. The second gives the beginning of a track that
-# starts late in ticks, not in milliseconds.
+# `faststart` puts the index first, so that browsers can play a file while it loads.
+# `movie_timescale` stores the beginning of a track that starts late with the resolution of the
+# timestamps instead of milliseconds.
 _MP4_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(_TIME_BASE.denominator)}
-# In the order of preference. PyAV's wheels have the first, other builds at least the second.
+# Encoders and their options, in order of preference. PyAV's wheels have the first; other builds of
+# FFmpeg have at least the second.
 _ENCODERS = (("libx264", {"crf": "18", "preset": "veryfast"}), ("mpeg4", {"qscale": "3"}))
 
 _log = logging.getLogger(__name__)
@@ -147,7 +151,8 @@ class Video:
                 raise VideoError(f"{self.path} cannot be converted: {error.strerror}") from error
             timestamp = None if frame.pts is None else self._milliseconds(frame.pts)
             if timestamp is None or (previous is not None and not timestamp > previous):
-                # Some containers store no timestamps.
+                # Some containers store no timestamps, so frames follow each other at the usual
+                # distance.
                 timestamp = 0.0 if previous is None else previous + step
             previous = timestamp
             duration = float(frame.duration * self._time_base * 1000) if frame.duration else None
@@ -230,9 +235,9 @@ class _Decoded:
     """The frames of a track; damaged ones are passed over.
 
     Attributes:
-      count: how many frames there were so far.
-      missing: at the end, how many frames could not be decoded.
-      end_ms: when the last frame or sound ended, in milliseconds of the clock of the file.
+      count: number of frames so far.
+      missing: number of frames that could not be decoded; known after the last frame.
+      end_ms: end of the last frame or sound in milliseconds, on the clock of the file.
     """
 
     def __init__(self, container: "InputContainer", stream: "VideoStream") -> None:
@@ -251,7 +256,7 @@ class _Decoded:
             try:
                 packet = next(packets)
             except (StopIteration, av.FFmpegError):
-                # The latter is the end of a file that was cut.
+                # FFmpeg raises an error at the end of a file that was cut.
                 break
             clock.correct(packet)
             if packet.pts is not None:
@@ -268,7 +273,7 @@ class _Decoded:
             for frame in frames:
                 self.count += 1
                 yield cast("VideoFrame", frame)
-        # The index of these containers says how many there should be, even if the rest is cut off.
+        # The index of an MP4 file has the number of all its frames, even if the file was cut.
         is_exact = "mp4" in self._container.format.name.split(",")
         stated = self._stream.frames - skipped if is_exact else 0
         self.missing = max(failed, stated - self.count)
@@ -276,7 +281,7 @@ class _Decoded:
 
 @dataclass(frozen=True)
 class _Orientation:
-    """How to turn the frames of a phone upright."""
+    """The rotation and mirroring that turn the frames of a phone upright."""
 
     transpose: bool = False
     flip_rows: bool = False
@@ -451,7 +456,7 @@ def _chain(first: Frame, remaining: Iterator[Frame]) -> Iterator[Frame]:
 
 @contextlib.contextmanager
 def _writing(name: Path) -> Iterator[None]:
-    """Turns errors of FFmpeg's into errors for users."""
+    """Converts errors of FFmpeg to errors for users."""
     import av
 
     try:
@@ -489,7 +494,8 @@ class _PictureTrack:
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
         context.time_base = _TIME_BASE
-        # Packets come out in the order of the frames, and the last of them is the last frame.
+        # Without B-frames the encoder returns packets in the order of the frames, so the last
+        # packet is the last frame, whose duration `finish` sets.
         context.max_b_frames = 0
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED_RANGE
@@ -499,7 +505,7 @@ class _PictureTrack:
         self._waiting: Packet[VideoStream] | None = None
 
     def write(self, frame: Frame) -> float | None:
-        """Encodes a frame, and returns up to which second the file is written, if that changed."""
+        """Encodes a frame; returns the time of the last encoded frame in seconds, if it changed."""
         import av
         from av.video.reformatter import Interpolation
 
@@ -522,7 +528,7 @@ class _PictureTrack:
         return self._encode(encoded, max(self._ticks + 1, ticks))
 
     def finish(self, last: Frame) -> None:
-        """Writes what the encoder holds back; the last frame is shown as long as it says."""
+        """Writes the remaining packets, the last of them with the duration of the last frame."""
         self._mux(self._stream.encode(None))
         if self._waiting is not None:
             milliseconds = last.duration_ms or 1000 / self._fps

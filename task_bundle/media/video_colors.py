@@ -20,7 +20,8 @@ _CONVERTED_MATRICES = frozenset((0, 1, 4, 5, 6, 7, 9))
 _UNKNOWN_MATRICES = frozenset((_UNSPECIFIED, 3))
 _BT2020, _DCI_P3, _DISPLAY_P3 = 9, 11, 12
 _PQ, _HLG = 16, 18
-# Frames of at least this many rows are in BT.709 if they do not say, as in all players.
+# Players agree that frames that name no matrix are in BT.709 if they have at least this many rows,
+# and in BT.601 otherwise.
 _HD_ROWS = 720
 
 # Linear RGB to linear RGB of BT.709. The first is from ITU-R BT.2087, the second has the same
@@ -32,7 +33,8 @@ _TO_BT709 = {
 _TO_BT709[_DCI_P3] = _TO_BT709[_DISPLAY_P3]
 # ITU-R BT.2100: the nominal peak of HLG and that of PQ in candelas per square meter.
 _HLG_PEAK, _PQ_PEAK = 1000.0, 10000.0
-# What of PQ is told apart; brighter light is white. It is the peak of most masters.
+# Brightest PQ light in candelas per square meter that is distinguished from white. Most films are
+# mastered on displays with this peak.
 _PEAK = 1000.0
 # ITU-R BT.2408: the brightness of white paper in HDR videos; white on ordinary screens.
 _REFERENCE_WHITE = 203.0
@@ -45,7 +47,7 @@ _LUT_SIDE = 65
 
 @dataclass(frozen=True)
 class ColorConversion:
-    """How to convert the frames of a video to RGB.
+    """The conversion of the frames of a video to RGB.
 
     Attributes:
       problem: a sentence for users if the colors cannot be right, otherwise None.
@@ -56,10 +58,10 @@ class ColorConversion:
 
     @classmethod
     def of(cls, frame: "VideoFrame") -> "ColorConversion":
-        """Returns the conversion for the frames of a video, of which this is the first."""
+        """Returns the conversion for all frames of a video, given its first frame."""
         transfer, primaries = frame.color_trc, frame.color_primaries
         if frame.colorspace not in _CONVERTED_MATRICES | _UNKNOWN_MATRICES:
-            # For instance ICtCp, in films for Dolby Vision alone.
+            # ICtCp, for instance, which films for Dolby Vision use.
             return cls(
                 None,
                 f"its colors are coded with matrix {frame.colorspace} of ITU-T H.273, which is not"
@@ -135,7 +137,7 @@ def _pq_light(signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _compress(light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Compresses highlights to at most 1, with the curve of Reinhard et al. (2002); hues stay."""
+    """Compresses highlights to at most 1 without changing hues (Reinhard et al., 2002)."""
     brightest = np.maximum(light.max(-1, keepdims=True), 1e-9)
     end = (_PEAK / _REFERENCE_WHITE - _KNEE) / (1 - _KNEE)
     over = np.clip((brightest - _KNEE) / (1 - _KNEE), 0.0, end)

@@ -1,1 +1,1 @@
-"""TFLite models: the wall against strangers' files, metadata, and the interpreter."""
+"""TFLite models: checks of untrusted files, metadata, and the interpreter."""

@@ -1,4 +1,4 @@
-"""Joins two models into one graph: the second runs on what the first one computes."""
+"""Joins two models into one graph, in which the second runs on the output of the first."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from task_bundle.tflite.model import check_stylizer, describe
 def join_models(first: bytes, second: bytes, prefix: str = "second/") -> bytes:
     """Joins two image-to-image models.
 
-    Precisions may differ: each model keeps its own operators, weights and quantization, between
-    float32 images.
+    Each model keeps its own operators, weights and quantization, because the images between them
+    are float32.
 
     Args:
       first: a TFLite flatbuffer that passes `check_stylizer`.
       second: another one, whose input has the shape of the first one's output.
-      prefix: what the names of the second model's tensors start with in the result.
+      prefix: prefix that the names of the second model's tensors get.
 
     Returns:
       A TFLite flatbuffer with one graph, from the first model's input to the second one's output.
@@ -81,7 +81,7 @@ def _drop_metadata(model: Any) -> None:
 
 
 def _merge_codes(joined: Any, added: Any) -> list[int]:
-    """Adds the operator codes that are new; returns where each of the added model's is now."""
+    """Adds the missing operator codes; returns the new index of each code of the added model."""
 
     def key(code: Any) -> tuple[int, int, str]:
         number = max(code.builtinCode, code.deprecatedBuiltinCode)

@@ -20,7 +20,7 @@ from mm_face_stylizer.models.mapping import LATENT_DIM
 from mm_face_stylizer.models.pair_discriminator import PairDiscriminator
 from mm_face_stylizer.models.weights import assign_weights, named_weights
 
-# The style whose pictures are the photos themselves: every drawing network knows it.
+# Name of the style whose pictures are the photos themselves. Every drawing network knows it.
 PHOTO_STYLE = "photo"
 _CODES = "codes"
 _PART, _DISCRIMINATOR = "synthesis", "discriminator"
@@ -28,14 +28,15 @@ _PART, _DISCRIMINATOR = "synthesis", "discriminator"
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A drawing network.
+    """A synthesis network that draws photos in several styles.
 
     Attributes:
-      styles: Name of each style that it knows.
-      synthesis: Latents of a photo, a style's code added to w+, to a pyramid of pictures.
-      codes: What each style adds to w+, float32 [styles, rows, 512].
-      discriminator: The discriminator that it was trained against, which the training of another
-        style goes on with; None if there is none.
+      styles: Names of the styles.
+      synthesis: Maps the latents of a photo, with the code of a style added to w+, to a pyramid of
+        pictures.
+      codes: Code of each style, float32 [styles, rows, 512].
+      discriminator: The discriminator that the network was trained against, with which the training
+        of another style continues; None if there is none.
     """
 
     styles: tuple[str, ...]
@@ -44,7 +45,7 @@ class Drawing:
     discriminator: PairDiscriminator | None = None
 
     def code(self, style: str) -> np.ndarray:
-        """The code of a style, float32 [rows, 512].
+        """Returns the code of a style, float32 [rows, 512].
 
         Raises:
           ValueError: The network does not know the style.
@@ -56,11 +57,11 @@ class Drawing:
         return self.codes[self.styles.index(style)]
 
     def stylizer(self, networks: Networks, code: np.ndarray) -> Networks:
-        """The networks of a stylizer: the drawing network with a style's code in its mean latent.
+        """Returns the networks of a stylizer of one style, whose code is added to the mean latent.
 
         Args:
-          networks: Those of the preset that learned to draw.
-          code: The style's, [rows, 512].
+          networks: The networks of the preset that this network belongs to.
+          code: Code of the style, [rows, 512].
         """
         return dataclasses.replace(
             networks, synthesis=self.synthesis, w_avg=np.asarray(networks.w_avg) + code
@@ -68,19 +69,19 @@ class Drawing:
 
     @classmethod
     def untrained(cls, networks: Networks) -> Drawing:
-        """A drawing network that knows no style but the photo.
+        """Returns a drawing network that has only the style `PHOTO_STYLE`.
 
         Args:
-          networks: Those of a preset that has not learned to draw; they are not changed.
+          networks: Networks of a preset without a drawing network; they are not changed.
         """
         codes = np.zeros((1, *networks.w_avg.shape[1:]), np.float32)
         return cls((PHOTO_STYLE,), copied(networks.synthesis, noise=True), codes)
 
     def grown(self, networks: Networks) -> Drawing:
-        """A drawing network of twice the side, which at first draws the same, a little softer.
+        """Returns a network for pictures of twice the side that draws the same, a little softer.
 
         Args:
-          networks: Those of a preset of twice the side, whose encoder finds the same latents.
+          networks: Networks of a preset of twice the side, whose encoder finds the same latents.
         """
         synthesis = copied(networks.synthesis, noise=True)
         variables = named_weights(synthesis)
@@ -94,7 +95,7 @@ class Drawing:
         return Drawing(self.styles, synthesis, codes, self.discriminator)
 
     def only(self, style: str) -> Drawing:
-        """The same network, with one of its styles.
+        """Returns this network with only one of its styles.
 
         Raises:
           ValueError: The network does not know the style.
@@ -106,14 +107,13 @@ class Drawing:
         return Drawing((style,), self.synthesis, code, self.discriminator.only(index))
 
     def between(self, other: Drawing, share: float) -> Drawing:
-        """A network between this one and one that was trained from it.
+        """Interpolates linearly between the weights of this network and of one trained from it.
 
-        Networks on the straight line between the two work well, and draw what lies between their
-        styles.
+        The interpolated networks draw pictures between those of the two networks.
 
         Args:
-          other: Of the same sizes and number of styles.
-          share: 0 for this network, 1 for the other.
+          other: A network of the same size and with as many styles.
+          share: Weight of the other network, in [0, 1].
         """
         synthesis = copied(other.synthesis)
         own = named_weights(self.synthesis)
@@ -122,7 +122,7 @@ class Drawing:
         return Drawing(other.styles, synthesis, share * other.codes + (1.0 - share) * self.codes)
 
     def weights(self) -> dict[str, np.ndarray]:
-        """All weights by name, float32, the codes included."""
+        """Returns all weights by name, float32, including the codes."""
         parts = {_PART: self.synthesis, _DISCRIMINATOR: self.discriminator}
         weights = {_CODES: self.codes}
         for part, network in parts.items():
@@ -135,12 +135,12 @@ class Drawing:
     def from_weights(
         cls, config: NetworksConfig, styles: tuple[str, ...], weights: Mapping[str, np.ndarray]
     ) -> Drawing:
-        """Builds a drawing network and fills it.
+        """Builds a drawing network and assigns its weights.
 
         Args:
-          config: That of the preset's networks.
+          config: Configuration of the preset's networks.
           styles: Names of the styles.
-          weights: As `weights()` gives them, of any float precision.
+          weights: Weights as `weights` returns them, in any float precision.
 
         Raises:
           ValueError: A weight is missing, left over, or of the wrong shape.

@@ -273,7 +273,8 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         release, run, portraits, provenance, request.result_folder, face_models
     )
     if options.encoder_is_kept:
-        # All latents stay what they were, and with them what is fitted to latents.
+        # The latents of all portraits stay the same, and so do the mapping network and the face
+        # prior, which are fitted to latents.
         finish = functools.partial(
             finish,
             mapping_rounds=0,
@@ -426,7 +427,7 @@ def _invert(arguments: argparse.Namespace) -> None:
         run = Inversion(options, networks, portraits, face_mesh, request.output)
     request.train(
         run,
-        # The mapping network and `w_avg` are the student's.
+        # The mapping network and `w_avg` of the student are kept.
         lambda: release(
             run, portraits, provenance, request.result_folder, face_models, mapping_rounds=0
         ),
