@@ -62,7 +62,7 @@ def _variants(steps: int, conv_dtype: str) -> dict[str, PretrainingOptions]:
         "whole recipe": whole,
         "no face-mesh features, no landmarks": without(perceptual_weight=0.0),
         "no landmarks": without(landmark_weight=0.0),
-        "no finest L1, no colour error": without(finest_weight=0.0, colour_weight=0.0),
+        "no finest L1, no color error": without(finest_weight=0.0, colour_weight=0.0),
         "no discriminator": without(adversarial_share=0.0),
         "no detail distance": without(detail_weight=0.0),
         "neither of the two": without(adversarial_share=0.0, detail_weight=0.0),

@@ -346,7 +346,7 @@ def _style_values(
     return facts, {
         "style_distance": _ratio(after.both, before.both),
         "style_patches": _ratio(after.patches, before.patches),
-        "style_colour": _ratio(after.colour, before.colour),
+        "style_colour": _ratio(after.color, before.color),
         "residue": PersonalValues.equal(residue(photos, pictures)),
         **features,
     }

@@ -31,16 +31,16 @@ class StyleDistances:
 
     Attributes:
       patches: Distance of the patches, averaged over three Laplacian levels, [count].
-      colour: Distance of the colors, [count].
+      color: Distance of the colors, [count].
     """
 
     patches: Numbers
-    colour: Numbers
+    color: Numbers
 
     @property
     def both(self) -> Numbers:
         """Mean of patch distance and color distance, [count]."""
-        return (self.patches + self.colour) / 2.0
+        return (self.patches + self.color) / 2.0
 
 
 class StyleMeter:

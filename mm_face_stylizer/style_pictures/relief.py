@@ -135,19 +135,19 @@ class Relief:
         """Unit normals of the surface, float32 [CANVAS, CANVAS, 3]; z points to the viewer."""
         return _normals(blur(self.height, 0.8))
 
-    def paint(self, colours: dict[str, tuple[float, float, float]]) -> np.ndarray:
+    def paint(self, colors: dict[str, tuple[float, float, float]]) -> np.ndarray:
         """Fills regions with flat colors, from back to front, on black.
 
         Args:
-          colours: RGB color of each region, keyed by name; other regions are not painted.
+          colors: RGB color of each region, keyed by name; other regions are not painted.
 
         Returns:
           float32 [CANVAS, CANVAS, 3], in the range of the colors.
         """
         image = np.zeros((CANVAS, CANVAS, 3), np.float32)
         for name, mask in self.regions.items():
-            if name in colours:
-                image += mask[..., None] * (np.float32(colours[name]) - image)
+            if name in colors:
+                image += mask[..., None] * (np.float32(colors[name]) - image)
         return image
 
 

@@ -49,7 +49,7 @@ def test_bytes_that_are_no_result_do_not_pass(payload: Payload, change: str) -> 
 def test_models_that_take_no_picture_are_refused(
     tmp_path: Path, grace_hopper: npt.NDArray[np.uint8]
 ) -> None:
-    path = tmp_path / "grey.tflite"
+    path = tmp_path / "gray.tflite"
     path.write_bytes(make_stylizer(shape=[1, 8, 8, 1]))
     with pytest.raises(BundleError, match=r"one picture \[1, height, width, 3\]"):
         payloads_of(LoadedSubject.load(path), grace_hopper)

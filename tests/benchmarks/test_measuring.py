@@ -102,12 +102,12 @@ def test_pictures_are_compared_with_those_of_the_float32_export(small, grace_hop
 
 
 def test_a_photo_without_a_face_fails_what_needs_one(bundle):
-    grey = np.full((200, 200, 3), 128, np.uint8)
+    gray = np.full((200, 200, 3), 128, np.uint8)
     cases = (
         case(bundle, "end_to_end", PORTABLE, threads=1),
         case(bundle, "detector", threads=1, delegate="xnnpack"),
     )
-    failed, fine = measure([Target(bundle, cases)], [grey], QUICK, {}).rows
+    failed, fine = measure([Target(bundle, cases)], [gray], QUICK, {}).rows
     assert "found 0 faces" in str(failed.error)
     assert fine.error is None
 

@@ -8,7 +8,7 @@ def picture(shift: int = 0) -> np.ndarray:
     return (gradient + shift).astype(np.uint8)
 
 
-def test_rounding_passes_and_other_colours_do_not():
+def test_rounding_passes_and_other_colors_do_not():
     assert difference(picture(1), picture(), PLAIN_KERNELS, "stylizer").passed
     assert not difference(picture(9), picture(), PLAIN_KERNELS, "stylizer").passed
     assert not difference(picture()[..., ::-1], picture(40), FLOAT32, "stylizer").passed

@@ -13,7 +13,7 @@ from mm_face_stylizer.dataset import Dataset
 from task_bundle.errors import FaceModelsError, ImageError, NoFaceError
 from task_bundle.faces.alignment import FaceCrop, FaceFinder
 
-# Greatest difference in grey levels, after smoothing, of two crops of one face, which lie a few
+# Greatest difference in gray levels, after smoothing, of two crops of one face, which lie a few
 # pixels apart where the photo was mirrored, reduced or given a palette (4 to 12 here). Its mirror
 # image, or a crop 60 pixels off, differs by more than 50.
 LIKE = 20.0
@@ -117,10 +117,10 @@ class TestFromImage:
         assert difference(from_image(path).images[0], expected) < LIKE
 
     def test_sixteen_bits(self, from_image, grace_hopper, tmp_path):
-        grey = np.asarray(Image.fromarray(grace_hopper).convert("L"))
+        gray = np.asarray(Image.fromarray(grace_hopper).convert("L"))
         shallow, deep = tmp_path / "shallow.png", tmp_path / "deep.png"
-        Image.fromarray(grey).save(shallow)
-        Image.fromarray(grey.astype(np.uint16) * 257).save(deep)
+        Image.fromarray(gray).save(shallow)
+        Image.fromarray(gray.astype(np.uint16) * 257).save(deep)
         assert Image.open(deep).mode.startswith("I")
         np.testing.assert_array_equal(from_image(deep).images, from_image(shallow).images)
 

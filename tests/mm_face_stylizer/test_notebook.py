@@ -88,7 +88,7 @@ class _Camera:
     frames = ((0, 0, 9), (0, 0, 200))
 
     def __init__(self, number):
-        self._frames = [np.full((4, 6, 3), colour, np.uint8) for colour in self.frames]
+        self._frames = [np.full((4, 6, 3), color, np.uint8) for color in self.frames]
 
     def read(self):
         return (True, self._frames.pop(0)) if self._frames else (False, None)

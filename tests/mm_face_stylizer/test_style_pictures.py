@@ -36,16 +36,16 @@ def finder(face_models: FaceModels) -> Iterator[FaceFinder]:
         yield face_finder
 
 
-def _colours(picture: np.ndarray) -> np.ndarray:
-    """A histogram of 6 x 6 x 6 colours that sums to 1."""
+def _colors(picture: np.ndarray) -> np.ndarray:
+    """A histogram of 6 x 6 x 6 colors that sums to 1."""
     histogram = cv2.calcHist([picture], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3)
     return histogram.ravel() / histogram.sum()
 
 
 def _edges(picture: np.ndarray) -> float:
     """The mean slope of the luminance."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    slopes = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    slopes = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
     return float(np.hypot(*slopes).mean())
 
 
@@ -80,10 +80,10 @@ def test_has_one_face_as_large_as_in_a_portrait(name: str, seed: int, finder: Fa
     assert abs(crop.rotation) < 0.12
 
 
-def test_styles_differ_in_colour(pictures: dict[str, np.ndarray]) -> None:
+def test_styles_differ_in_color(pictures: dict[str, np.ndarray]) -> None:
     for one, other in itertools.combinations(STYLE_NAMES, 2):
-        # Half the sum of the differences: 0 for the same colours, 1 for none in common.
-        difference = 0.5 * np.abs(_colours(pictures[one]) - _colours(pictures[other])).sum()
+        # Half the sum of the differences: 0 for the same colors, 1 for none in common.
+        difference = 0.5 * np.abs(_colors(pictures[one]) - _colors(pictures[other])).sum()
         assert difference > 0.6, (one, other)
 
 

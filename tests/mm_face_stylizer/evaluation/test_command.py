@@ -327,7 +327,7 @@ def test_two_folders_of_faces(bundle, faces, tmp_path, capsys):
 def test_pictures_without_a_face(bundle, tmp_path, capsys):
     faceless = tmp_path / "faces"
     faceless.mkdir()
-    Image.new("RGB", (64, 64), "grey").save(faceless / "10.png")
+    Image.new("RGB", (64, 64), "gray").save(faceless / "10.png")
     arguments = ["evaluate", str(bundle), "--faces", str(faceless), "-o", str(tmp_path / "out")]
     assert main(arguments) == 1
     assert "no face was found in any of the 1 portraits" in _error(capsys)

@@ -170,15 +170,15 @@ def _face():
     return Face(points, FaceCrop(64, 64, 128, 0))
 
 
-def _portrait(colour):
+def _portrait(color):
     photo = np.zeros((128, 128, 3), np.uint8)
-    photo[70:90, 30:50], photo[70:90, 80:100] = colour, colour
+    photo[70:90, 30:50], photo[70:90, 80:100] = color, color
     return photo
 
 
-def _by_the_formulas(colour):
-    """L* and b* of an sRGB colour under D65, from IEC 61966-2-1 and CIE 15."""
-    encoded = np.array(colour) / 255
+def _by_the_formulas(color):
+    """L* and b* of an sRGB color under D65, from IEC 61966-2-1 and CIE 15."""
+    encoded = np.array(color) / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     y = linear @ [0.2126729, 0.7151522, 0.0721750]
     z = linear @ [0.0193339, 0.1191920, 0.9503041] / 1.08883
@@ -186,7 +186,7 @@ def _by_the_formulas(colour):
 
 
 @pytest.mark.parametrize(
-    ("colour", "name"),
+    ("color", "name"),
     [
         ((245, 205, 183), "very light"),
         ((235, 185, 150), "light"),
@@ -196,9 +196,9 @@ def _by_the_formulas(colour):
         ((90, 56, 38), "dark"),
     ],
 )
-def test_typology_angle_of_known_skin(colour, name):
-    lightness, b = _by_the_formulas(colour)
-    angle = typology_angle(_portrait(colour), _face())
+def test_typology_angle_of_known_skin(color, name):
+    lightness, b = _by_the_formulas(color)
+    angle = typology_angle(_portrait(color), _face())
     assert angle == pytest.approx(np.degrees(np.arctan((lightness - 50) / b)), abs=0.3)
     assert tone(angle) == name
 
@@ -210,26 +210,26 @@ def test_no_skin_tone_in_grey_or_outside():
     assert np.isnan(typology_angle(_portrait((200, 150, 120)), outside))
 
 
-def _checks(random, count, colours, cell):
-    """Pictures of square cells of these colours, thrown at random."""
-    cells = random.integers(0, len(colours), (count, 64 // cell, 64 // cell))
-    return np.array(colours, np.uint8)[cells].repeat(cell, 1).repeat(cell, 2)
+def _checks(random, count, colors, cell):
+    """Pictures of square cells of these colors, thrown at random."""
+    cells = random.integers(0, len(colors), (count, 64 // cell, 64 // cell))
+    return np.array(colors, np.uint8)[cells].repeat(cell, 1).repeat(cell, 2)
 
 
 WARM, COLD = [(220, 60, 30), (250, 220, 90)], [(20, 60, 120), (90, 160, 240)]
 
 
-def test_style_distance_tells_strokes_from_colours(random):
+def test_style_distance_tells_strokes_from_colors(random):
     styles, photos = _checks(random, 2, WARM, 2), _checks(random, 4, COLD, 16)
     meter = StyleMeter(styles, np.ones(styles.shape[:3], bool), photos)
     before = meter.measure(photos)
     right = meter.measure(_checks(random, 4, WARM, 2))
-    colours = meter.measure(_checks(random, 4, WARM, 16))
+    colors = meter.measure(_checks(random, 4, WARM, 16))
     assert (right.both < 0.15 * before.both).all()
-    np.testing.assert_allclose(before.both, (before.patches + before.colour) / 2)
+    np.testing.assert_allclose(before.both, (before.patches + before.color) / 2)
     assert right.both.mean() < 2 * meter.between()
-    assert (colours.colour < 0.5 * before.colour).all()
-    assert (colours.patches > 3 * right.patches).all()
+    assert (colors.color < 0.5 * before.color).all()
+    assert (colors.patches > 3 * right.patches).all()
 
 
 def test_style_distance_leaves_out_the_empty_border(random):

@@ -20,8 +20,8 @@ def test_a_perfect_reconstruction(aligned):
 
 def test_known_noise_and_a_lost_face(aligned):
     brighter = np.clip(aligned.astype(int) + 10, 0, 255).astype(np.uint8)
-    grey = np.full_like(aligned, 128)
-    metrics = evaluate_reconstructions(np.stack([aligned, aligned]), np.stack([brighter, grey]))
+    gray = np.full_like(aligned, 128)
+    metrics = evaluate_reconstructions(np.stack([aligned, aligned]), np.stack([brighter, gray]))
     assert metrics.face_found == 0.5
     assert metrics.landmark_error < 0.03
     one = evaluate_reconstructions(aligned[None], brighter[None])

@@ -138,9 +138,9 @@ def test_no_layer_outweighs_the_others(loaded, networks):
         assert 0.7 < np.mean(np.abs(part)) < 1.4
     for features in _looked_at(loaded, faces)[1:]:
         assert 0.7 < np.mean(np.abs(features[..., :-3])) < 1.4
-        # The three colours count as much as all features together.
-        colours = np.sum(np.abs(features[..., -3:])) / np.sum(np.abs(features[..., :-3]))
-        assert 0.7 < colours < 1.4
+        # The three colors count as much as all features together.
+        colors = np.sum(np.abs(features[..., -3:])) / np.sum(np.abs(features[..., :-3]))
+        assert 0.7 < colors < 1.4
 
 
 def _looked_at(loaded, images):
@@ -166,7 +166,7 @@ def test_perceptual_features_are_the_face_mesh_s_and_the_picture(loaded, photos,
     assert loaded["vgg_feature_extractor"].trainable_variables == []
 
 
-def test_changed_colours_are_seen(loaded, photos):
+def test_changed_colors_are_seen(loaded, photos):
     """A face mesh of brightness alone would let a generator paint hair green."""
     maps = _looked_at(loaded, photos)
     swapped = _looked_at(loaded, tf.gather(photos, [1, 2, 0], axis=-1))

@@ -38,7 +38,7 @@ def stand_ins(tmp_path_factory, grace_hopper, face_models):
     The tests' regions of interest decide where in the picture the face must be and where not.
     """
     folder = tmp_path_factory.mktemp("testdata")
-    portrait = Image.new("RGB", (820, 1024), "grey")
+    portrait = Image.new("RGB", (820, 1024), "gray")
     portrait.paste(Image.fromarray(np.asarray(grace_hopper)).resize((384, 450)), (214, 0))
     portrait.save(folder / "portrait.jpg", quality=95)
     (folder / "face_landmarker_v2.task").write_bytes(face_models.landmarker_task())

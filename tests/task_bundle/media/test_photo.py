@@ -20,10 +20,10 @@ def test_files(grace_hopper_file: Path, grace_hopper: np.ndarray) -> None:
 
 
 def test_arrays() -> None:
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    wanted = np.stack([grey] * 3, axis=2)
-    np.testing.assert_array_equal(as_photo(grey), wanted)
-    np.testing.assert_array_equal(as_photo(grey[..., None]), wanted)
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    wanted = np.stack([gray] * 3, axis=2)
+    np.testing.assert_array_equal(as_photo(gray), wanted)
+    np.testing.assert_array_equal(as_photo(gray[..., None]), wanted)
     assert as_photo(wanted) is wanted
     opaque = np.dstack([wanted, np.full((3, 4), 255, np.uint8)])
     np.testing.assert_array_equal(as_photo(opaque), wanted)
@@ -57,10 +57,10 @@ def test_mediapipe_images(grace_hopper: np.ndarray) -> None:
     alpha = np.full(grace_hopper.shape[:2], 255, np.uint8)
     image = mediapipe.Image(image_format=formats.SRGBA, data=np.dstack([grace_hopper, alpha]))
     np.testing.assert_array_equal(as_photo(image), grace_hopper)
-    grey = np.ascontiguousarray(grace_hopper[..., 1])
-    image = mediapipe.Image(image_format=formats.GRAY8, data=grey)
-    np.testing.assert_array_equal(as_photo(image)[..., 2], grey)
-    deep = mediapipe.Image(image_format=formats.GRAY16, data=grey.astype(np.uint16))
+    gray = np.ascontiguousarray(grace_hopper[..., 1])
+    image = mediapipe.Image(image_format=formats.GRAY8, data=gray)
+    np.testing.assert_array_equal(as_photo(image)[..., 2], gray)
+    deep = mediapipe.Image(image_format=formats.GRAY16, data=gray.astype(np.uint16))
     with pytest.raises(ImageError, match="one of the formats SRGB"):
         as_photo(deep)
 

@@ -58,16 +58,16 @@ def test_a_video_comes_back(video_file: Path) -> None:
     np.testing.assert_allclose(frames[2].image[8, 8], (250, 0, 0), atol=12)
 
 
-@pytest.mark.parametrize("colour", [(90, 90, 90), (200, 200, 200), (180, 120, 90), (30, 60, 140)])
-def test_colours_stay_however_often_a_video_is_written(
-    tmp_path: Path, colour: tuple[int, int, int]
+@pytest.mark.parametrize("color", [(90, 90, 90), (200, 200, 200), (180, 120, 90), (30, 60, 140)])
+def test_colors_stay_however_often_a_video_is_written(
+    tmp_path: Path, color: tuple[int, int, int]
 ) -> None:
-    frames = [Frame(np.full((64, 64, 3), colour, np.uint8), 40.0 * i) for i in range(3)]
+    frames = [Frame(np.full((64, 64, 3), color, np.uint8), 40.0 * i) for i in range(3)]
     for generation in range(3):
         path = tmp_path / f"{generation}.mp4"
         save_video(path, frames, 25)
         frames = _read(path)
-    assert np.abs(frames[1].image.astype(int) - colour).max() <= 4
+    assert np.abs(frames[1].image.astype(int) - color).max() <= 4
 
 
 def test_frames_keep_their_times(tmp_path: Path) -> None:
