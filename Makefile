@@ -21,12 +21,13 @@ VERSION := $(if $(BASE_PYTHON),$(shell "$(BASE_PYTHON)" -I -c '$(SHOW_VERSION)' 
 
 BIN := .venv/bin
 READY := .venv/.ready-$(VERSION)
-# A file's tests share what they make, so that a file goes to one worker. Files are in their order, in
-# which the long ones come first.
+# A file's tests share what they make, so that a file goes to one worker. Files stay in the order of
+# tests/conftest.py, in which the long ones come first.
 PYTEST := $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# Settings of an activated environment, or of pip for the user, must not reach .venv.
-unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+# Settings of an activated environment, or of pip for the user, must not reach .venv. Without stored
+# bytecode each of hundreds of processes would compile the project anew.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -25,6 +25,10 @@ _pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
 _folders = [os.environ["PATH"], *map(str, sorted(_pyenv.glob("versions/3.*/bin")))]
 os.environ["PATH"] = os.pathsep.join(_folders)
 
+# uv installs packages without their bytecode. Each of dozens of processes would compile TensorFlow
+# anew, which takes 7 s, if this variable kept Python from storing it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # What a stack can change: the conversion to TFLite, MediaPipe's runtime, what goes through Google's
 # Model Maker, and the whole way from style pictures to a stylized photo, which is the notebook's.
 # The rest is arithmetic that is the same everywhere.

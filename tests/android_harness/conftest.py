@@ -9,6 +9,7 @@ from adb_device import MISSING, AdbDevice, AdbEnvironment, find_adb
 from adb_device.binaries import write_benchmark_model
 from android_client import FAST, WebFolder, environment, served
 from conv_model import make_stylizer
+from interrupts import let_programs_heed_interrupts
 
 from mm_face_stylizer.cli import main
 from task_bundle.cache import CACHE_VARIABLE
@@ -21,6 +22,7 @@ def adb() -> Iterator[AdbEnvironment]:
     """Google's adb client with a server of its own."""
     if find_adb() is None:
         pytest.skip(MISSING)
+    let_programs_heed_interrupts()
     with AdbEnvironment() as environment:
         yield environment
 

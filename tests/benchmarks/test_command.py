@@ -10,8 +10,9 @@ from reports import drifting_rounds, report, row
 from benchmarks.command import configure_benchmark
 from benchmarks.litert import convolutions
 from benchmarks.report import Report
-from task_bundle import TaskBundle, load_image, save_png
+from task_bundle import FaceStylizer, TaskBundle, load_image, save_png
 from task_bundle.command_line import run
+from task_bundle.sample_photo import sample_photo
 
 
 @pytest.fixture
@@ -73,19 +74,24 @@ def test_a_model_is_measured_from_the_command_line(main, tmp_path, capsys):
 
 
 def test_pictures_are_stored_once_and_compared_from_then_on(main, face_models, tmp_path):
-    bundle, pictures = tmp_path / "tiny.task", tmp_path / "pictures"
-    TaskBundle.build(convolutions(32, 3, 1), face_models).save(bundle)
-    words = ["run", bundle, "--pictures", pictures, "--rounds", 1, "--calls", 1, "--warm-up", 0]
-    words += ["--no-memory", "--no-plain", "--no-profile", "-o"]
-    assert main(*words, tmp_path / "first.json") == 0
-    stored = load_image(pictures / "tiny.png")
-    assert stored.shape == (32, 32, 3)
-    save_png(pictures / "tiny.png", 255 - stored, overwrite=True)
-    assert main(*words, tmp_path / "second.json") == 0
-    for name, failed in (("first", False), ("second", True)):
-        rows = Report.load(tmp_path / f"{name}.json").rows
-        assert {row.error is not None for row in rows if row.stage == "end_to_end"} == {failed}
-        assert not any(row.error for row in rows if row.stage == "stylizer")
+    pictures, output = tmp_path / "pictures", tmp_path / "result.json"
+    bundles = [tmp_path / f"{name}.task" for name in ("new", "wrong")]
+    for bundle in bundles:
+        TaskBundle.build(convolutions(32, 3, 1), face_models).save(bundle)
+    with FaceStylizer.create_from_model_path(bundles[0]) as stylizer:
+        expected = stylizer.stylize(sample_photo()).image
+    pictures.mkdir()
+    save_png(pictures / "wrong.png", 255 - expected)
+    words = ["run", *bundles, "--pictures", pictures, "--rounds", 1, "--calls", 1, "--warm-up", 0]
+    assert main(*words, "--no-memory", "--no-plain", "--no-profile", "-o", output) == 0
+    np.testing.assert_allclose(load_image(pictures / "new.png").astype(int), expected, atol=2)
+    np.testing.assert_array_equal(load_image(pictures / "wrong.png"), 255 - expected)
+    rows = Report.load(output).rows
+    for bundle in bundles:
+        own = [row for row in rows if row.subject == bundle.stem]
+        failed = {row.error is not None for row in own if row.stage == "end_to_end"}
+        assert failed == {bundle.stem == "wrong"}
+        assert not any(row.error for row in own if row.stage == "stylizer")
 
 
 @pytest.mark.parametrize(

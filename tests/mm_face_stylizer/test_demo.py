@@ -3,6 +3,7 @@ import pytest
 from native import native
 from tiny import eager_steps
 
+from mm_face_stylizer import face_stylizer
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.demo import Demo, portrait
 from task_bundle import TaskBundle
@@ -15,7 +16,14 @@ def test_the_portrait_is_grace_hopper(grace_hopper):
 
 @pytest.mark.slow
 @native
-def test_the_demo_writes_what_it_promises(tmp_path, capsys):
+def test_the_demo_writes_what_it_promises(tmp_path, monkeypatch, capsys):
+    create, made = face_stylizer.FaceStylizer.create, []
+
+    def create_once(*arguments, **options):
+        made[:] = made or [create(*arguments, **options)]
+        return made[0]
+
+    monkeypatch.setattr(face_stylizer.FaceStylizer, "create", create_once)
     out = tmp_path / "out"
     arguments = ["demo", "--output", str(out), "--style", "comic", "--steps", "2"]
     with eager_steps():
@@ -30,5 +38,6 @@ def test_the_demo_writes_what_it_promises(tmp_path, capsys):
     assert np.abs(photo - stylized).mean() > 5, "two different pictures"
     assert main(arguments) == 1, "nothing is overwritten unasked"
     assert "--overwrite" in capsys.readouterr().err
-    with eager_steps():
-        assert main([*arguments, "--overwrite"]) == 0
+    (out / "before_after.png").write_text("mine")
+    assert main([*arguments, "--overwrite"]) == 0
+    np.testing.assert_array_equal(load_image(out / "before_after.png"), sheet)

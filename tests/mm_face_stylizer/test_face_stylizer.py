@@ -74,37 +74,51 @@ def test_stylize_gives_a_data_set_of_images(stylizer, data):
     assert np.min(batch) >= 0 and 200 < np.max(batch) <= 255
 
 
-def test_history_and_options(tiny_model, tiny_data):
-    hparams, model_options = mm.HParams(epochs=1), mm.ModelOptions(swap_layers=[4, 5])
-    options = mm.FaceStylizerOptions(tiny_model, model_options, hparams)
-    before = copy.deepcopy((hparams, model_options))
-    seen = []
+def _tiny_options(tiny_model):
+    hparams = mm.HParams(epochs=2, learning_rate=5e-3)
+    return mm.FaceStylizerOptions(tiny_model, mm.ModelOptions(swap_layers=[4, 5]), hparams)
+
+
+@pytest.fixture(scope="module")
+def unwatched(tiny_model, tiny_data):
+    """A stylizer after two steps, without a preview.
+
+    And its options before and after, and the steps of which it told.
+    """
+    options, seen = _tiny_options(tiny_model), []
+    before = copy.deepcopy((options.hparams, options.model_options))
     with eager_steps():
         stylizer = mm.FaceStylizer.create(
-            tiny_data, options, on_step=lambda step, v: seen.append(step)
+            tiny_data, options, on_step=lambda step, values: seen.append(step)
         )
-    assert (hparams, model_options) == before and options.hparams is hparams
-    assert seen == [1] and len(stylizer.history["loss"]) == 1
+    return stylizer, before, (options.hparams, options.model_options), seen
 
 
-def test_preview_shows_the_stylizer_at_each_step_and_changes_nothing(tiny_model, tiny_data):
-    hparams = mm.HParams(epochs=2, learning_rate=5e-3)
-    options = mm.FaceStylizerOptions(tiny_model, mm.ModelOptions(swap_layers=[4, 5]), hparams)
+def test_history_and_options(tiny_model, unwatched):
+    stylizer, before, after, seen = unwatched
+    assert after == before
+    assert mm.FaceStylizerOptions(tiny_model, None, after[0]).hparams is after[0]
+    assert seen == [1, 2] and len(stylizer.history["loss"]) == 2
+
+
+def test_preview_shows_the_stylizer_at_each_step_and_changes_nothing(
+    tiny_model, tiny_data, unwatched
+):
+    unwatched, *_ = unwatched
     seen = {}
 
     def preview(step, stylizer):
         seen[step] = stylizer.stylize_images(tiny_data.images)
 
     with eager_steps():
-        watched = mm.FaceStylizer.create(tiny_data, options, preview=preview)
-        unwatched = mm.FaceStylizer.create(tiny_data, options)
+        watched = mm.FaceStylizer.create(tiny_data, _tiny_options(tiny_model), preview=preview)
     assert watched.history == unwatched.history
     final = unwatched.stylize_images(tiny_data.images)
     np.testing.assert_array_equal(seen[2], final)
     assert np.abs(seen[1].astype(int) - final).mean() > 0.1
 
 
-def test_options_may_be_left_out_and_come_from_elsewhere(data):
+def test_options_may_be_left_out_and_come_from_elsewhere(tiny_model, tiny_data):
     # Model Maker's objects have these attributes and no others that count.
     hparams = types.SimpleNamespace(
         learning_rate=8e-4, batch_size=2, epochs=1, beta_1=0.0, beta_2=0.99, export_dir="."
@@ -113,8 +127,8 @@ def test_options_may_be_left_out_and_come_from_elsewhere(data):
     model_options = types.SimpleNamespace(
         swap_layers=[4, 5], alpha=0.1, perception_loss_weight=weight, adv_loss_weight=0.2
     )
-    options = types.SimpleNamespace(model=_MODEL, model_options=model_options, hparams=hparams)
-    google_data = types.SimpleNamespace(gen_tf_dataset=data.gen_tf_dataset)
+    options = types.SimpleNamespace(model=tiny_model, model_options=model_options, hparams=hparams)
+    google_data = types.SimpleNamespace(gen_tf_dataset=tiny_data.gen_tf_dataset)
     with eager_steps():
         stylizer = mm.FaceStylizer.create(google_data, options)
     assert len(stylizer.history["loss"]) == 1
@@ -128,8 +142,16 @@ def test_strength_0_is_the_reconstruction(stylizer, data):
     assert 0 < np.abs(half.astype(int) - none).mean() < np.abs(full.astype(int) - none).mean()
 
 
-def test_export_model_writes_bundle_and_metadata(stylizer, bundle):
-    stylizer.export_model()
+def test_export_model_writes_bundle_and_metadata(stylizer, bundle, monkeypatch):
+    asked = []
+
+    def made_before(precision, strength):
+        asked.append((precision, strength))
+        return bundle
+
+    monkeypatch.setattr(stylizer, "bundle", made_before)
+    stylizer.export_model(precision="int8", strength=0.5)
+    assert asked == [("int8", 0.5)]
     folder = stylizer._hparams.export_dir
     assert TaskBundle.open(f"{folder}/face_stylizer.task") == bundle
     with open(f"{folder}/metadata.json") as file:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import fuzzing
 import pytest
 
-from benchmarks.studies.fuzz_bundles import fuzz, make_pictures
+from benchmarks.studies.fuzz_bundles import fuzz
+from benchmarks.studies.fuzz_pictures import make_pictures
 from task_bundle.bundle import TaskBundle
 from task_bundle.media.images import load_image
 

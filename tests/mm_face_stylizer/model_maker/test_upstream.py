@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 import pytest
 from native import native
+from tiny import eager_steps
 
 import mm_face_stylizer as mm
 from mm_face_stylizer.model_maker.assets import install_assets
@@ -165,7 +166,8 @@ def test_our_trainer_takes_googles_objects(google, style_file, tmp_path):
         hparams=google.HParams(epochs=1, batch_size=2, export_dir=str(tmp_path / "deep")),
     )
     data = google.Dataset.from_image(filename=style_file)
-    stylizer = mm.FaceStylizer.create(train_data=data, options=options)
+    with eager_steps():
+        stylizer = mm.FaceStylizer.create(train_data=data, options=options)
     assert len(stylizer.history["loss"]) == 1
     assert _pictures(stylizer.stylize(data)).shape == (1, 256, 256, 3)
     stylizer.export_model()

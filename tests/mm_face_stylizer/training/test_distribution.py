@@ -7,7 +7,7 @@ import sys
 import distributed_pretraining
 import numpy as np
 import pytest
-from tiny import TinyMesh, write_pictures
+from tiny import TinyMesh, eager_steps, write_pictures
 
 from mm_face_stylizer._keras import tf
 from mm_face_stylizer.cli import main
@@ -48,7 +48,8 @@ def trained(tmp_path_factory):
             )
         )
     try:
-        alone, history = distributed_pretraining.pretrained(pictures, folder / "alone")
+        with eager_steps():
+            alone, history = distributed_pretraining.pretrained(pictures, folder / "alone")
         for worker in workers:
             errors = worker.communicate(timeout=_LIMIT_SECONDS)[1]
             assert worker.returncode == 0, errors[-3000:]

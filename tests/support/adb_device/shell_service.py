@@ -10,8 +10,6 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Final
 
-from interrupts import heed_interrupts
-
 from . import commands
 
 if TYPE_CHECKING:
@@ -113,7 +111,6 @@ class ShellService:
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
-            preexec_fn=heed_interrupts,
         )
 
     def _pass_output(self, outputs: dict[int, int], gone: int) -> bool:
