@@ -1,6 +1,7 @@
 # Needs Python 3.11, 3.12 or 3.13, pip and make. All else goes into .venv, whatever is activated.
 #
 #   make demo                       the first Python that works
+#   make demo FACE_LANDMARKER=X.task    face models, which Python 3.13's MediaPipe has not
 #   make demo PYTHON=python3.12     that one; .venv is made anew if it is of another version
 
 # What a Python must satisfy; it then prints the interpreter below any virtual environment, so that
@@ -19,6 +20,9 @@ BASE_PYTHON := $(if $(PYTHON),$(shell "$(PYTHON)" -I -c '$(PROBE)' 2>/dev/null))
 SHOW_VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 VERSION := $(if $(BASE_PYTHON),$(shell "$(BASE_PYTHON)" -I -c '$(SHOW_VERSION)' 2>/dev/null))
 
+# Where `task-bundle download-face-landmarker` puts face models.
+CACHED_FACE_MODELS := $(or $(MM_FACE_STYLIZER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mm-face-stylizer)/face_landmarker.task
+
 BIN := .venv/bin
 READY := .venv/.ready-$(VERSION)
 # A file's tests share what they make, so that a file goes to one worker. Files stay in the order of
@@ -32,10 +36,19 @@ export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow stacks lint format docs clean help
+.PHONY: demo face-models test test-slow stacks lint format docs clean help
 
-demo: $(READY)  ## Train a stylizer on a sample style and write the results to out/.
-	$(BIN)/mm-face-stylizer demo --output out --overwrite
+demo: face-models $(READY)  ## Train a stylizer on a sample style and write the results to out/.
+	$(BIN)/mm-face-stylizer demo --output out --overwrite \
+	  $(if $(FACE_LANDMARKER),--face-landmarker "$(FACE_LANDMARKER)")
+
+# MediaPipe for Python 3.13 has no face models, which is better said before 3 GB are installed.
+face-models:
+	@test "$(VERSION)" != 3.13 || test -f "$(or $(FACE_LANDMARKER),$(CACHED_FACE_MODELS))" || { \
+	  echo "the demo needs face models, which MediaPipe for Python 3.13 does not have: choose" \
+	    "'make demo PYTHON=python3.12' (or 3.11); or bring the models of any .task bundle by" \
+	    "'make demo FACE_LANDMARKER=X.task'; or put Google's face_landmarker.task there:" \
+	    "$(CACHED_FACE_MODELS)" >&2; exit 1; }
 
 test: $(READY)  ## Run all tests but the slow ones, in about six minutes on two cores.
 	$(PYTEST) -m "not slow"

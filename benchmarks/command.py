@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ def configure_benchmark(parser: argparse.ArgumentParser) -> None:
         "Measures how long bundles take on this computer, stage by stage, and shows and compares "
         "results."
     )
-    kinds = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    kinds = parser.add_subparsers()
     _add_run(kinds)
     _add_scale(kinds)
     _add_render(kinds)
@@ -71,10 +72,21 @@ def _add_run(kinds: SubCommands) -> None:
         help="folder of stored pictures, NAME.png for NAME.task, that the results must resemble; "
         "missing ones are written",
     )
+    run.add_argument(
+        "--quick",
+        action="store_true",
+        help="few calls of a photo end to end alone, in about 15 s; -o may be left out",
+    )
     run.add_argument("--no-plain", action="store_true", help="leave out runs without XNNPACK")
     run.add_argument("--no-profile", action="store_true", help="leave out the times of operators")
     _add_measuring(run)
-    run.set_defaults(run=_run)
+
+    def checked(arguments: argparse.Namespace) -> None:
+        if arguments.output is None and not arguments.quick:
+            run.error("the following arguments are required: -o/--output (or --quick)")
+        _run(arguments)
+
+    run.set_defaults(run=checked)
 
 
 def _add_scale(kinds: SubCommands) -> None:
@@ -92,12 +104,14 @@ def _add_scale(kinds: SubCommands) -> None:
         default=["photo", "faces", "batch", "resolution"],
         help="what to vary (all)",
     )
-    _add_measuring(scale)
+    _add_measuring(scale, output_required=True)
     scale.set_defaults(run=_scale)
 
 
-def _add_measuring(command: argparse.ArgumentParser) -> None:
-    command.add_argument("-o", "--output", required=True, type=Path, metavar="RESULT.json")
+def _add_measuring(command: argparse.ArgumentParser, output_required: bool = False) -> None:
+    command.add_argument(
+        "-o", "--output", required=output_required, type=Path, metavar="RESULT.json"
+    )
     command.add_argument(
         "--photo",
         type=Path,
@@ -228,13 +242,16 @@ def _measure(
     recorded: dict[str, Any] = {"photo": as_text(_photo(arguments).name)}
     check_output_files(arguments.output, overwrite=arguments.overwrite)
     report = measure(targets, photos, options, recorded, _progress)
-    report.save(arguments.output, arguments.overwrite)
+    if arguments.output is not None:
+        report.save(arguments.output, arguments.overwrite)
     return report
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    from benchmarks.measuring import Options
+    from benchmarks.measuring import QUICK, Options
 
+    if getattr(arguments, "quick", False):
+        return dataclasses.replace(QUICK, seed=arguments.seed)
     return Options(
         rounds=arguments.rounds,
         calls=arguments.calls,

@@ -51,6 +51,7 @@ class Options:
       memory: Whether to measure memory as well.
       plain: Whether to run the stylizer without XNNPACK as well.
       profile: Whether to time each operator as well.
+      stages: Whether to measure each stage of a bundle, not only all of them together.
       seed: Seed of the order of the cases.
       slow_down: Factor by which each counted call is made to take longer, to test comparisons.
     """
@@ -61,6 +62,7 @@ class Options:
     memory: bool = True
     plain: bool = True
     profile: bool = True
+    stages: bool = True
     seed: int = 0
     slow_down: float = 1.0
 
@@ -74,6 +76,12 @@ class Options:
             value = getattr(self, name)
             if value < least:
                 raise InvalidArgumentError(f"{name} must be at least {least}, not {value}")
+
+
+# What a first impression needs: three rounds in about 15 s on two cores.
+QUICK = Options(
+    rounds=3, calls=5, warm_up=1, memory=False, plain=False, profile=False, stages=False
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ def stage_cases(subject: LoadedSubject, photo: _Photo, options: Options) -> tupl
     Args:
       subject: The loaded file.
       photo: Photo 0 of the run, [height, width, 3] uint8 RGB.
-      options: Whether to run the stylizer without XNNPACK as well.
+      options: Whether to run the stylizer without XNNPACK, and each stage alone, as well.
 
     Returns:
       End to end with each runtime that is installed, and each model alone, on one thread and on as
@@ -125,6 +133,8 @@ def stage_cases(subject: LoadedSubject, photo: _Photo, options: Options) -> tupl
                 case("face_finding", PORTABLE, photo=size, cores=bound),
             ]
         cases.append(case("crop", PORTABLE, photo=size, cores=ONE_CORE))
+    if not options.stages and cases:
+        return tuple(one for one in cases if one.stage == "end_to_end")
     for stage in subject.models:
         cases += [case(stage, LITERT, threads=n, delegate="xnnpack") for n in counts]
     if options.plain:

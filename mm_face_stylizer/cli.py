@@ -4,17 +4,22 @@ This module knows all commands, and imports as little as `--help` needs: no Tens
 of the packages beside this one. Commands of those packages are parsed by a `_LazyParser`.
 """
 
+# PYTHON_ARGCOMPLETE_OK
+
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import os
 import pathlib
 import pkgutil
+import re
+import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mm_face_stylizer import families
@@ -29,18 +34,34 @@ from mm_face_stylizer.upscaling.command import add_upscale, add_upscaler_option
 from task_bundle.bundle import TaskBundle
 from task_bundle.command_line import (
     FAILED,
+    INTERRUPTED,
     CommandParser,
     add_face_landmarker,
     add_overwrite,
+    add_version,
+    bundle_file,
     check_output_files,
     check_output_folder,
+    fraction,
+    index,
+    positive_int,
+    positive_number,
     run,
+    seed,
 )
 from task_bundle.runtime.command import add_stylize
 
 _PROGRAM = "mm-face-stylizer"
 # The demo uses the code-drawn style whose results look best.
 _DEMO_STYLE = "ink"
+# Names of arguments in messages of the Python API, and the options of this program for them.
+_OPTIONS = {
+    "face_index": "--face",
+    "swap_layers": "--swap-layers",
+    "batch_size": "--batch-size",
+    "learning_rate": "--learning-rate",
+}
+_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})\b")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +84,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     """Writes a warning as one line, without the place in the code, which is for developers."""
     if issubclass(category, UserWarning):
-        sys.stderr.write(f"{_PROGRAM}: warning: {message}\n")
+        sys.stderr.write(f"{_PROGRAM}: warning: {_with_options(str(message))}\n")
+
+
+def _with_options(text: str) -> str:
+    """Names options instead of arguments of the Python API in a message."""
+    return _ARGUMENT.sub(lambda match: _OPTIONS[match[0]], text)
+
+
+@contextlib.contextmanager
+def _naming_options() -> Iterator[None]:
+    """Names options instead of arguments of the Python API in what an error says."""
+    try:
+        yield
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(_with_options(str(error))) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,9 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Fine-tunes a face stylizer on pictures of a style and packs it into a "
         "MediaPipe .task bundle.",
     )
-    commands = parser.add_subparsers(
-        title="commands", required=True, metavar="COMMAND", parser_class=_LazyParser
-    )
+    add_version(parser)
+    commands = parser.add_subparsers(parser_class=_LazyParser)
     _add_create(commands)
     # The same command as task-bundle's, for users who have just made a bundle with this program.
     add_stylize(commands, _PROGRAM, _ready_bundle)
@@ -136,6 +170,9 @@ class _LazyParser(CommandParser):
     def __init__(self, *args: Any, command: _LazyCommand | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._command = command
+        if command is not None and command.name in os.environ.get("COMP_LINE", "").split():
+            # The shell asks for completions: argcomplete looks at parsers before they parse.
+            self.configure()
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """Adds the options that are still missing, and parses."""
@@ -182,11 +219,17 @@ def _add_create(commands) -> None:
         description="Fine-tunes on one to ten pictures of a style, each showing a face, and writes "
         "a .task bundle. About a minute on a laptop.",
     )
-    create.add_argument("styles", nargs="+", type=pathlib.Path, metavar="STYLE")
-    create.add_argument("-o", "--output", required=True, type=pathlib.Path, metavar="X.task")
+    create.add_argument(
+        "styles",
+        nargs="+",
+        type=pathlib.Path,
+        metavar="STYLE",
+        help="a picture of the style that shows a face, or a folder of such pictures",
+    )
+    create.add_argument("-o", "--output", required=True, type=bundle_file, metavar="X.task")
     create.add_argument(
         "--face",
-        type=int,
+        type=index,
         metavar="N",
         help="which face of a picture with several to take, 0 the biggest",
     )
@@ -211,21 +254,23 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME_OR_FOLDER",
         help=f"what to fine-tune: of the package, or what pretrain wrote ({DEFAULT_PRESET})",
     )
-    training.add_argument("--steps", type=int, default=100, help="training steps (100)")
-    training.add_argument("--batch-size", type=int, default=4, help="pictures a step (4)")
-    training.add_argument("--learning-rate", type=float, default=8e-4, help="of Adam (8e-4)")
+    training.add_argument("--steps", type=positive_int, default=100, help="training steps (100)")
+    training.add_argument("--batch-size", type=positive_int, default=4, help="pictures a step (4)")
+    training.add_argument(
+        "--learning-rate", type=positive_number, default=8e-4, help="of Adam (8e-4)"
+    )
     training.add_argument(
         "--swap-layers",
-        type=int,
+        type=index,
         nargs="*",
         default=[4, 5, 10, 11],
         metavar="ROW",
         help="rows of the latent that are mixed with other faces' (4 5 10 11)",
     )
     training.add_argument(
-        "--alpha", type=float, default=0.1, help="share of the style in those rows (0.1)"
+        "--alpha", type=fraction, default=0.1, help="share of the style in those rows (0.1)"
     )
-    training.add_argument("--seed", type=int, default=0, help="of everything that is random (0)")
+    training.add_argument("--seed", type=seed, default=0, help="of everything that is random (0)")
     paintings = command.add_argument_group("paintings that it learns from")
     add_painting_options(paintings)
     paintings.add_argument(
@@ -237,7 +282,7 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     export = command.add_argument_group("export")
     export.add_argument(
         "--strength",
-        type=float,
+        type=fraction,
         default=1.0,
         help="0 reconstructs the photo, 1 is the full style (1.0)",
     )
@@ -261,7 +306,7 @@ def _add_style(commands) -> None:
     style.add_argument(
         "name", nargs="?", metavar="NAME", help="a ready style; lists all if left out"
     )
-    style.add_argument("-o", "--output", type=pathlib.Path, metavar="X.task")
+    style.add_argument("-o", "--output", type=bundle_file, metavar="X.task")
     add_face_landmarker(style)
     add_overwrite(style)
 
@@ -297,12 +342,12 @@ def _run_operations_in_turn() -> None:
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 
-def _create(arguments: argparse.Namespace) -> None:
+def _create(arguments: argparse.Namespace) -> int:
     _run_operations_in_turn()
     check_output_files(arguments.output, arguments.plot, overwrite=arguments.overwrite)
     options, paintings = _options(arguments), _paintings(arguments)
+    styles = _pictures(arguments.styles)
     from mm_face_stylizer.dataset import Dataset
-    from mm_face_stylizer.face_stylizer import FaceStylizer
     from mm_face_stylizer.upscaling.upscaler import Upscaler
     from task_bundle.faces.face_models import find_face_models
 
@@ -310,22 +355,81 @@ def _create(arguments: argparse.Namespace) -> None:
     if arguments.upscale is not None or arguments.upscaler is not None:
         upscaler = Upscaler.find(arguments.upscaler, arguments.upscale)
     face_models = find_face_models(arguments.face_landmarker)
-    indices = [arguments.face] * len(arguments.styles)
-    data = Dataset.from_images(
-        arguments.styles,
-        indices,
-        size=options.model.input_image_shape[0],
-        face_models=face_models,
-    )
-    stylizer = FaceStylizer.create(data, options, face_models=face_models, paintings=paintings)
-    _report_likeness(stylizer.likeness, arguments.likeness)
+    _stage(f"finding the face in {_counted(len(styles), 'style picture')}")
+    side = options.model.input_image_shape[0]
+    with _naming_options():
+        data = Dataset.from_images(
+            styles, [arguments.face] * len(styles), size=side, face_models=face_models
+        )
+    stylizer = _tuned(data, options, paintings, face_models, arguments)
+    _stage(f"writing {arguments.output}")
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     if upscaler is not None:
-        bundle = upscaler.behind(bundle, arguments.precision)
+        made = bundle.provenance
+        bundle = upscaler.behind(bundle, arguments.precision).with_provenance(made)
     bundle.save(arguments.output, overwrite=arguments.overwrite)
     if arguments.plot is not None:
         _plot(stylizer.history, arguments.plot, arguments.overwrite)
     sys.stdout.write(f"{arguments.output}\n")
+    if stylizer.steps < arguments.steps:
+        return _stopped(stylizer.steps, arguments)
+    _next_steps(arguments.output)
+    return 0
+
+
+def _tuned(data, options, paintings: PaintingChoices, face_models, arguments: argparse.Namespace):
+    """Fine-tunes, after a word about it: TensorFlow alone takes seconds to import."""
+    _stage(f"loading TensorFlow and {arguments.preset}")
+    from mm_face_stylizer.face_stylizer import FaceStylizer
+
+    with warnings.catch_warnings():
+        # What it says is said at the end, for this program.
+        warnings.filterwarnings("ignore", message="interrupted after ")
+        stylizer = FaceStylizer.create(data, options, face_models=face_models, paintings=paintings)
+    _report_likeness(stylizer.likeness, arguments.likeness)
+    return stylizer
+
+
+def _stage(text: str) -> None:
+    """Says what is being done, on stderr: stdout has the names of files."""
+    sys.stderr.write(f"{text}\n")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _stopped(steps: int, arguments: argparse.Namespace) -> int:
+    sys.stderr.write(
+        f"{_PROGRAM}: interrupted after {steps} of {arguments.steps} steps; the bundle has what "
+        "was learned by then\n"
+    )
+    return INTERRUPTED
+
+
+def _next_steps(bundle: pathlib.Path) -> None:
+    name = shlex.quote(str(bundle))
+    sys.stderr.write(
+        f"next: {_PROGRAM} stylize {name} PHOTO.jpg -o stylized.png\n"
+        f"      task-bundle serve {name}     (a page with the camera, on this computer)\n"
+    )
+
+
+def _pictures(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns the files, and the pictures in the folders, of which each must have some."""
+    from task_bundle.errors import ImageError
+    from task_bundle.media.folders import list_files
+
+    pictures: list[pathlib.Path] = []
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise ImageError(f"{', '.join(missing)} does not exist")
+    for path in paths:
+        found = list_files(path) if path.is_dir() else [path]
+        if not found:
+            raise ImageError(f"there are no pictures in the folder {path}")
+        pictures += found
+    return pictures
 
 
 def _ready_bundle(name: str) -> TaskBundle:
@@ -348,21 +452,24 @@ def _style(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace):
-    from mm_face_stylizer.export import check_precision
+    from mm_face_stylizer.export_options import check_precision
     from mm_face_stylizer.face_stylizer_options import FaceStylizerOptions
     from mm_face_stylizer.hyperparameters import HParams
     from mm_face_stylizer.model_options import FaceStylizerModelOptions
     from mm_face_stylizer.model_spec import ModelSpec
 
-    hparams = HParams(
-        learning_rate=arguments.learning_rate,
-        batch_size=arguments.batch_size,
-        epochs=arguments.steps,
-        seed=arguments.seed,
-    )
-    model_options = FaceStylizerModelOptions(arguments.swap_layers, arguments.alpha)
     check_precision(arguments.precision, arguments.strength)
-    return FaceStylizerOptions(ModelSpec.of_preset(arguments.preset), model_options, hparams)
+    spec = ModelSpec.of_preset(arguments.preset)
+    with _naming_options():
+        model_options = FaceStylizerModelOptions(arguments.swap_layers, arguments.alpha)
+        model_options.check_rows(spec.style_block_num)
+        hparams = HParams(
+            learning_rate=arguments.learning_rate,
+            batch_size=arguments.batch_size,
+            epochs=arguments.steps,
+            seed=arguments.seed,
+        )
+    return FaceStylizerOptions(spec, model_options, hparams)
 
 
 def _paintings(arguments: argparse.Namespace) -> PaintingChoices:
@@ -384,11 +491,10 @@ def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
     save_loss_plot(curves, "Fine-tuning", path, overwrite=overwrite)
 
 
-def _demo(arguments: argparse.Namespace) -> None:
+def _demo(arguments: argparse.Namespace) -> int:
     _run_operations_in_turn()
     options, paintings = _options(arguments), _paintings(arguments)
     from mm_face_stylizer.demo import Demo
-    from mm_face_stylizer.face_stylizer import FaceStylizer
     from task_bundle.faces.face_models import find_face_models
 
     demo = Demo(arguments.output, arguments.style)
@@ -396,15 +502,21 @@ def _demo(arguments: argparse.Namespace) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     check_output_files(*demo.paths, overwrite=arguments.overwrite)
     face_models = find_face_models(arguments.face_landmarker)
+    _stage(f"drawing style pictures in {arguments.style}")
     side = options.model.input_image_shape[0]
     data = demo.style_data(face_models, side, arguments.seed, arguments.overwrite)
-    stylizer = FaceStylizer.create(data, options, face_models=face_models, paintings=paintings)
-    _report_likeness(stylizer.likeness, arguments.likeness)
+    stylizer = _tuned(data, options, paintings, face_models, arguments)
+    _stage(f"writing {demo.bundle} and stylizing a portrait with it")
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     bundle.save(demo.bundle, overwrite=arguments.overwrite)
     _plot(stylizer.history, demo.training, arguments.overwrite)
     demo.compare(data, bundle, arguments.overwrite)
     sys.stdout.write("".join(f"{path}\n" for path in demo.paths))
+    if stylizer.steps < arguments.steps:
+        return _stopped(stylizer.steps, arguments)
+    sys.stderr.write(f"look at {demo.before_after}\n")
+    _next_steps(demo.bundle)
+    return 0
 
 
 if __name__ == "__main__":

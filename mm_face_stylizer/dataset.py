@@ -1,6 +1,7 @@
 """Datasets of aligned face images, for training and for stylizing."""
 
 import functools
+import io
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ from task_bundle.errors import ImageError, NoFaceError
 from task_bundle.faces.alignment import Face, FaceCrop, FaceFinder
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.media.folders import list_files
-from task_bundle.media.images import PICTURE_SUFFIXES, load_image
+from task_bundle.media.images import PICTURE_SUFFIXES
+from task_bundle.media.photo import as_photo
 
 if TYPE_CHECKING:
     from mm_face_stylizer._keras import tf
@@ -25,6 +27,7 @@ _EXTENSIONS = tuple(sorted(PICTURE_SUFFIXES))
 # them.
 _MAX_FACES = 10
 _SHUFFLE_SEED = 0
+_LISTED_NAMES, _SHOWN_IMAGES = 4, 8
 
 _Images = npt.NDArray[np.uint8]
 _Masks = npt.NDArray[np.bool_]
@@ -68,13 +71,13 @@ class Dataset:
     @classmethod
     def from_image(
         cls,
-        filename: str | os.PathLike[str],
+        filename: Any,
         face_index: int | None = None,
         *,
         size: int = 256,
         face_models: FaceModels | None = None,
     ) -> Self:
-        """Creates a dataset of one image file.
+        """Creates a dataset of one image.
 
         Example:
         ```python
@@ -85,8 +88,9 @@ class Dataset:
         ```
 
         Args:
-          filename: an image of a face, in any format that Pillow reads. The EXIF orientation is
-            applied, and transparent images are composited onto white.
+          filename: an image of a face: a file in any format that Pillow reads, a Pillow image, a
+            uint8 array (gray, RGB or RGBA), or a `mediapipe.Image`. The EXIF orientation of a file
+            is applied, and transparent images are composited onto white.
           face_index: index of the face to use; faces are sorted by size, and 0 is the largest. If
             None, the largest face is used, with a `UserWarning` if there are several.
           size: side of the aligned image in pixels.
@@ -94,10 +98,10 @@ class Dataset:
             `task_bundle.faces.face_models.find_face_models()` if None.
 
         Returns:
-          A dataset of one image. Its label is the file name without the extension.
+          A dataset of one image. Its label is the file name without the extension, or `image`.
 
         Raises:
-          ImageError: the file cannot be read.
+          ImageError: the image cannot be read, or is none of these.
           NoFaceError: no face was found in the image.
           FaceModelsError: no face models were found.
           ValueError: `face_index` is out of range, or `size` is not positive.
@@ -107,13 +111,13 @@ class Dataset:
     @classmethod
     def from_images(
         cls,
-        filenames: Sequence[str | os.PathLike[str]],
+        filenames: Sequence[Any],
         face_indices: Sequence[int | None] | None = None,
         *,
         size: int = 256,
         face_models: FaceModels | None = None,
     ) -> Self:
-        """Creates a dataset of several image files of one style.
+        """Creates a dataset of several images of one style.
 
         Example:
         ```python
@@ -125,27 +129,27 @@ class Dataset:
         ```
 
         Args:
-          filenames: image files, each as in `from_image`.
-          face_indices: one `face_index` for each file, as in `from_image`; None for every file if
-            this is None.
+          filenames: images, each as in `from_image`.
+          face_indices: one `face_index` for each image, as in `from_image`; None for every image
+            if this is None.
           size: side of the aligned images in pixels.
           face_models: the face detector and the landmark model;
             `task_bundle.faces.face_models.find_face_models()` if None.
 
         Returns:
-          A dataset with one image for each file, in the order of `filenames`. The labels are the
-          file names without the extension; repeated names get the suffix -2, -3 and so on.
+          A dataset with one image for each of `filenames`, in their order. The labels are as in
+          `from_image`; repeated names get the suffix -2, -3 and so on.
 
         Raises:
-          ImageError: a file cannot be read.
-          NoFaceError: no face was found in one of the images.
+          ImageError: images cannot be read; the message names all of them.
+          NoFaceError: no face was found in some of the images; the message names all of them.
           FaceModelsError: no face models were found.
           ValueError: `filenames` is empty or a single path, `face_indices` has a different length
             than `filenames` or an index that is out of range, or `size` is not positive.
         """
         if isinstance(filenames, str | bytes | os.PathLike):
             raise InvalidArgumentError(
-                f"filenames is {os.fspath(filenames)!r}; it must be a list of files"
+                f"filenames is {os.fspath(filenames)!r}; it must be a list of images"
                 " (use from_image for one file, from_folder for a folder)"
             )
         files = list(filenames)
@@ -267,6 +271,25 @@ class Dataset:
             length.
         """
         return len(self._dataset) if self._size is None else self._size
+
+    def __repr__(self) -> str:
+        """Names the images, as far as that needs no reading of a wrapped TensorFlow dataset."""
+        count = "?" if self._size is None else self._size
+        sides = None if self._arrays is None else self._arrays.images.shape[1:3]
+        size = "" if sides is None else f" of {sides[1]} x {sides[0]} px"
+        more = len(self._label_names) - _LISTED_NAMES
+        names = ", ".join(self._label_names[:_LISTED_NAMES]) + (f" + {more}" if more > 0 else "")
+        return f"<Dataset: {count} image{'' if count == 1 else 's'}{size}: {names}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """Returns the first images side by side, which notebooks show in place of the repr."""
+        if self._size is None:
+            return None  # It might have no end.
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.fromarray(np.hstack(list(self.images[:_SHOWN_IMAGES]))).save(buffer, "PNG")
+        return buffer.getvalue()
 
     @property
     def label_names(self) -> list[str]:
@@ -411,25 +434,37 @@ class Dataset:
     @classmethod
     def _from_files(
         cls,
-        files: Sequence[str | os.PathLike[str]],
+        files: Sequence[Any],
         face_indices: Sequence[int | None],
         size: int,
         face_models: FaceModels | None,
     ) -> Self:
         if size < 1:
             raise InvalidArgumentError(f"size is {size}; it must be at least 1")
+        names = [_describe_source(file, number) for number, file in enumerate(files, start=1)]
         images, masks, landmarks = [], [], []
+        errors: list[ImageError] = []
+        faceless: list[str] = []
         with FaceFinder(face_models, max_faces=_MAX_FACES) as finder:
-            for file, face_index in zip(files, face_indices, strict=True):
-                photo = load_image(file)
-                face = _choose_face(finder.find_with_margins(photo), face_index, Path(file))
+            for file, name, face_index in zip(files, names, face_indices, strict=True):
+                try:
+                    photo = as_photo(file)
+                except ImageError as error:
+                    errors.append(error)
+                    continue
+                faces = finder.find_with_margins(photo)
+                if not faces:
+                    faceless.append(name)
+                    continue
+                face = _choose_face(faces, face_index, name)
                 images.append(face.crop.crop(photo, size))
                 masks.append(_photo_mask(face.crop, size, photo.shape[0], photo.shape[1]))
                 matrix = face.crop.matrix(size)[:2]
                 points = face.landmarks[:_MESH_POINTS, :2] @ matrix[:, :2].T + matrix[:, 2]
                 landmarks.append(points.astype(np.float32))
-        names = _make_unique([Path(file).stem for file in files])
-        dataset = cls.from_arrays(np.stack(images), names, np.stack(masks))
+        _refuse_unusable(errors, faceless)
+        labels = _make_unique([_label(file) for file in files])
+        dataset = cls.from_arrays(np.stack(images), labels, np.stack(masks))
         dataset._arrays = dataset._read().with_landmarks(np.stack(landmarks))
         return dataset
 
@@ -487,12 +522,31 @@ class _Arrays:
         return _Arrays(self.images[part], self.labels[part], self.masks[part], landmarks)
 
 
-def _choose_face(faces: Sequence[Face], face_index: int | None, file: Path) -> Face:
-    """Returns the face at `face_index` of `faces`, which are sorted by size, largest first."""
-    if not faces:
-        raise NoFaceError(
-            f"no face was found in {file}; it should show one, from the front and upright"
+def _label(source: Any) -> str:
+    """Returns a name for an image: that of its file, which Pillow keeps for images from files."""
+    file = source if isinstance(source, str | os.PathLike) else getattr(source, "filename", None)
+    return Path(file).stem or "image" if isinstance(file, str | os.PathLike) else "image"
+
+
+def _describe_source(source: Any, number: int) -> str:
+    return str(source) if isinstance(source, str | os.PathLike) else f"image {number}"
+
+
+def _refuse_unusable(errors: Sequence[ImageError], faceless: Sequence[str]) -> None:
+    """Raises one error for all images that cannot be used, if there are any."""
+    texts = [str(error) for error in errors]
+    if faceless:
+        each = "each" if len(faceless) > 1 else "it"
+        named = ", ".join(faceless)
+        texts.append(
+            f"no face was found in {named}; {each} should show one, from the front and upright"
         )
+    if texts:
+        raise (ImageError if errors else NoFaceError)("; ".join(texts))
+
+
+def _choose_face(faces: Sequence[Face], face_index: int | None, file: str) -> Face:
+    """Returns the face at `face_index` of `faces`, which are sorted by size, largest first."""
     if face_index is None:
         if len(faces) > 1:
             places = "; ".join(

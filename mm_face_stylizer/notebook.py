@@ -6,6 +6,7 @@ All functions work in Colab and in Jupyter. Uploads are available in Colab only.
 import base64
 import importlib
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 WEBCAM = "webcam"
 
 _STANDARD_ERROR = 2
+_DRIVE = Path("/content/drive")
 # The first frames of a webcam are dark, so the photo is the last of this many frames.
 _WARM_UP_FRAMES = 10
 # JavaScript that shows the camera with two buttons. It returns a JPEG as a data URL, or an empty
@@ -149,6 +151,28 @@ def download(file: str | os.PathLike[str]) -> None:
     from IPython.display import FileLink, display
 
     display(FileLink(file))  # type: ignore[no-untyped-call]
+
+
+def copy_to_drive(folder: str | os.PathLike[str], name: str) -> Path:
+    """Copies a folder to the user's Google Drive, which asks for permission; in Colab only.
+
+    Args:
+      folder: the folder. Files in it whose names start with a dot are left out.
+      name: name of the folder in the Drive; it is created, and files in it are replaced.
+
+    Returns:
+      The copy's path, below the place where the Drive is mounted.
+
+    Raises:
+      RuntimeError: this is not Colab.
+    """
+    if not _in_colab():
+        raise RuntimeError(f"Drive is there in Colab only; the results are in {folder}")
+    importlib.import_module("google.colab.drive").mount(str(_DRIVE))
+    target = _DRIVE / "MyDrive" / name
+    hidden = shutil.ignore_patterns(".*")
+    shutil.copytree(folder, target, ignore=hidden, dirs_exist_ok=True)
+    return target
 
 
 class LivePreview:

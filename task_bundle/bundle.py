@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +17,7 @@ from task_bundle.errors import BundleError
 from task_bundle.faces.face_models import FaceModels, adapt_landmarks, find_face_models
 from task_bundle.files import atomic_write
 from task_bundle.inspection import EntryReport, inspect_archive
+from task_bundle.provenance import Provenance, read_provenance, write_provenance
 from task_bundle.tflite.metadata import normalization, stylizer_metadata
 from task_bundle.tflite.model import check_stylizer
 from task_bundle.tflite.validation import check_loads, check_model, check_models
@@ -46,6 +47,11 @@ class TaskBundle:
     detector: bytes
     landmarks: bytes
     stylizer: bytes
+
+    def __repr__(self) -> str:
+        """Names the sizes of the models, not their bytes."""
+        sizes = ", ".join(f"{n} {len(data):,} bytes" for n, data in self.entries().items())
+        return f"<TaskBundle: {sizes}>"
 
     @classmethod
     def build(cls, stylizer: bytes, face_models: FaceModels | None = None) -> Self:
@@ -148,6 +154,19 @@ class TaskBundle:
             FACE_LANDMARKS_DETECTOR: self.landmarks,
             FACE_STYLIZER: self.stylizer,
         }
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """How the bundle was made; None if it does not say.
+
+        Raises:
+          BundleError: the record is damaged.
+        """
+        return read_provenance(self.stylizer, FACE_STYLIZER)
+
+    def with_provenance(self, provenance: Provenance) -> Self:
+        """Returns a copy of the bundle that says how it was made; runtimes pass over it."""
+        return replace(self, stylizer=write_provenance(self.stylizer, provenance))
 
     def to_bytes(self) -> bytes:
         """Returns the bundle's bytes, which depend on nothing but the models."""

@@ -1,5 +1,7 @@
 """The `task-bundle` command."""
 
+# PYTHON_ARGCOMPLETE_OK
+
 import argparse
 import dataclasses
 import json
@@ -14,13 +16,17 @@ from task_bundle.command_line import (
     CommandParser,
     add_face_landmarker,
     add_overwrite,
+    add_version,
+    bundle_file,
     positive_number,
     printable,
     run,
 )
-from task_bundle.errors import TaskBundleError
+from task_bundle.errors import BundleError, TaskBundleError
 from task_bundle.faces.face_models import download_face_landmarker, find_face_models
+from task_bundle.files import atomic_write
 from task_bundle.inspection import EntryReport, inspect_archive
+from task_bundle.provenance import Provenance, read_provenance
 from task_bundle.runtime.command import add_stylize
 from task_bundle.tflite.probe import CPU_SECONDS, SECONDS_VARIABLE
 from task_bundle.tflite.validation import check_loads
@@ -49,11 +55,19 @@ def _parser() -> argparse.ArgumentParser:
         prog=_PROGRAM,
         description="Builds, inspects, checks and runs .task bundles of face stylizers.",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_version(parser)
+    commands = parser.add_subparsers()
 
     inspect = commands.add_parser("inspect", help="show the contents of a .task file")
     inspect.add_argument("bundle", type=Path, metavar="BUNDLE")
     inspect.add_argument("--json", action="store_true", help="print JSON, for programs")
+    inspect.add_argument(
+        "--thumbnail",
+        type=Path,
+        metavar="X.jpg",
+        help="write the picture in the bundle that shows what it does",
+    )
+    add_overwrite(inspect, "replace X.jpg if it exists")
     inspect.set_defaults(run=_inspect)
 
     validate = commands.add_parser("validate", help="check that a bundle is valid and safe to load")
@@ -68,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "take face detector and landmark model from this bundle; default: the cache, then"
         " mediapipe 0.10's own",
     )
-    build.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.task")
+    build.add_argument("-o", "--output", type=bundle_file, required=True, metavar="OUT.task")
     add_overwrite(build, "replace OUT.task if it exists")
     _add_check_seconds(build)
     build.set_defaults(run=_build)
@@ -105,15 +119,40 @@ def _add_check_seconds(command: argparse.ArgumentParser) -> None:
 def _inspect(arguments: argparse.Namespace) -> None:
     archive = TaskArchive.open(arguments.bundle)
     reports = inspect_archive(archive)
+    stylizer = archive.contents().get(FACE_STYLIZER)
+    made = (
+        None
+        if stylizer is None
+        else read_provenance(stylizer, f"{FACE_STYLIZER} in {archive.name}")
+    )
+    if arguments.thumbnail is not None:
+        if made is None or not made.thumbnail:
+            raise BundleError(f"{archive.name} has no picture that shows what it does")
+        atomic_write(arguments.thumbnail, made.thumbnail, arguments.overwrite)
     if arguments.json:
         entries = [dataclasses.asdict(report) for report in reports]
-        report = {"name": archive.name, "size": archive.size, "entries": entries}
+        report = {"name": archive.name, "size": archive.size}
+        report |= {"made": None if made is None else made.to_json(), "entries": entries}
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
         return
-    lines = [f"{archive.name}: {archive.size:,} bytes"]
+    lines = [f"{archive.name}: {archive.size:,} bytes", *_how_made(made)]
     for entry in reports:
         lines += ["", *_lines(entry)]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _how_made(made: Provenance | None) -> list[str]:
+    if made is None:
+        return []
+    styles = ", ".join(printable(style) for style in made.styles)
+    return [
+        f"  made by     mm-face-stylizer {printable(made.version)}, {printable(made.preset)}",
+        f"  styles      {styles}",
+        f"  training    {made.steps} steps, seed {made.seed}, likeness {made.likeness:g}, colors of"
+        f" the {printable(made.colors)}",
+        f"  export      strength {made.strength:g}, {printable(made.precision)}",
+        f"  thumbnail   {len(made.thumbnail):,} bytes; --thumbnail X.jpg writes it",
+    ]
 
 
 def _lines(entry: EntryReport) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from task_bundle.errors import UserError
+from task_bundle.errors import InvalidArgumentError, UserError
 from task_bundle.standard_streams import open_missing, output_error
 from task_bundle.terminal import only_native_errors, progress_bars
 from task_bundle.termination import Terminated, raise_on_termination
@@ -35,9 +35,19 @@ OUTPUT_CLOSED: Final = _SIGNALED + 13  # SIGPIPE
 # The packages whose log messages of level WARNING and above are shown to users.
 _LOGGED_PACKAGES: Final = ("task_bundle", "mm_face_stylizer")
 
+_BUNDLE_SUFFIX: Final = ".task"
+# An output that ends so is meant to be a file and no folder.
+_MEDIA_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".bmp", ".mp4", ".mov")
+_DISTRIBUTION: Final = "mm-face-stylizer"
+# The libraries whose versions a bug report needs.
+_VERSIONED: Final = ("mediapipe", "ai-edge-litert", "tensorflow", "tf-keras")
+
 # Python packages that only an optional extra of the distribution installs.
 _EXTRAS: Final = {
+    "argcomplete": "completion",
+    "pyarrow": "ray",
     "pydantic": "benchmark",
+    "ray": "ray",
     "scipy": "benchmark",
     "tensorflow": "train",
     "tf_keras": "train",
@@ -66,6 +76,43 @@ class CommandParser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,
             help="show what TensorFlow, MediaPipe and other libraries log",
         )
+
+    def add_subparsers(self, **kwargs: Any) -> Any:
+        """Adds sub-commands; without one of them the program shows its help."""
+
+        def show_help(arguments: argparse.Namespace) -> None:
+            del arguments
+            self.print_help()
+
+        # A sub-command's own `run` takes the place of this one.
+        self.set_defaults(run=show_help)
+        return super().add_subparsers(title="commands", metavar="COMMAND", **kwargs)
+
+
+class _Version(argparse.Action):
+    """Prints the versions of the program and of what it runs on, and ends the program."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+        import importlib.metadata
+        import platform
+
+        versions = [f"Python {platform.python_version()}"]
+        for name in _VERSIONED:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                versions.append(f"{name} {importlib.metadata.version(name)}")
+        try:
+            own = importlib.metadata.version(_DISTRIBUTION)
+        except importlib.metadata.PackageNotFoundError:
+            own = "of a checkout that is not installed"
+        sys.stdout.write(f"{parser.prog} {own} ({', '.join(versions)})\n")
+        parser.exit()
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Adds `--version` to the parser of a program."""
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="show the versions of this and its libraries"
+    )
 
 
 def run(
@@ -100,6 +147,11 @@ def run(
     """
     open_missing()
     _escape_what_cannot_be_encoded()
+    if "_ARGCOMPLETE" in os.environ:
+        # The shell asks for completions; this ends the program.
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
     arguments = parser.parse_args(argv)
     try:
         with (
@@ -263,6 +315,37 @@ def positive_int(text: str) -> int:
     return _int(text, 1, None, "a whole number of at least 1")
 
 
+def index(text: str) -> int:
+    """Parses a whole number of at least 0.
+
+    Raises:
+      argparse.ArgumentTypeError: the text is something else.
+    """
+    return _int(text, 0, None, "a whole number of at least 0")
+
+
+def seed(text: str) -> int:
+    """Parses a seed of random numbers, which 32 bits hold.
+
+    Raises:
+      argparse.ArgumentTypeError: the text is something else.
+    """
+    return _int(text, 0, 2**32 - 1, "a seed, which is a whole number from 0 to 4294967295")
+
+
+def bundle_file(text: str) -> Path:
+    """Parses the path of a bundle to write.
+
+    Raises:
+      argparse.ArgumentTypeError: it does not end in `.task`.
+    """
+    if Path(text).suffix.lower() != _BUNDLE_SUFFIX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} does not end in {_BUNDLE_SUFFIX}, as bundles do"
+        )
+    return Path(text)
+
+
 def port(text: str) -> int:
     """Parses the number of a TCP port to connect to, 1 to 65535.
 
@@ -378,6 +461,35 @@ def check_output_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
+
+
+def output_file(output: Path, inputs: Sequence[Path], suffix: str) -> Path | None:
+    """Says whether an output, usually a folder, names the one file that is to be written.
+
+    Args:
+      output: What the user gave.
+      inputs: The files that are read.
+      suffix: That of the files that are written.
+
+    Returns:
+      `output` if it is a file of this suffix and there is one input; None if it is a folder.
+
+    Raises:
+      InvalidArgumentError: it looks like a file, but there are several inputs, or files of
+        another kind are written.
+    """
+    if output.is_dir() or output.suffix.lower() not in _MEDIA_SUFFIXES:
+        return None
+    if len(inputs) != 1:
+        raise InvalidArgumentError(
+            f"-o {output} is one file, but there are {len(inputs)} inputs; name a folder"
+        )
+    if output.suffix.lower() != suffix:
+        raise InvalidArgumentError(
+            f"-o {output}: what is written for {inputs[0]} ends in {suffix}; name it so, or name a"
+            " folder"
+        )
+    return output
 
 
 def check_output_files(*paths: Path | None, overwrite: bool) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ _HARMLESS = re.compile(
     rb"|failed call to cuInit"
     rb"|GPU suport is not available"
     rb"|portable_clearcut_uploader"
+    rb"|has constructor arguments in the object store and max_restarts > 0"
     rb"|^To enable the following instructions: "
     rb"|^Skipping registering GPU devices"
 )
@@ -82,6 +84,31 @@ def only_native_errors() -> Iterator[None]:
         os.dup2(terminal, _STANDARD_ERROR)
         os.close(terminal)
         _wait(child)
+
+
+@contextlib.contextmanager
+def native_errors_afterwards() -> Iterator[None]:
+    """Hides what is written to the standard error until the context ends; errors are shown then.
+
+    For functions of the Python API: unlike `only_native_errors` it starts no other process, which
+    must not be done in a program that has threads already.
+    """
+    terminal = os.dup(_STANDARD_ERROR)
+    with tempfile.TemporaryFile() as log:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os.dup2(log.fileno(), _STANDARD_ERROR)
+        try:
+            yield
+        finally:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            os.dup2(terminal, _STANDARD_ERROR)
+            os.close(terminal)
+            log.seek(0)
+            for line in log:
+                if is_for_users(line):
+                    _write_all(_STANDARD_ERROR, line)
 
 
 def _is_plain(stream: TextIO) -> bool:

@@ -22,7 +22,7 @@ def add_model_maker(commands: argparse._SubParsersAction[argparse.ArgumentParser
         description="Lets mediapipe_model_maker.face_stylizer, unmodified and offline, train a "
         "preset of this package.",
     )
-    actions = model_maker.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    actions = model_maker.add_subparsers()
     install = actions.add_parser(
         "install-assets",
         help="write a preset as the files that Model Maker loads",

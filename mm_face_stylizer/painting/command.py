@@ -17,7 +17,9 @@ from task_bundle.command_line import (
     check_output_folder,
     debug_requested,
     fraction,
+    output_file,
     report_error,
+    seed,
 )
 from task_bundle.errors import ImageError
 
@@ -49,7 +51,14 @@ def add_paint(commands: SubCommands, program: str) -> None:
         help="a picture of the style that shows a face",
     )
     paint.add_argument("--photo", nargs="+", required=True, type=Path, metavar="PHOTO")
-    paint.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    paint.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="a folder; or, for one photo, the PNG to write",
+    )
     add_painting_options(paint)
     paint.add_argument(
         "--size",
@@ -58,7 +67,7 @@ def add_paint(commands: SubCommands, program: str) -> None:
         default=_SIZES[0],
         help="side of the paintings in pixels (256)",
     )
-    paint.add_argument("--seed", type=int, default=0, help="same seed, same paintings (0)")
+    paint.add_argument("--seed", type=seed, default=0, help="same seed, same paintings (0)")
     paint.add_argument(
         "--person-model",
         type=Path,
@@ -69,12 +78,7 @@ def add_paint(commands: SubCommands, program: str) -> None:
     add_unmarked(paint)
     add_overwrite(paint)
 
-    def run(arguments: argparse.Namespace) -> int:
-        if arguments.seed < 0:
-            paint.error(f"argument --seed: {arguments.seed} is negative")
-        return _paint(arguments, program)
-
-    paint.set_defaults(run=run)
+    paint.set_defaults(run=lambda arguments: _paint(arguments, program))
 
 
 def add_painting_options(command: argparse._ActionsContainer) -> None:
@@ -99,8 +103,10 @@ def add_painting_options(command: argparse._ActionsContainer) -> None:
 
 
 def _paint(arguments: argparse.Namespace, program: str) -> int:
-    targets = [arguments.output / f"{photo.stem}.png" for photo in arguments.photo]
-    check_output_folder(arguments.output)
+    file = output_file(arguments.output, arguments.photo, ".png")
+    folder = arguments.output if file is None else file.parent
+    targets = [file or folder / f"{photo.stem}.png" for photo in arguments.photo]
+    check_output_folder(folder)
     _check_targets(arguments.photo, arguments.styles, targets, arguments.overwrite)
     # OpenCV writes warnings to stderr; what matters raises an exception instead.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -117,7 +123,7 @@ def _paint(arguments: argparse.Namespace, program: str) -> int:
         painter = Painter(styles, arguments.likeness, arguments.colors, arguments.seed)
         chosen = "" if arguments.likeness is not None else ", chosen from the style pictures"
         sys.stdout.write(f"likeness {painter.likeness:g}{chosen}\n")
-        arguments.output.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for photo, target in zip(arguments.photo, targets, strict=True):
             try:
                 painting = painter.paint(finder.find(load_image(photo), size, str(photo)))

@@ -127,7 +127,7 @@ class Upscaler:
             is upscaled already, or, for int8, cannot be run.
           InvalidArgumentError: The precision is unknown.
         """
-        from mm_face_stylizer.export import check_precision
+        from mm_face_stylizer.export_options import check_precision
 
         check_precision(precision)
         side = _side(bundle.stylizer)

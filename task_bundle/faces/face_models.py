@@ -101,10 +101,11 @@ def find_face_models(path: str | os.PathLike[str] | None = None) -> FaceModels:
         if models is not None:
             return models
     raise FaceModelsError(
-        "no face detector and landmark models: give a face_landmarker.task (--face-landmarker on"
-        " the command line), or download Google's once with download_face_landmarker()"
-        " (task-bundle download-face-landmarker), or install mediapipe 0.10.21, which carries"
-        " models (1.x does not)"
+        "no face detector and landmark models: give any .task that has them, such as Google's"
+        " face_landmarker.task or any stylizer's bundle (--face-landmarker on the command line), or"
+        " download Google's once with download_face_landmarker() (task-bundle"
+        " download-face-landmarker), or install mediapipe 0.10.21, which carries models (1.x does"
+        " not)"
     )
 
 
@@ -138,7 +139,10 @@ def download_face_landmarker(
     try:
         data = fetch(url, timeout, _MAX_DOWNLOAD_BYTES)
     except DownloadError as error:
-        raise FaceModelsError(str(error)) from error
+        raise FaceModelsError(
+            f"{error}. Without a connection, take the models of any .task bundle, by"
+            " --face-landmarker X.task"
+        ) from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != FACE_LANDMARKER_SHA256:
         raise FaceModelsError(

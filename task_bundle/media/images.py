@@ -55,7 +55,7 @@ _FORMATS = {
     "AVIF": 3,
 }
 # An uncompressed picture of 50 megapixels with three channels of 16 bits has 300 MB.
-_MAX_FILE_BYTES = 320 * 2**20
+MAX_FILE_BYTES = 320 * 2**20
 # Pillow parses the header in Python, segment by segment, and some segments state their own length.
 # A malicious header may have millions of segments, or segments that each span the whole file.
 _MAX_READS = 500_000
@@ -119,14 +119,31 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
       ImageError: the file is missing, a folder, empty, not a picture, truncated, too big, or would
         take excessively long to decode. The message names the file.
     """
-    with _opened(Path(path), max_megapixels) as image:
+    return decode_image(_read(Path(path)), str(path), max_megapixels)
+
+
+def decode_image(content: bytes, name: str, max_megapixels: float = 50.0) -> npt.NDArray[np.uint8]:
+    """Decodes the content of a picture file as `load_image` does.
+
+    Args:
+      content: the content of the file.
+      name: how error messages call it.
+      max_megapixels: see `load_image`.
+
+    Returns:
+      [height, width, 3] uint8 RGB.
+
+    Raises:
+      ImageError: as for `load_image`.
+    """
+    with _opened(content, name, max_megapixels) as image:
         image.load()
         # The EXIF of a PNG may follow the pixels, so it is complete only after they are decoded.
         _shorten_exif(image)
         pixels = _to_rgb(image)
         kind = _FRAME_NAMES.get(image.format or "")
         if kind is not None and _has_several_frames(image):
-            _log.warning("%s has several %ss; only the first is used", path, kind)
+            _log.warning("%s has several %ss; only the first is used", name, kind)
         return pixels
 
 
@@ -137,28 +154,35 @@ def load_color_profile(path: str | os.PathLike[str]) -> bytes | None:
       path: a file that `load_image` reads.
 
     Returns:
+      As for `decode_color_profile`.
+
+    Raises:
+      ImageError: as for `load_image`.
+    """
+    return decode_color_profile(_read(Path(path)), str(path))
+
+
+def decode_color_profile(content: bytes, name: str) -> bytes | None:
+    """Reads the ICC profile in the content of a picture file.
+
+    Args:
+      content: the content of the file.
+      name: how error messages call it.
+
+    Returns:
       The profile; None if there is none, or if it is one for gray or CMYK, which does not apply to
       the RGB pixels of `load_image`.
 
     Raises:
       ImageError: as for `load_image`.
     """
-    with _opened(Path(path)) as image:
+    with _opened(content, name) as image:
         is_rgb = image.mode in ("RGB", "RGBA", "P")
         profile = image.info.get("icc_profile") if is_rgb else None
     return profile if isinstance(profile, bytes) else None
 
 
-@contextlib.contextmanager
-def _opened(file: Path, max_megapixels: float = 50.0) -> Iterator["PIL.Image.Image"]:
-    """Opens a picture whose pixels can be decoded in a reasonable time.
-
-    Yields:
-      The picture. Errors of Pillow in the `with` block become ImageErrors that name the file.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    content = b""
+def _read(file: Path) -> bytes:
     if not file.exists():
         raise ImageError(f"{file} does not exist")
     if file.is_dir():
@@ -166,26 +190,45 @@ def _opened(file: Path, max_megapixels: float = 50.0) -> Iterator["PIL.Image.Ima
     if not file.is_file():
         raise ImageError(f"{file} is not a file")
     try:
+        # Before reading, which would fill the memory.
+        _check_bytes(file.stat().st_size, str(file))
+        return file.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+def _check_bytes(size: int, name: str) -> None:
+    if size == 0:
+        raise ImageError(f"{name} is empty")
+    if size > MAX_FILE_BYTES:
+        raise ImageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB")
+
+
+@contextlib.contextmanager
+def _opened(content: bytes, name: str, max_megapixels: float = 50.0) -> Iterator["PIL.Image.Image"]:
+    """Opens a picture whose pixels can be decoded in a reasonable time.
+
+    Yields:
+      The picture. Errors of Pillow in the `with` block become ImageErrors that name the file.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    _check_bytes(len(content), name)
+    try:
         with warnings.catch_warnings():
             # Pillow warns of big pictures at its own limit, where `_check_decoding_cost` applies
             # ours, and of damaged metadata, which do not matter.
             warnings.simplefilter("ignore")
-            size = file.stat().st_size
-            if size == 0:
-                raise ImageError(f"{file} is empty")
-            if size > _MAX_FILE_BYTES:
-                raise ImageError(f"{file} is larger than {_MAX_FILE_BYTES // 2**20} MiB")
-            content = file.read_bytes()
-            scans = _count_scans(content, str(file)) if content.startswith(b"\xff\xd8") else 0
+            scans = _count_scans(content, name) if content.startswith(b"\xff\xd8") else 0
             if content.startswith(_PNG_START):
-                content = _without_idle_chunks(content, str(file))
+                content = _without_idle_chunks(content, name)
             if content[4:8] == b"ftyp":
                 # The orientation of AVIF is not that in its EXIF, which Pillow parses in vain.
                 content = _AVIF_EXIF_ITEM.sub(rb"\1none", content)
-            stream = _BoundedReader(content, str(file))
+            stream = _BoundedReader(content, name)
             Image.init()
             with Image.open(stream, formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
-                _check_decoding_cost(image, scans, str(file), max_megapixels)
+                _check_decoding_cost(image, scans, name, max_megapixels)
                 stream.reads_left = _MAX_READS
                 yield image
     except ImageError:
@@ -193,11 +236,11 @@ def _opened(file: Path, max_megapixels: float = 50.0) -> Iterator["PIL.Image.Ima
     except UnidentifiedImageError as error:
         kind = kind_of_file(content)
         but = f": it is {kind}" if kind else ""
-        raise ImageError(f"{file} is not a picture in a known format{but}") from error
+        raise ImageError(f"{name} is not a picture in a known format{but}") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{file} is too big: {error}") from error
+        raise ImageError(f"{name} is too big: {error}") from error
     except Exception as error:  # Pillow's decoders raise many types on damaged files.
-        raise ImageError(f"{file} cannot be read; it may be truncated: {error}") from error
+        raise ImageError(f"{name} cannot be read; it may be truncated: {error}") from error
 
 
 def from_pillow(image: "PIL.Image.Image") -> npt.NDArray[np.uint8]:
@@ -258,6 +301,17 @@ def save_png(
       FileExistsError: the file exists and `overwrite` is false.
       OSError: the file cannot be written.
     """
+    atomic_write(path, encode_png(image, icc_profile, marked), overwrite)
+
+
+def encode_png(
+    image: npt.NDArray[np.uint8], icc_profile: bytes | None = None, marked: bool = True
+) -> bytes:
+    """Returns the content of a PNG file; see `save_png`.
+
+    Raises:
+      ImageError: `image` is not an array as `save_png` takes.
+    """
     from PIL import Image, PngImagePlugin
 
     has_alpha = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 4
@@ -267,7 +321,7 @@ def save_png(
     if marked:
         texts.add_itxt(PNG_KEYWORD, xmp_packet())
     Image.fromarray(image).save(buffer, "PNG", icc_profile=icc_profile, pnginfo=texts)
-    atomic_write(path, buffer.getvalue(), overwrite)
+    return buffer.getvalue()
 
 
 def check_image(image: npt.NDArray[np.uint8]) -> None:

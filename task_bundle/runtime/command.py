@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from task_bundle.batch import THIS_MACHINE
 from task_bundle.bundle import TaskBundle
 from task_bundle.command_line import (
     add_overwrite,
     add_unmarked,
     check_output_folder,
     debug_requested,
+    output_file,
     positive_int,
     printable,
     report_error,
@@ -24,7 +26,8 @@ from task_bundle.errors import ImageError, NoFaceError, VideoError
 from task_bundle.media.folders import VIDEO_SUFFIXES, list_files
 from task_bundle.media.images import PICTURE_SUFFIXES, load_color_profile, load_image, save_png
 from task_bundle.media.video import Frame, Video, save_video
-from task_bundle.runtime.compositing import REGIONS, composite, cutout
+from task_bundle.runtime.compositing import REGIONS, composite
+from task_bundle.runtime.rendering import COMPOSITE, CUTOUT, FACE, Rendering
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.tflite.model import describe, picture_size
 
@@ -48,15 +51,15 @@ def add_stylize(
         "stylize",
         help="stylize pictures, folders of them, and videos",
         description="Stylizes faces and writes a PNG for each picture and an MP4 for each video"
-        " into DIR, by default with the upright face alone. In composites of videos, frames without"
-        " a face stay unchanged; in videos of the face alone, they repeat the last picture. The"
-        " sound of videos is kept.",
+        " into a folder, by default with the upright face alone. In composites of videos, frames"
+        " without a face stay unchanged; in videos of the face alone, they repeat the last picture."
+        " The sound of videos is kept.",
     )
     stylize.add_argument("bundle", type=Path, metavar="BUNDLE")
     stylize.add_argument(
         "inputs",
         nargs="+" if ready is None else "*",
-        type=Path,
+        type=_place,
         metavar="INPUT",
         help="a picture, a video, or a folder with pictures and videos",
     )
@@ -68,7 +71,14 @@ def add_stylize(
             metavar="NAME",
             help="a ready style instead of BUNDLE, which is then an input, too",
         )
-    stylize.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    stylize.add_argument(
+        "-o",
+        "--output",
+        type=_place,
+        required=True,
+        metavar="DIR",
+        help="a folder; or, for one picture, the PNG to write, and for one video the MP4",
+    )
     form = stylize.add_mutually_exclusive_group()
     form.add_argument(
         "--composite", action="store_true", help="paste the stylized faces into the photo"
@@ -104,6 +114,19 @@ def add_stylize(
     )
     add_unmarked(stylize)
     add_overwrite(stylize)
+    many = stylize.add_argument_group("very many photos")
+    many.add_argument(
+        "--ray",
+        nargs="?",
+        const=THIS_MACHINE,
+        metavar="ADDRESS",
+        help="stylize the photos of one folder and its subfolders, or of an object store such as"
+        " s3://bucket/photos, with Ray: on all cores of this machine, or on the cluster at ADDRESS"
+        " ('auto' on one of its machines). What is done is not done again",
+    )
+    many.add_argument(
+        "--workers", type=positive_int, metavar="N", help="with --ray: processes (one a core)"
+    )
 
     def run(arguments: argparse.Namespace) -> int:
         if arguments.color_match and not (arguments.composite or arguments.cutout):
@@ -112,9 +135,23 @@ def add_stylize(
             arguments.inputs.insert(0, arguments.bundle)
         elif not arguments.inputs:
             stylize.error("the following arguments are required: INPUT")
-        return _stylize(arguments, program, ready)
+        if arguments.ray is None:
+            if arguments.workers is not None:
+                stylize.error("--workers needs --ray")
+            for place in (*arguments.inputs, arguments.output):
+                if isinstance(place, str):
+                    stylize.error(f"{place} needs --ray")
+            return _stylize(arguments, program, ready)
+        if len(arguments.inputs) != 1:
+            stylize.error("--ray takes one INPUT, a folder or an object store")
+        return _stylize_many(arguments, ready)
 
     stylize.set_defaults(run=run)
+
+
+def _place(text: str) -> Path | str:
+    """Parses a path, or the URI of an object store, which no path can hold."""
+    return text if "://" in text else Path(text)
 
 
 @dataclass(frozen=True)
@@ -137,22 +174,19 @@ def _stylize(
     # OpenCV writes warnings to stderr; what matters raises an exception instead. The variable is
     # read when OpenCV is imported, which happens later.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    jobs = [
-        _Job(source, _targets(source, arguments))
-        for path in arguments.inputs
-        for source in _files(path)
-    ]
+    sources = [source for path in arguments.inputs for source in _files(path)]
+    suffix = ".mp4" if sources and _is_video(sources[0]) else ".png"
+    file = output_file(arguments.output, sources, suffix)
+    folder = arguments.output if file is None else file.parent
+    jobs = [_Job(source, _targets(source, folder, file, arguments)) for source in sources]
     _check(jobs, arguments.overwrite)
-    if ready is not None and arguments.style is not None:
-        bundle = ready(arguments.style)
-    else:
-        bundle = TaskBundle.open(arguments.bundle)
+    bundle = _bundle(arguments, ready)
     options = FaceStylizerOptions(num_faces=arguments.num_faces)
     failed = False
     written: Sequence[Path]
     with FaceStylizer.create_from_bundle(bundle, options) as stylizer:
-        check_output_folder(arguments.output)
-        arguments.output.mkdir(parents=True, exist_ok=True)
+        check_output_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         for job in tqdm(jobs, unit="file", disable=len(jobs) == 1):
             try:
                 if job.is_video:
@@ -169,24 +203,63 @@ def _stylize(
     return int(failed)
 
 
+def _bundle(arguments: argparse.Namespace, ready: Callable[[str], TaskBundle] | None) -> TaskBundle:
+    if ready is not None and arguments.style is not None:
+        return ready(arguments.style)
+    return TaskBundle.open(arguments.bundle)
+
+
+def _stylize_many(arguments: argparse.Namespace, ready: Callable[[str], TaskBundle] | None) -> int:
+    from tqdm import tqdm
+
+    from task_bundle.batch import stylize_photos
+
+    (source,) = arguments.inputs
+    if isinstance(source, Path) and not source.is_dir():
+        raise ImageError(f"{source} is not a folder; --ray takes one")
+    if isinstance(arguments.output, Path):
+        check_output_folder(arguments.output)
+    bundle = _bundle(arguments, ready)
+    with tqdm(unit="photo", desc="Stylizing") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        outcome = stylize_photos(
+            bundle,
+            source,
+            arguments.output,
+            _rendering(arguments),
+            arguments.ray,
+            arguments.workers,
+            marked=not arguments.unmarked,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
+    sys.stdout.write(
+        f"{arguments.output}: {outcome.stylized} stylized, {outcome.failed} failed,"
+        f" {outcome.skipped} done before, {outcome.seconds:g} s\n"
+    )
+    if outcome.failed:
+        sys.stderr.write(f"why photos failed: {arguments.output}/_errors\n")
+    return int(outcome.failed > 0)
+
+
 def _stylize_photo(
     job: _Job, stylizer: FaceStylizer, arguments: argparse.Namespace
 ) -> Sequence[Path]:
-    photo = load_image(job.source)
-    faces = stylizer.stylize_all(photo)
-    if not faces:
-        raise NoFaceError(f"no face was found in {job.source}")
-    if arguments.composite:
-        pictures = [composite(photo, faces, **_pasting(arguments))]
-    elif arguments.cutout:
-        pictures = [cutout(photo, faces, **_pasting(arguments))]
-    else:
-        pictures = [face.image for face in faces]
+    pictures = _rendering(arguments).render(stylizer, load_image(job.source), str(job.source))
     written = job.targets[: len(pictures)]
     profile = load_color_profile(job.source)
     for target, picture in zip(written, pictures, strict=True):
         save_png(target, picture, arguments.overwrite, profile, not arguments.unmarked)
     return written
+
+
+def _rendering(arguments: argparse.Namespace) -> Rendering:
+    form = COMPOSITE if arguments.composite else CUTOUT if arguments.cutout else FACE
+    return Rendering(form, arguments.color_match, arguments.num_faces, arguments.region)
 
 
 def _stylize_video(
@@ -265,13 +338,13 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _targets(source: Path, arguments: argparse.Namespace) -> tuple[Path, ...]:
+def _targets(
+    source: Path, folder: Path, file: Path | None, arguments: argparse.Namespace
+) -> tuple[Path, ...]:
     if _is_video(source):
-        return (arguments.output / f"{source.stem}.mp4",)
-    alone = not (arguments.composite or arguments.cutout)
-    count = arguments.num_faces if alone else 1
-    names = [source.stem, *(f"{source.stem}-{i}" for i in range(2, count + 1))]
-    return tuple(arguments.output / f"{name}.png" for name in names)
+        return (folder / f"{source.stem if file is None else file.stem}.mp4",)
+    names = _rendering(arguments).names(source.name if file is None else file.name)
+    return tuple(folder / f"{name}.png" for name in names)
 
 
 def _check(jobs: Sequence[_Job], overwrite: bool) -> None:

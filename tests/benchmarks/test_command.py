@@ -112,6 +112,14 @@ def test_mistakes_are_one_line(main, words, complaint, capsys, tmp_path, monkeyp
     assert error.count("\n") == 1
 
 
+def test_a_result_needs_a_file_but_a_quick_one(main, capsys):
+    with pytest.raises(SystemExit):
+        main("run", "a.task")
+    assert "--output (or --quick)" in capsys.readouterr().err
+    assert main("run", "a.task", "--quick") == 1
+    assert "a.task" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--rounds", "--calls"])
 def test_counts_that_are_not_positive_are_wrong_usage(main, option, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -45,6 +45,13 @@ def test_a_wrong_picture_is_shown_without_times(result, write):
     assert "wrong result" in text
 
 
+def test_it_begins_with_one_number(result):
+    first, second, *_ = tables.terminal(result).splitlines()
+    (good, _) = result.rows
+    assert first.startswith(f"{good.subject}: 40 ms a photo, 25 photos a second (")
+    assert second == ""
+
+
 def test_the_table_says_what_was_measured(result):
     text = tables.terminal(result)
     line = next(line for line in text.splitlines() if "end to end" in line)

@@ -1,3 +1,4 @@
+import io
 import os
 import pathlib
 import signal
@@ -48,6 +49,10 @@ def _error(capsys):
     ]
     assert len(lines) == 1 and lines[0].startswith("mm-face-stylizer: error: "), lines
     return lines[0]
+
+
+def _last_line(capsys):
+    return capsys.readouterr().err.splitlines()[-1]
 
 
 def test_create_writes_bundle_and_plot(made):
@@ -129,15 +134,9 @@ def test_bad_style_files_are_named(name, reason, tmp_path, grace_hopper, capsys)
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--steps", "0"], ["epochs", "0"]),
-        (["--batch-size", "-1"], ["batch_size", "-1"]),
-        (["--learning-rate", "0"], ["learning_rate", "0"]),
-        (["--learning-rate", "nan"], ["learning_rate", "nan"]),
-        (["--alpha", "1.5"], ["alpha", "1.5", "[0, 1]"]),
-        (["--swap-layers", "4", "12"], ["swap_layers", "12", "0 to 11"]),
-        (["--strength", "2"], ["strength", "2"]),
+        (["--swap-layers", "4", "12"], ["--swap-layers", "12", "0 to 11"]),
         (["--practice", "/nowhere"], ["--practice", "/nowhere", "not a folder"]),
-        (["--face", "3"], ["face_index", "3"]),
+        (["--face", "3"], ["--face is 3"]),
         (["--face-landmarker", "/nowhere.task"], ["/nowhere.task"]),
     ],
 )
@@ -149,12 +148,71 @@ def test_bad_options_are_named(options, words, tmp_path, grace_hopper_file, caps
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--steps", "0"],
+        ["--batch-size", "-1"],
+        ["--learning-rate", "0"],
+        ["--learning-rate", "nan"],
+        ["--alpha", "1.5"],
+        ["--strength", "2"],
+        ["--seed", "-1"],
+        ["--face", "-1"],
+        ["-o", "x.png"],
+    ],
+)
+def test_values_out_of_range_are_wrong_usage(words, tmp_path, grace_hopper_file, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task"), *words])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert words[0] in error and words[1] in error
+
+
+def test_inputs_are_checked_before_tensorflow_is_imported(tmp_path, grace_hopper_file):
+    Image.new("RGB", (64, 64), "grey").save(tmp_path / "a.png")
+    Image.new("RGB", (64, 64), "grey").save(tmp_path / "b.png")
+    code = (
+        "import sys; from mm_face_stylizer.cli import main\n"
+        "status = main(sys.argv[1:]); sys.exit(9 if 'tensorflow' in sys.modules else status)"
+    )
+    words = ["create", str(tmp_path), str(grace_hopper_file), "-o", str(tmp_path / "x.task")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    # All pictures without a face are named at once.
+    assert f"no face was found in {tmp_path}/a.png, {tmp_path}/b.png; each" in done.stderr
+
+
+def test_a_folder_of_style_pictures(tiny, tmp_path, grace_hopper, capsys):
+    (tmp_path / "style").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(grace_hopper).save(tmp_path / "style" / name)
+    output = tmp_path / "x.task"
+    with eager_steps():
+        assert main(["create", str(tmp_path / "style"), "-o", str(output), *tiny]) == 0
+    text = capsys.readouterr()
+    assert text.out == f"{output}\n"
+    assert "2 style pictures" in text.err and f"stylize {output} PHOTO.jpg" in text.err
+    made = TaskBundle.open(output).provenance
+    assert (made.styles, made.steps, made.seed) == (("a", "b"), 1, 0)
+    assert made.version == mm_face_stylizer.__version__ and 0.0 <= made.likeness <= 1.0
+    assert Image.open(io.BytesIO(made.thumbnail)).size == (128, 128)
+    (tmp_path / "none").mkdir()
+    assert main(["create", str(tmp_path / "none"), "-o", str(tmp_path / "y.task")]) == 1
+    assert "no pictures in the folder" in capsys.readouterr().err
+
+
 def test_outputs_are_checked_before_training(tmp_path, grace_hopper_file, capsys):
     existing = tmp_path / "x.task"
     existing.write_text("mine")
+    folder = tmp_path / "folder.task"
+    folder.mkdir()
     for output, words in [
         (existing, "already exists; pass --overwrite"),
-        (tmp_path, "is a folder"),
+        (folder, "is a folder"),
         (tmp_path / "none" / "x.task", "no folder"),
     ]:
         begin = time.monotonic()
@@ -178,7 +236,8 @@ def test_two_faces_are_a_warning_and_can_be_chosen(
     Image.fromarray(twice).save(tmp_path / "two.png")
     arguments = ["create", str(tmp_path / "two.png"), *tiny, "-o", str(tmp_path / "x.task")]
     assert main(arguments) == 130
-    assert "2 faces were found" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "2 faces were found" in error and "pass --face to" in error
     assert main([*arguments, "--face", "1"]) == 130
     assert "faces were found" not in capsys.readouterr().err
     first, second = (picture.astype(int) for picture in learned)
@@ -186,28 +245,47 @@ def test_two_faces_are_a_warning_and_can_be_chosen(
     assert np.abs(first - second).mean() > 2 * np.abs(first - second[:, ::-1]).mean()
 
 
-def test_ctrl_c_during_a_step_leaves_nothing_behind(
-    tiny, tmp_path, grace_hopper_file, monkeypatch, capsys
-):
-    class Interrupting(face_stylizer.tqdm):
-        def update(self, n=1):
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(face_stylizer, "tqdm", Interrupting)
-    # A shell's background jobs, and what they start, ignore Ctrl-C.
+@pytest.fixture
+def heeded():
+    """A shell's background jobs, and what they start, ignore Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing_behind(
+    tiny, tmp_path, grace_hopper_file, monkeypatch, capsys, heeded
+):
+    def interrupting(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(face_stylizer, "PaintingTrainer", interrupting)
     command = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task"), *tiny]
-    try:
-        with eager_steps():
-            assert main(command) == 130
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with eager_steps():
+        assert main(command) == 130
     assert "interrupted" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_after_a_step_keeps_what_was_learned(
+    tiny, tmp_path, grace_hopper_file, monkeypatch, capsys, heeded
+):
+    class Interrupting(face_stylizer.tqdm):
+        def update(self, n=1):
+            if self.unit == "step":
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(face_stylizer, "tqdm", Interrupting)
+    output = tmp_path / "x.task"
+    command = ["create", str(grace_hopper_file), "-o", str(output), *tiny, "--steps", "3"]
+    with eager_steps():
+        assert main(command) == 130
+    assert "interrupted after 1 of 3 steps; the bundle has" in _last_line(capsys)
+    assert TaskBundle.open(output).provenance.steps == 1
+
+
 @pytest.mark.slow
-def test_ctrl_c_ends_the_program_and_leaves_nothing_behind(tiny, tmp_path, grace_hopper_file):
+def test_ctrl_c_ends_the_program(tiny, tmp_path, grace_hopper_file):
     output = tmp_path / "x.task"
     command = [sys.executable, "-m", "mm_face_stylizer.cli", "create", str(grace_hopper_file)]
     process = subprocess.Popen(
@@ -222,8 +300,8 @@ def test_ctrl_c_ends_the_program_and_leaves_nothing_behind(tiny, tmp_path, grace
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted" in error and "Traceback" not in error
-    assert list(tmp_path.iterdir()) == []
+    assert "interrupted after" in error and "Traceback" not in error
+    assert [path.name for path in tmp_path.iterdir()] == ["x.task"]
 
 
 @pytest.mark.parametrize("command", [[], ["create"], ["stylize"], ["demo"], ["pretrain"]])
@@ -232,6 +310,36 @@ def test_help(command, capsys):
         main([*command, "--help"])
     assert stop.value.code == 0
     assert "usage: mm-face-stylizer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [[], ["benchmark"], ["upscaler"]])
+def test_without_arguments_it_shows_help(command, capsys):
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("usage: mm-face-stylizer")
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith("mm-face-stylizer ") and "mediapipe " in text and text.count("\n") == 1
+
+
+def test_completion(tmp_path):
+    pytest.importorskip("argcomplete")
+    line = "mm-face-stylizer benchmark run --qui"
+    environment = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "found"),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+    }
+    subprocess.run(
+        [sys.executable, "-m", "mm_face_stylizer"], env=os.environ | environment, check=True
+    )
+    assert (tmp_path / "found").read_text().strip() == "--quick"
 
 
 _PROGRAM = [sys.executable, "-m", "mm_face_stylizer"]

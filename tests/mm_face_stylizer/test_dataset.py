@@ -1,4 +1,5 @@
 import functools
+import io
 import os
 import shutil
 import subprocess
@@ -76,6 +77,15 @@ class TestFromImage:
         with FaceFinder(face_models) as finder:
             crop = finder.find(grace_hopper)[0].crop
         np.testing.assert_array_equal(expected, crop.crop(grace_hopper, 256))
+
+    def test_arrays_and_pillow_images(self, from_image, grace_hopper, grace_hopper_file, expected):
+        with Image.open(grace_hopper_file) as picture:
+            for source, label in ((grace_hopper, "image"), (picture, "grace_hopper")):
+                data = from_image(source)
+                np.testing.assert_array_equal(data.images[0], expected)
+                assert data.label_names == [label]
+        assert repr(data) == "<Dataset: 1 image of 256 x 256 px: grace_hopper>"
+        assert Image.open(io.BytesIO(data._repr_png_())).size == (256, 256)
 
     def test_size(self, from_image, grace_hopper_file, expected):
         data = from_image(grace_hopper_file, size=64)
@@ -247,7 +257,7 @@ class TestFromImages:
         with pytest.raises(ValueError, match="filenames is empty"):
             Dataset.from_images([])
         for path in (grace_hopper_file, str(grace_hopper_file)):
-            with pytest.raises(ValueError, match="must be a list of files"):
+            with pytest.raises(ValueError, match="must be a list of images"):
                 Dataset.from_images(path)
 
 

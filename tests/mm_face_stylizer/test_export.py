@@ -6,7 +6,8 @@ from litert import assert_same_as_litert, run_litert
 from tiny import tiny_networks
 
 from mm_face_stylizer._keras import tf
-from mm_face_stylizer.export import check_precision, convert, export_stylizer
+from mm_face_stylizer.export import convert, export_stylizer
+from mm_face_stylizer.export_options import check_precision
 from task_bundle.tflite.model import check_stylizer, describe
 
 _FORBIDDEN = ("VAR_HANDLE", "CALL_ONCE", "READ_VARIABLE", "RANDOM", "WHILE", "IF", "CUSTOM")

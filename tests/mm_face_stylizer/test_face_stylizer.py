@@ -1,20 +1,25 @@
 import copy
 import dataclasses
 import json
+import pathlib
 import types
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from native import native
 from tiny import eager_steps, tiny_networks
 
 import mm_face_stylizer as mm
-from mm_face_stylizer._keras import tf
+from mm_face_stylizer import face_stylizer
+from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.errors import PresetError
 from mm_face_stylizer.model_spec import ModelSpec
 from mm_face_stylizer.preset import save_preset
-from task_bundle import BundleError, FaceFinder, TaskBundle
+from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep
+from mm_face_stylizer.training.blaze_stylegan.step_cache import StepCache
+from task_bundle import BundleError, FaceFinder, NoFaceError, TaskBundle
 from task_bundle.mediapipe_import import import_mediapipe
 from task_bundle.runtime.stylizer import FaceStylizer as TaskStylizer
 
@@ -101,6 +106,94 @@ def test_history_and_options(tiny_model, unwatched):
     assert seen == [1, 2] and len(stylizer.history["loss"]) == 2
 
 
+def test_stylize_takes_photos(stylizer, data, grace_hopper_file, grace_hopper):
+    expected = stylizer.stylize(data).images
+    with PIL.Image.open(grace_hopper_file) as picture:
+        for photo in (grace_hopper_file, str(grace_hopper_file), grace_hopper, picture):
+            np.testing.assert_array_equal(stylizer.stylize(photo).images, expected)
+    both = stylizer.stylize([grace_hopper_file, grace_hopper])
+    assert both.size == 2
+    with pytest.raises(NoFaceError, match="image 1"):
+        stylizer.stylize(np.zeros((64, 64, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def tiny_options(tiny_model, tmp_path_factory):
+    hparams = mm.HParams(
+        epochs=4, learning_rate=5e-3, export_dir=tmp_path_factory.mktemp("tiny-export")
+    )
+    return mm.FaceStylizerOptions(tiny_model, mm.ModelOptions(swap_layers=[4, 5]), hparams)
+
+
+def test_an_interrupted_training_goes_on(tiny_options, tiny_data, tmp_path):
+    def interrupt(step, losses):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with eager_steps():
+        whole = mm.FaceStylizer.create(tiny_data, tiny_options)
+        with pytest.warns(UserWarning, match="interrupted after 2 of 4 steps"):
+            half = mm.FaceStylizer.create(tiny_data, tiny_options, on_step=interrupt)
+        assert half.steps == 2 and "small, 2 steps" in repr(half)
+        half.save(tmp_path / "half.npz")
+        loaded = mm.FaceStylizer.load(tmp_path / "half.npz")
+        same = [one.stylize_images(tiny_data.images) for one in (half, loaded)]
+        np.testing.assert_array_equal(*same)
+        for one in (half, loaded):
+            history = one.train(2)
+            assert history["loss"] == pytest.approx(whole.history["loss"], rel=1e-4)
+        assert loaded.bundle().provenance.steps == 4
+        assert loaded.export_model().parent == tmp_path
+        # Once completed, it can go on all the same.
+        assert len(loaded.train(1)["loss"]) == 5
+    with pytest.raises(FileExistsError):
+        half.save(tmp_path / "half.npz")
+    (tmp_path / "other.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="other.npz is not what"):
+        mm.FaceStylizer.load(tmp_path / "other.npz")
+
+
+def test_a_second_training_does_not_trace_again(tiny_options, tiny_data, monkeypatch):
+    options = dataclasses.replace(
+        tiny_options, hparams=dataclasses.replace(tiny_options.hparams, epochs=1)
+    )
+    traced = []
+    step = PaintingStep._step
+    monkeypatch.setattr(
+        PaintingStep, "_step", lambda self, *batch: traced.append(1) or step(self, *batch)
+    )
+    # Without the steps of other tests.
+    monkeypatch.setattr(face_stylizer, "_STEPS", StepCache())
+    first, second = (mm.FaceStylizer.create(tiny_data, options) for _ in range(2))
+    assert len(traced) == 1
+    assert first.history == second.history
+    np.testing.assert_array_equal(
+        first.stylize_images(tiny_data.images), second.stylize_images(tiny_data.images)
+    )
+
+
+def test_keras_callbacks(tiny_options, tiny_data, tmp_path):
+    class StopAtTwo(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    log = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    with eager_steps():
+        stylizer = mm.FaceStylizer.create(tiny_data, tiny_options, callbacks=[StopAtTwo(), log])
+    assert stylizer.steps == 2
+    head, *lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert head.startswith("epoch,") and "loss" in head and len(lines) == 2
+    with pytest.raises(TypeError, match="tf_keras.callbacks.Callback"):
+        mm.FaceStylizer.create(tiny_data, tiny_options, callbacks=[print])
+
+
+def test_verbose_0_is_silent(tiny_options, tiny_data, capfd):
+    with eager_steps():
+        stylizer = mm.FaceStylizer.create(tiny_data, tiny_options, verbose=0)
+        stylizer.export_model()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_preview_shows_the_stylizer_at_each_step_and_changes_nothing(
     tiny_model, tiny_data, unwatched
 ):
@@ -142,7 +235,7 @@ def test_strength_0_is_the_reconstruction(stylizer, data):
     assert 0 < np.abs(half.astype(int) - none).mean() < np.abs(full.astype(int) - none).mean()
 
 
-def test_export_model_writes_bundle_and_metadata(stylizer, bundle, monkeypatch):
+def test_export_model_writes_bundle_and_metadata(stylizer, bundle, monkeypatch, capsys):
     asked = []
 
     def made_before(precision, strength):
@@ -150,14 +243,17 @@ def test_export_model_writes_bundle_and_metadata(stylizer, bundle, monkeypatch):
         return bundle
 
     monkeypatch.setattr(stylizer, "bundle", made_before)
-    stylizer.export_model(precision="int8", strength=0.5)
+    folder = pathlib.Path(stylizer._hparams.export_dir)
+    path = stylizer.export_model(precision="int8", strength=0.5)
     assert asked == [("int8", 0.5)]
-    folder = stylizer._hparams.export_dir
-    assert TaskBundle.open(f"{folder}/face_stylizer.task") == bundle
-    with open(f"{folder}/metadata.json") as file:
-        assert json.load(file)["name"]
+    assert path == folder / "face_stylizer.task" and capsys.readouterr().out == f"{path}\n"
+    assert TaskBundle.open(path) == bundle
+    assert json.loads((folder / "face_stylizer.metadata.json").read_text())["name"]
     with pytest.raises(FileExistsError, match="face_stylizer.task"):
         stylizer.export_model()
+    # A second bundle in the same folder.
+    assert stylizer.export_model("mild.task").name == "mild.task"
+    assert (folder / "mild.metadata.json").exists()
 
 
 def test_the_bundle_is_small(bundle):

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from mm_face_stylizer import notebook
-from mm_face_stylizer.notebook import WEBCAM, LivePreview, download, pick_photo, pick_pictures
+from mm_face_stylizer.notebook import (
+    WEBCAM,
+    LivePreview,
+    copy_to_drive,
+    download,
+    pick_photo,
+    pick_pictures,
+)
 from task_bundle import ImageError, load_image
 
 
@@ -46,6 +53,25 @@ def displayed(monkeypatch):
 
     monkeypatch.setattr("IPython.display.display", display)
     return shown
+
+
+def test_results_are_copied_to_drive(tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="in Colab only"):
+        copy_to_drive(tmp_path, "results")
+    _Colab(monkeypatch)
+    mounted = []
+    drive = types.SimpleNamespace(mount=mounted.append)
+    monkeypatch.setitem(sys.modules, "google.colab.drive", drive)
+    monkeypatch.setattr(notebook, "_DRIVE", tmp_path / "drive")
+    source = tmp_path / "results"
+    source.mkdir()
+    (source / "a.task").write_text("bundle")
+    (source / ".hidden").touch()
+    for _ in range(2):  # The second time files are replaced.
+        target = copy_to_drive(source, "styles/ink")
+    assert target == tmp_path / "drive" / "MyDrive" / "styles" / "ink"
+    assert [path.name for path in target.iterdir()] == ["a.task"]
+    assert mounted == [str(tmp_path / "drive")] * 2
 
 
 def test_named_pictures_are_taken_and_nobody_is_asked(tmp_path, monkeypatch):

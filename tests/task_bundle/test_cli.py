@@ -147,7 +147,7 @@ def test_failures_are_one_line(tmp_path: Path, stylizer_file: Path, capsys) -> N
 
 
 def test_wrong_usage(capsys) -> None:
-    for arguments in ([], ["paint"], ["build"], ["inspect"]):
+    for arguments in (["paint"], ["build"], ["inspect"]):
         with pytest.raises(SystemExit) as caught:
             cli.main(arguments)
         assert caught.value.code == 2

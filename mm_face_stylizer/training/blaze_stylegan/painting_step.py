@@ -22,6 +22,8 @@ from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.models.pair_discriminator import PairDiscriminator
+from mm_face_stylizer.models.weights import named_weights
+from mm_face_stylizer.pixels import from_pixels
 from mm_face_stylizer.training import losses
 
 # Factors by which pictures are reduced for the pyramid term.
@@ -113,6 +115,59 @@ class PaintingStep:
         self.discriminator_optimizer = keras.optimizers.Adam(1e-3, 0.5, 0.99)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
         self._compiled = graph_function(self._step)
+        self._compiled_distance = graph_function(self._distance)
+
+    @property
+    def synthesis(self) -> Synthesis:
+        """The network that is trained."""
+        return self._synthesis
+
+    def state(self) -> list[np.ndarray]:
+        """Returns copies of everything that training changes: weights, codes and moments."""
+        return [variable.numpy() for variable in self._changing()]
+
+    def restore(self, state: Sequence[np.ndarray]) -> None:
+        """Puts back what `state` returned, here or in another step of the same networks.
+
+        Args:
+          state: One array for each variable, in the order of `state`.
+
+        Raises:
+          ValueError: Their number or shapes differ from those of this step.
+        """
+        for variable, value in zip(self._changing(), state, strict=True):
+            variable.assign(value)
+
+    def begin(
+        self, synthesis: Synthesis, codes: np.ndarray, discriminator: PairDiscriminator | None
+    ) -> None:
+        """Starts another training with the graph that is compiled already.
+
+        Args:
+          synthesis: The network whose weights the training starts from; it is not changed.
+          codes: The codes that it starts from.
+          discriminator: The discriminator that it starts from, not changed; a new one if None.
+        """
+        if discriminator is None:
+            discriminator = PairDiscriminator(self.discriminator.styles)
+            discriminator.build()
+        for own, other in ((self._synthesis, synthesis), (self.discriminator, discriminator)):
+            weights = named_weights(other)
+            for name, variable in named_weights(own).items():
+                variable.assign(weights[name])
+        self.codes.assign(codes)
+        for optimizer in (self.optimizer, self.discriminator_optimizer):
+            for variable in optimizer.variables:
+                variable.assign(tf.zeros_like(variable))
+
+    def _changing(self) -> list[tf.Variable]:
+        networks = (self._synthesis, self.discriminator)
+        optimizers = (self.optimizer, self.discriminator_optimizer)
+        return [
+            self.codes,
+            *(variable for network in networks for variable in network.weights),
+            *(variable for optimizer in optimizers for variable in optimizer.variables),
+        ]
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -148,6 +203,26 @@ class PaintingStep:
         latents = {name: tf.constant(value, tf.float32) for name, value in latents.items()}
         batch = (tf.constant(styles, tf.int32), tf.constant(photos), tf.constant(paintings))
         return self._compiled(latents, *batch, tf.constant(crop))
+
+    def distance(
+        self, latents: Mapping[str, np.ndarray], paintings: np.ndarray, code: np.ndarray
+    ) -> float:
+        """Compares what the network draws with paintings, without training.
+
+        Args:
+          latents: As in a call.
+          paintings: As in a call.
+          code: Code of the style to draw in, [rows, 512].
+
+        Returns:
+          Mean absolute difference of pixels in [-1, 1].
+        """
+        latents = {name: tf.constant(value, tf.float32) for name, value in latents.items()}
+        code = tf.constant(code[np.newaxis])
+        return float(self._compiled_distance(latents, from_pixels(paintings), code))
+
+    def _distance(self, latents, paintings, code):
+        return losses.l1(draw(self._synthesis, latents, code), paintings)
 
     def random_crop(self, random: np.random.Generator) -> np.ndarray:
         """Samples the first row and column of a crop in pixels, int32 [2]."""

@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
-from mm_face_stylizer._keras import graph_function, tf
+from mm_face_stylizer._keras import tf
 from mm_face_stylizer.errors import DivergenceError
 from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
-from mm_face_stylizer.models.blaze_stylegan.generator import Synthesis, copied
+from mm_face_stylizer.models.blaze_stylegan.generator import copied
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks, rows_of
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait import Portrait
-from mm_face_stylizer.pixels import from_pixels
-from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.blaze_stylegan.drawing_training import encoded
 from mm_face_stylizer.training.blaze_stylegan.painting_step import (
     PaintingStep,
     PaintingWeights,
-    draw,
 )
 
 # Number of practice faces for which the most suitable style picture is chosen.
@@ -38,6 +36,8 @@ _COMPARED = 2
 # The learning rate is constant up to the first fraction of the steps, then falls linearly to the
 # second fraction of its peak. Without the decay the result would depend on the last batches.
 _DECAY_FROM, _FINAL_RATE = 0.6, 0.1
+# Name of the user's style in the network that was trained on it.
+_STYLE = "style"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +68,44 @@ class PaintingOptions:
     conv_dtype: str = "float32"
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingState:
+    """What a training needs to go on where it stopped.
+
+    Attributes:
+      photos: The practice faces, uint8 [count, side, side, 3], RGB in [0, 255].
+      paintings: Their paintings, of the same form.
+      variables: What `PaintingStep.state` returned.
+      random: State of the bit generator of NumPy that selects the batches.
+      history: For each loss name, one value per step.
+      start: See `PaintingTrainer`.
+      likeness: See `PaintingTrainer`.
+    """
+
+    photos: np.ndarray
+    paintings: np.ndarray
+    variables: Sequence[np.ndarray]
+    random: dict[str, Any]
+    history: dict[str, list[float]]
+    start: str
+    likeness: float
+
+    def drawing(self, like: Drawing) -> Drawing:
+        """Returns the trained network without a training step.
+
+        Args:
+          like: A drawing network of the same preset; it is not changed.
+
+        Raises:
+          ValueError: The variables are of another network.
+        """
+        synthesis = copied(like.synthesis)
+        codes, *weights = self.variables[: 1 + len(synthesis.weights)]
+        for variable, value in zip(synthesis.weights, weights, strict=True):
+            variable.assign(value)
+        return Drawing((_STYLE,), synthesis, codes)
+
+
 class PaintingTrainer:
     """Trains a copy of a drawing network on one style.
 
@@ -75,6 +113,8 @@ class PaintingTrainer:
       picture: Index of the style picture that the practice faces are painted with.
       start: Name of the known style whose code the training starts from.
       likeness: Likeness of the paintings to the photos, in [0, 1]; see `Painting`.
+      step: The training step, which another training may use after this one.
+      history: For each loss name, one value per step so far.
     """
 
     def __init__(
@@ -89,6 +129,8 @@ class PaintingTrainer:
         likeness: float | None = None,
         colors: str = "style",
         finds_face: Callable[[np.ndarray], bool] | None = None,
+        step: PaintingStep | None = None,
+        progress: Callable[[Sequence[Portrait]], Iterable[Portrait]] = iter,
     ):
         """Paints the practice faces, and selects the known style that training starts from.
 
@@ -103,8 +145,9 @@ class PaintingTrainer:
           likeness: Likeness of the paintings to the photos, in [0, 1]; chosen by `Painter` if None.
           colors: `style` or `photo`; see `Painter`.
           finds_face: See `Painter.most_suitable`.
+          step: A step of `new_step` whose graph is compiled already; a new one if None.
+          progress: Wraps the practice faces while they are painted, as tqdm does.
         """
-        self._options = options
         self.picture = 0
         painter = Painter(styles, likeness, colors, options.seed)
         if len(styles) > 1:
@@ -113,78 +156,110 @@ class PaintingTrainer:
             self.picture = painter.most_suitable(practice[:_CONSULTED], finds_face)
             painter = Painter([styles[self.picture]], likeness, colors, options.seed)
         self.likeness = painter.likeness
-        self._photos = np.stack([portrait.pixels for portrait in practice])
-        self._paintings = np.stack([painter.paint(portrait).picture for portrait in practice])
-        self._latents = encoded(networks, self._photos)
-        synthesis = copied(drawing.synthesis, conv_dtype=options.conv_dtype)
-        self.start = drawing.styles[self._nearest(synthesis, drawing.codes)]
+        photos = np.stack([portrait.pixels for portrait in practice])
+        paintings = np.stack([painter.paint(portrait).picture for portrait in progress(practice)])
+        self._prepare(networks, photos, paintings, options)
+        if step is None:
+            step = new_step(drawing, options, face_mesh, features)
+        else:
+            step.begin(drawing.synthesis, drawing.codes[:1], None)
+        self.step = step
+        self.start = drawing.styles[self._nearest(drawing.codes)]
         known = drawing.only(self.start)
-        codes = tf.Variable(known.codes, name="codes")
-        self._step = PaintingStep(
-            synthesis,
-            codes,
-            features,
-            options.weights,
-            options.betas,
-            face_mesh,
-            known.discriminator,
-        )
-        self._synthesis, self._codes = synthesis, codes
+        step.begin(drawing.synthesis, known.codes, known.discriminator)
 
-    def _nearest(self, synthesis: Synthesis, codes: np.ndarray) -> int:
+    @classmethod
+    def resumed(
+        cls, networks: Networks, state: TrainingState, options: PaintingOptions, step: PaintingStep
+    ) -> Self:
+        """Goes on with a training.
+
+        Args:
+          networks: See `__init__`.
+          state: What `state` returned.
+          options: See `__init__`.
+          step: A step of `new_step`, with the same options.
+
+        Raises:
+          ValueError: The state is not one of such a step.
+        """
+        trainer = cls.__new__(cls)
+        trainer.picture, trainer.start, trainer.likeness = 0, state.start, state.likeness
+        trainer._prepare(networks, state.photos, state.paintings, options)
+        trainer._random.bit_generator.state = state.random
+        trainer.history = {name: list(values) for name, values in state.history.items()}
+        step.restore(state.variables)
+        trainer.step = step
+        return trainer
+
+    def _prepare(self, networks, photos, paintings, options: PaintingOptions) -> None:
+        self._options = options
+        self._photos, self._paintings = photos, paintings
+        self._latents = encoded(networks, photos)
+        self._random = np.random.default_rng(options.seed)
+        self.history: dict[str, list[float]] = {}
+
+    def _nearest(self, codes: np.ndarray) -> int:
         """Returns the index of the code whose drawings differ least from the paintings."""
         some = slice(0, _COMPARED)
-        latents = {
-            name: tf.constant(value, tf.float32)
-            for name, value in rows_of(self._latents, some).items()
-        }
-        paintings = from_pixels(self._paintings[some])
+        latents, paintings = rows_of(self._latents, some), self._paintings[some]
+        return int(np.argmin([self.step.distance(latents, paintings, code) for code in codes]))
 
-        @graph_function
-        def distance(code):
-            return losses.l1(draw(synthesis, latents, code), paintings)
-
-        distances = [float(distance(tf.constant(code[np.newaxis]))) for code in codes]
-        return int(np.argmin(distances))
+    def state(self) -> TrainingState:
+        """Returns what the training needs to go on later, as copies."""
+        return TrainingState(
+            self._photos,
+            self._paintings,
+            self.step.state(),
+            self._random.bit_generator.state,
+            {name: list(values) for name, values in self.history.items()},
+            self.start,
+            self.likeness,
+        )
 
     @property
     def drawing(self) -> Drawing:
         """The network, which further steps change; its only style is the user's."""
-        return Drawing(("style",), self._synthesis, self._codes.numpy())
+        return Drawing((_STYLE,), self.step.synthesis, self.step.codes.numpy())
 
     def fit(
-        self, on_step: Callable[[int, dict[str, float]], None] | None = None
+        self,
+        on_step: Callable[[int, dict[str, float]], None] | None = None,
+        steps: int | None = None,
     ) -> dict[str, list[float]]:
-        """Trains for the configured number of steps.
+        """Trains.
 
         Args:
           on_step: Called after each step with the number of completed steps and the losses of the
-            step by name. An exception that it raises ends the training.
+            step by name. An exception that it raises ends the training, which another call goes on
+            with.
+          steps: Number of steps; those of the options if None. After earlier steps the learning
+            rate is that of one training of them all.
 
         Returns:
-          For each loss name, one value per step.
+          `history`.
 
         Raises:
           FloatingPointError: The loss is not finite.
         """
-        options = self._options
-        random = np.random.default_rng(options.seed)
-        history: dict[str, list[float]] = {}
+        options, random = self._options, self._random
         rows = list(options.swap_rows)
-        for step in range(options.steps):
+        done = len(self.history.get("loss", ()))
+        total = done + (options.steps if steps is None else steps)
+        for step in range(done, total):
             chosen = random.integers(0, len(self._photos), options.batch_size)
             others = random.integers(0, len(self._photos), options.batch_size)
             latents = rows_of(self._latents, chosen)
             own = latents["inputs"].astype(np.float32)
             own[:, rows] *= options.alpha
             own[:, rows] += (1.0 - options.alpha) * self._latents["inputs"][others][:, rows]
-            values = self._step(
+            values = self.step(
                 latents | {"inputs": own},
                 np.zeros(len(chosen), np.int32),
                 self._photos[chosen],
                 self._paintings[chosen],
-                self._step.random_crop(random),
-                options.learning_rate * self._decay(step),
+                self.step.random_crop(random),
+                options.learning_rate * _decay((step + 1) / total),
             )
             values = {name: float(value) for name, value in values.items()}
             if not math.isfinite(values["loss"]):
@@ -193,13 +268,37 @@ class PaintingTrainer:
                     f"a learning rate below {options.learning_rate:g} may help."
                 )
             for name, value in values.items():
-                history.setdefault(name, []).append(value)
+                self.history.setdefault(name, []).append(value)
             if on_step is not None:
                 on_step(step + 1, values)
-        return history
+        return self.history
 
-    def _decay(self, step: int) -> float:
-        progress = (step + 1) / self._options.steps
-        if progress <= _DECAY_FROM:
-            return 1.0
-        return 1.0 - (1.0 - _FINAL_RATE) * (progress - _DECAY_FROM) / (1.0 - _DECAY_FROM)
+
+def new_step(
+    drawing: Drawing,
+    options: PaintingOptions,
+    face_mesh: FaceMeshFeatures | None = None,
+    features: Callable[[tf.Tensor], Sequence[tf.Tensor]] | None = None,
+) -> PaintingStep:
+    """Makes the training step of one style.
+
+    Args:
+      drawing: The preset's drawing network; it is not changed.
+      options: Of these, weights, betas and data type are the step's.
+      face_mesh: See `PaintingTrainer`.
+      features: See `PaintingStep`.
+    """
+    return PaintingStep(
+        copied(drawing.synthesis, conv_dtype=options.conv_dtype),
+        tf.Variable(drawing.codes[:1], name="codes"),
+        features,
+        options.weights,
+        options.betas,
+        face_mesh,
+    )
+
+
+def _decay(progress: float) -> float:
+    if progress <= _DECAY_FROM:
+        return 1.0
+    return 1.0 - (1.0 - _FINAL_RATE) * (progress - _DECAY_FROM) / (1.0 - _DECAY_FROM)

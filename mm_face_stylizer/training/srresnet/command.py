@@ -30,7 +30,7 @@ def add_upscaler(commands) -> None:
         description="Trains networks that enlarge pictures and the pictures of stylizers, for "
         "`upscale`.",
     )
-    actions = upscaler.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    actions = upscaler.add_subparsers()
     train = actions.add_parser(
         "train",
         help="train an upscaler from pictures",

@@ -178,6 +178,23 @@ def test_several_faces(stylize, bundle_file: Path, pair: Picture, tmp_path: Path
     np.testing.assert_array_equal(load_image(out / "pair.png"), composite(pair, faces))
 
 
+def test_one_picture_into_a_named_file(
+    bundle_file: Path, photo_file: Path, tmp_path: Path, capsys
+) -> None:
+    target = tmp_path / "new" / "out.png"
+    words = ["stylize", str(bundle_file), str(photo_file), "-o", str(target)]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == f"{target}\n"
+    assert load_image(target).shape == (64, 64, 3)
+    for inputs, output, complaint in (
+        ([photo_file, photo_file], "out.png", "2 inputs; name a folder"),
+        ([photo_file], "out.jpg", "ends in .png"),
+    ):
+        words = ["stylize", str(bundle_file), *map(str, inputs), "-o", str(tmp_path / output)]
+        assert cli.main(words) == 1
+        assert complaint in _errors(capsys)[0]
+
+
 def test_a_folder(stylize, photo_file: Path, grace_hopper: Picture, tmp_path: Path, capsys) -> None:
     folder = tmp_path / "photos"
     (folder / "deeper").mkdir(parents=True)
