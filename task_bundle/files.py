@@ -74,7 +74,9 @@ def atomic_path(
             else:
                 _move_to_new_name(temporary, target, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        # On a read-only file system removing fails as well, which is not what went wrong.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

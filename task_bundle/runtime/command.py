@@ -326,7 +326,9 @@ def _write(stream: TextIO, line: str) -> None:
 
 def _files(path: Path) -> list[Path]:
     """Returns the path itself, or the pictures and videos in the folder."""
-    if not path.is_dir():
+    # Unlike `Path.is_dir`, this does not raise for a name that is too long or may not be looked at:
+    # the other inputs are stylized all the same.
+    if not os.path.isdir(path):
         return [path]
     files = list_files(path, PICTURE_SUFFIXES | VIDEO_SUFFIXES)
     if not files:
@@ -364,5 +366,5 @@ def _check(jobs: Sequence[_Job], overwrite: bool) -> None:
                     f"{target} would replace the input {sources[place]}; choose another output"
                     " folder"
                 )
-            if target.exists() and not overwrite:
+            if os.path.exists(target) and not overwrite:
                 raise FileExistsError(f"{target} already exists")

@@ -48,6 +48,16 @@ def test_failure_leaves_nothing_behind(
         assert "a.bin" in str(caught.value) and "No space left" in str(caught.value)
 
 
+def test_a_read_only_file_system_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "a temporary name")
+
+    monkeypatch.setattr(files, "open", refuse, raising=False)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match=r"cannot write .*a\.bin: Read-only file system"):
+        atomic_write(tmp_path / "a.bin", b"new")
+
+
 def test_a_file_made_meanwhile_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

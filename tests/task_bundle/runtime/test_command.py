@@ -312,6 +312,13 @@ def test_links_that_lead_to_themselves(stylize, photo_file: Path, tmp_path: Path
     assert _names(tmp_path / "out") == ["grace.png"]
 
 
+def test_a_name_that_is_too_long(stylize, photo_file: Path, tmp_path: Path, capsys) -> None:
+    name = 300 * "a" + ".jpg"
+    assert stylize(tmp_path / name, photo_file) == 1
+    assert _errors(capsys)[0].endswith(f"{name}: File name too long")
+    assert _names(tmp_path / "out") == ["grace.png"]
+
+
 def test_a_terminal_gets_no_control_characters(
     stylize, photo_file: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
