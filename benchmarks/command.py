@@ -237,7 +237,7 @@ def _measure(
     arguments: argparse.Namespace,
 ) -> Report:
     from benchmarks.measuring import measure
-    from benchmarks.subject import as_text
+    from task_bundle.file_names import as_text
 
     recorded: dict[str, Any] = {"photo": as_text(_photo(arguments).name)}
     check_output_files(arguments.output, overwrite=arguments.overwrite)

@@ -12,6 +12,7 @@ from benchmarks import report
 from task_bundle import TaskBundle, describe
 from task_bundle.archive import FACE_DETECTOR, FACE_LANDMARKS_DETECTOR, FACE_STYLIZER
 from task_bundle.errors import BundleError
+from task_bundle.file_names import as_text
 from task_bundle.tflite.schema import model_schema, unpack_model
 
 STAGES = {
@@ -94,11 +95,6 @@ class LoadedSubject:
         name = stage if stage in self.models else "stylizer"
         weights = next(m.weights for m in self.description.models if m.stage == name)
         return "int" in weights
-
-
-def as_text(name: str) -> str:
-    """Returns the name of a file as reports have it: what is not UTF-8 becomes U+FFFD."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def describe_model(stage: str, model: bytes) -> report.Model:

@@ -37,6 +37,7 @@ from mm_face_stylizer.evaluation.subject import BundleSubject, PresetSubject
 from task_bundle.errors import ImageError
 from task_bundle.faces.alignment import Face
 from task_bundle.faces.face_models import FaceModels
+from task_bundle.file_names import as_text
 
 RESULT_FILE = "evaluation.json"
 _SHEET_SIDE = 192
@@ -526,7 +527,7 @@ def _people(
 ) -> tuple[report.Person, ...]:
     return tuple(
         report.Person(
-            file=file,
+            file=as_text(file),
             labels={by: names[index] for by, names in labels.items() if names[index]},
             typology_angle=angles[index] if math.isfinite(angles[index]) else None,
             values={

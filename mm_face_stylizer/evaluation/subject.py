@@ -14,6 +14,7 @@ from mm_face_stylizer.evaluation.picture_quality import Pictures, at_side
 from mm_face_stylizer.preset import Preset
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError
+from task_bundle.file_names import as_text
 from task_bundle.runtime.stylizer_model import StylizerModel
 from task_bundle.tflite.validation import check_loads
 
@@ -60,7 +61,7 @@ class PresetSubject:
         Raises:
           PresetError: The preset's weights are missing, or are not those that its card describes.
         """
-        self.name = str(preset.card.get("name", preset.folder.name))
+        self.name = str(preset.card.get("name", as_text(preset.folder.name)))
         build: Any = preset.networks
         self._networks = build()
         self.sha256 = str(preset.card["sha256"])
@@ -127,7 +128,7 @@ class BundleSubject:
             run it, or its stylizer's input is not square.
           OSError: The file cannot be read.
         """
-        self.name = Path(path).name
+        self.name = as_text(Path(path).name)
         content = Path(path).read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
         bundle = TaskBundle.open(path)

@@ -1,6 +1,8 @@
 """`mm-face-stylizer evaluate`, from the arguments to the files."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import conv_model
@@ -191,6 +193,19 @@ def test_a_bundle_that_changes_nothing_reconstructs_perfectly(bundle, faces, tmp
     assert evaluation.measure("identity_similarity").mean > 0.98
     assert "landmark_error" in printed and str(out / "evaluation.json") in printed
     assert set(MEASURES) >= {measure.name for measure in evaluation.measures}
+
+
+def test_names_that_are_not_utf8(bundle, faces, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for index, face in enumerate(sorted(faces.iterdir())[:6]):
+        shutil.copy(face, photos / os.fsdecode(b"%d\xe9.png" % index))
+    named = shutil.copy(bundle, tmp_path / os.fsdecode(b"\xe9.task"))
+    words = ["evaluate", str(named), "--faces", str(photos), "-o", str(out), "--all", *FEW]
+    assert main(words) == 0
+    evaluation = Evaluation.load(out / "evaluation.json")
+    assert evaluation.subject.name == "\ufffd.task"
+    assert [person.file for person in evaluation.people] == [f"{i}\ufffd.png" for i in range(6)]
 
 
 def test_a_stylizer_that_changes_nothing_has_the_photos_style(bundle, faces, style, tmp_path):
