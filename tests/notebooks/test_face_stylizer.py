@@ -1,5 +1,7 @@
 import re
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import nbformat
@@ -76,7 +78,7 @@ def test_it_runs_from_top_to_bottom(notebook, jupyter, tmp_path):
     ).execute()
 
     out = tmp_path / "out"
-    assert TaskBundle.open(out / "face_stylizer.task")
+    assert TaskBundle.open(out / "face_stylizer.task").provenance.steps == 2
     assert {f"style_{number}.png" for number in (1, 2, 3)} <= {file.name for file in out.iterdir()}
     photo, composite = load_image(out / "photo.png"), load_image(out / "composite.png")
     assert composite.shape == photo.shape
@@ -93,10 +95,40 @@ def test_it_runs_from_top_to_bottom(notebook, jupyter, tmp_path):
             assert output.output_type != "execute_result", f"{cell.id} echoes a value"
             text = output.get("text", "")
             assert "EGL" not in text and "cuda" not in text, f"{cell.id} shows native messages"
-    for cell_id in ("style", "photo", "train", "compare", "composite"):
+    for cell_id in ("style", "photo", "paint", "train", "compare", "composite"):
         assert len(_output(notebook, cell_id, "image/png")) == 1, cell_id
     assert len(_output(notebook, "native", "image/png")) == HAS_NATIVE
     assert "out/face_stylizer.task" in _output(notebook, "download", "text/html")[0]
+
+
+def test_a_failed_installation_is_one_line(notebook, monkeypatch):
+    (install,) = [cell.source for cell in notebook.cells if cell.id == "install"]
+    failed = types.SimpleNamespace(returncode=1, stderr="noise\nERROR: no such wheel\n")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: failed)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Exception, match="no such wheel") as caught:
+        exec(install, {"package_source": "/nowhere/x.whl"})
+    (line,) = caught.value._render_traceback_()
+    assert line.startswith("Not installed: /nowhere/x.whl[train]. ERROR: no such wheel. Set ")
+
+
+@pytest.mark.parametrize("preloaded", ["numpy", "google.protobuf"])
+def test_it_restarts_where_another_version_is_loaded(notebook, monkeypatch, capsys, preloaded):
+    (install,) = [cell.source for cell in notebook.cells if cell.id == "install"]
+    done = types.SimpleNamespace(returncode=0, stderr="")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    ended = []
+    monkeypatch.setattr("os._exit", ended.append)
+    modules = dict.fromkeys(("numpy", "google.protobuf"))
+    modules[preloaded] = types.SimpleNamespace(__version__="99.0")
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    exec(install, {"package_source": ""})
+    monkeypatch.undo()
+    assert ended == [0]
+    assert "restarts now, this once" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -111,6 +143,6 @@ def test_it_takes_pictures_and_a_photo_of_the_user(notebook, jupyter, tmp_path, 
         notebook, timeout=_TIMEOUT_SECONDS, resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     names = {file.name for file in (tmp_path / "out").iterdir()}
-    assert names == {"photo.png", "native.log"}
-    style, photo = (_output(notebook, cell_id, "image/png") for cell_id in ("style", "photo"))
-    assert len(style) == len(photo) == 1
+    assert names == {"painting.png", "photo.png", "native.log"}
+    for cell_id in ("style", "photo", "paint"):
+        assert len(_output(notebook, cell_id, "image/png")) == 1
