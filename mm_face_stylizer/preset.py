@@ -242,6 +242,24 @@ class Preset:
             raise PresetError(f"{self.folder / _DRAWING_TFLITE} is not of this preset's weights.")
         return model.replace(own, wanted)
 
+    def exported(self, precision: str) -> bytes:
+        """Reads an export that the preset was saved with, after checking its hash.
+
+        Args:
+          precision: As for `mm_face_stylizer.export.convert`.
+
+        Returns:
+          A TFLite flatbuffer without metadata.
+
+        Raises:
+          PresetError: The preset has none of this precision, or the file is missing or damaged.
+        """
+        exports = self.card.get("exports", {})
+        if precision not in exports:
+            known = ", ".join(exports) or "none"
+            raise PresetError(f"{self.folder} has no export in {precision}. Known: {known}.")
+        return self._verified(_export_name(precision), exports[precision])
+
     def _verified(self, name: str, sha256: str) -> bytes:
         """Reads a file after checking its SHA-256."""
         with self._opened(name, sha256) as file:
@@ -273,7 +291,11 @@ class Preset:
 
 
 def save_preset(
-    folder: pathlib.Path, networks, card: dict[str, Any], overwrite: bool = False
+    folder: pathlib.Path,
+    networks,
+    card: dict[str, Any],
+    overwrite: bool = False,
+    exports: Mapping[str, bytes] | None = None,
 ) -> Preset:
     """Writes trained networks and their card to a folder.
 
@@ -297,6 +319,7 @@ def save_preset(
       card: Entries of the card. The configuration, the SHA-256, the size in bytes and the numbers
         of parameters are added.
       overwrite: Whether to replace an existing preset.
+      exports: TFLite models of the same networks by precision, for `Preset.exported`.
 
     Returns:
       The preset that was written.
@@ -317,6 +340,12 @@ def save_preset(
     }
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / _WEIGHTS, content, overwrite=overwrite)
+    if exports:
+        card["exports"] = {
+            precision: hashlib.sha256(model).hexdigest() for precision, model in exports.items()
+        }
+        for precision, model in exports.items():
+            atomic_write(folder / _export_name(precision), model, overwrite=overwrite)
     _write_card(folder, card, overwrite)
     return Preset(folder, card)
 
@@ -365,6 +394,10 @@ def _npz_bytes(weights: Mapping[str, np.ndarray]) -> bytes:
         },
     )
     return buffer.getvalue()
+
+
+def _export_name(precision: str) -> str:
+    return f"{precision}.tflite"
 
 
 def _write_card(folder: pathlib.Path, card: dict[str, Any], overwrite: bool) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,6 @@ import numpy.typing as npt
 from mm_face_stylizer.errors import InvalidArgumentError, PresetError
 from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.upscaling.tiles import Picture, upscale_tiles
-from task_bundle.archive import FACE_STYLIZER
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError
 from task_bundle.faces.face_models import FaceModels
@@ -22,15 +20,13 @@ from task_bundle.tflite.joining import join_models
 from task_bundle.tflite.litert_model import LitertModel
 from task_bundle.tflite.metadata import NORM_MEAN, NORM_STD, normalization
 from task_bundle.tflite.model import check_stylizer, describe, picture_size
-from task_bundle.tflite.validation import check_loads
+from task_bundle.tflite.resizing import resize_model
 
 _FAMILY = "srresnet"
-# Presets of these names would come with the package, one for each scale.
-_RELEASED = {2: "upscaler_mobile_x2", 4: "upscaler_mobile_x4"}
+# Presets that come with the package, by scale.
+_RELEASED: dict[int, str] = {}
 # Pixels of a tile that are kept, in each direction.
 _TILE_MIDDLE = 192
-# Practice faces that are stylized to quantize an upscaler.
-_CALIBRATION_PICTURES = 32
 _PREFIX = "upscaler/"
 
 
@@ -77,62 +73,42 @@ class Upscaler:
         return found
 
     @functools.cached_property
-    def _networks(self) -> Any:
-        return self.preset.networks()
-
-    @functools.cached_property
     def scale(self) -> int:
         """Factor on the side of pictures."""
         return int(self.preset.config().scale)
 
-    def export(
-        self, side: int, precision: str = "float16", calibration: np.ndarray | None = None
-    ) -> bytes:
-        """Converts the network to TFLite for pictures of one size.
+    def model(self, side: int, precision: str = "float16") -> bytes:
+        """Returns the network for pictures of one size. It needs no TensorFlow.
 
         Args:
           side: Side of the small picture in pixels.
-          precision: As for `mm_face_stylizer.export.convert`.
-          calibration: Pictures for int8, float32 [count, side, side, 3] in [0, 1].
+          precision: `float16`, `float32` or `int8`.
 
         Returns:
           A TFLite flatbuffer without metadata.
+
+        Raises:
+          BundleError: The side is not divisible by what the network needs.
+          PresetError: The preset has no export of this precision.
         """
-        from mm_face_stylizer.export import convert
-
-        def pictures() -> Iterator[list[np.ndarray]]:
-            for picture in calibration if calibration is not None else ():
-                yield [picture[np.newaxis]]
-
-        return convert(
-            self._networks.inference(side),
-            [(1, side, side, 3)],
-            precision,
-            None if calibration is None else pictures,
-        )
+        return resize_model(self.preset.exported(precision), side)
 
     def behind(self, bundle: TaskBundle, precision: str = "float16") -> TaskBundle:
         """Puts the upscaler behind the stylizer of a bundle, in the same graph.
 
         Args:
           bundle: The bundle. Its stylizer keeps its precision.
-          precision: That of the upscaler: `float16`, `float32`, or `int8`, for which the stylizer
-            is run on the package's practice faces.
+          precision: That of the upscaler: `float16`, `float32` or `int8`.
 
         Returns:
           A bundle whose pictures are `scale` times as wide.
 
         Raises:
           BundleError: The stylizer is no square image-to-image float32 model with values in [0, 1],
-            is upscaled already, or, for int8, cannot be run.
-          InvalidArgumentError: The precision is unknown.
+            or is upscaled already.
+          PresetError: The upscaler has no export of this precision.
         """
-        from mm_face_stylizer.export_options import check_precision
-
-        check_precision(precision)
-        side = _side(bundle.stylizer)
-        calibration = _stylized(bundle.stylizer, side) if precision == "int8" else None
-        upscaler = self.export(side, precision, calibration)
+        upscaler = self.model(_side(bundle.stylizer), precision)
         faces = FaceModels(bundle.detector, bundle.landmarks, "the bundle")
         return TaskBundle.build(join_models(bundle.stylizer, upscaler, _PREFIX), faces)
 
@@ -166,18 +142,17 @@ class Upscaler:
 
     @functools.cached_property
     def _tile_network(self) -> bytes:
-        return self.export(_TILE_MIDDLE + 2 * self.preset.config().margin, "float32")
+        return self.model(_TILE_MIDDLE + 2 * self.preset.config().margin, "float32")
 
 
 def _released(scale: int) -> Preset:
     """Opens the package's upscaler."""
-    try:
-        return Preset.find(_RELEASED[scale])
-    except PresetError:
+    if scale not in _RELEASED:
         raise PresetError(
             f"this version has no released upscaler to {scale} x; `mm-face-stylizer upscaler "
             "train` makes one, whose folder --upscaler takes"
-        ) from None
+        )
+    return Preset.find(_RELEASED[scale])
 
 
 def _opened(name_or_folder: str | pathlib.Path) -> Preset:
@@ -217,14 +192,3 @@ def _side(stylizer: bytes) -> int:
             "cannot be upscaled"
         )
     return width
-
-
-def _stylized(stylizer: bytes, side: int) -> np.ndarray:
-    """Returns stylized practice faces, float32 [count, side, side, 3] in [0, 1]."""
-    from mm_face_stylizer.practice_faces import practice_pictures
-
-    check_loads({FACE_STYLIZER: stylizer}, "the bundle")
-    model = LitertModel(stylizer, "the stylizer")
-    pictures = practice_pictures(side, _CALIBRATION_PICTURES).astype(np.float32) / 255.0
-    stylized = [model.run(picture[np.newaxis])[0] for picture in pictures]
-    return np.clip(np.concatenate(stylized), 0.0, 1.0)

@@ -21,6 +21,10 @@ class UpscalerConfig:
       channels: Channels of all feature maps.
       blocks: Number of residual blocks.
       end_kernel: Side in pixels of the first and of the last convolution's kernels.
+      block_convolutions: 2, as published, or 1, whose activation follows it: more activations at
+        the same cost.
+      joint: Whether a convolution follows the blocks, to whose result the first convolution's is
+        added.
       activation: `prelu`, after the first convolution, in blocks and after each sub-pixel
         convolution, as in SRResNet; or `relu`, in blocks only, as in EDSR.
       normalization: Whether batch normalization follows the convolutions at the small picture's
@@ -31,8 +35,10 @@ class UpscalerConfig:
         quarter of the cost. It needs `direct`.
       direct: Whether the last convolution computes all sub-pixels of the large picture (Shi et al.,
         2016), without sub-pixel convolutions of features before it.
-      interpolated_skip: Whether the network computes the difference to the bilinear enlargement
-        instead of the picture.
+      interpolated_skip: Whether the network computes the difference to an enlargement instead of
+        the picture: the bilinear one; or, where `direct`, that of repeated pixels, which is added
+        before pixels are rearranged and costs next to nothing (Du et al., "Anchor-based Plain Net
+        for Mobile Image Super-Resolution", 2021).
       latent_rows: Always 0: there is no w+ latent.
 
     Raises:
@@ -43,6 +49,8 @@ class UpscalerConfig:
     scale: int = 2
     channels: int = 64
     blocks: int = 16
+    block_convolutions: int = 2
+    joint: bool = True
     end_kernel: int = 9
     activation: str = "prelu"
     normalization: bool = True
@@ -67,6 +75,10 @@ class UpscalerConfig:
             raise InvalidArgumentError(
                 f"residual_scaling is {self.residual_scaling}; it must be above 0 and at most 1"
             )
+        if self.block_convolutions not in (1, 2):
+            raise InvalidArgumentError(
+                f"block_convolutions is {self.block_convolutions!r}; it must be 1 or 2"
+            )
         if self.stride not in (1, 2):
             raise InvalidArgumentError(f"stride is {self.stride!r}; it must be 1 or 2")
         if self.stride > 1 and not self.direct:
@@ -83,9 +95,10 @@ class UpscalerConfig:
         end = self.end_kernel // 2
         # The last convolution, unless it is direct, works on the large picture.
         last = end if self.direct else self.doublings + -(-end // self.scale)
-        # Before it are two convolutions a block and one after the blocks; before those the first,
-        # with a pixel for the interpolation or the stride.
-        return self.stride * (2 * self.blocks + 1 + last + -(-(end + 1) // self.stride))
+        # Before it are the blocks' convolutions and the joint one; before those the first, with a
+        # pixel for the interpolation or the stride.
+        middle = self.block_convolutions * self.blocks + self.joint
+        return self.stride * (middle + last + -(-(end + 1) // self.stride))
 
 
 _NAMED = {
@@ -102,8 +115,10 @@ _NAMED = {
         interpolated_skip=True,
     ),
     "fast": UpscalerConfig(
-        channels=24,
-        blocks=4,
+        channels=32,
+        blocks=5,
+        block_convolutions=1,
+        joint=False,
         end_kernel=3,
         activation="relu",
         normalization=False,

@@ -17,6 +17,8 @@ from mm_face_stylizer.models.srresnet.config import UpscalerConfig
 _COLORS = 3
 # Of the last convolution where the network computes a difference, so that it starts as zero.
 _SMALL = 1e-3
+# What ReLU6 clips at.
+_RELU6 = 6.0
 
 
 class _Convolution(keras.layers.Conv2D):
@@ -36,6 +38,10 @@ class _Convolution(keras.layers.Conv2D):
         """Convolves in the data type that was asked for."""
         inputs, kernel = (tf.cast(x, self._conv_dtype) for x in (inputs, kernel))
         return tf.cast(super().convolution_op(inputs, kernel), tf.float32)
+
+    def call(self, inputs, factor: float = 1.0):
+        """Convolves with weights that are multiplied by a factor, which exports fold into them."""
+        return self.convolution_op(inputs, factor * self.kernel) + factor * self.bias
 
 
 class ResidualUpscaler(keras.Model):
@@ -74,18 +80,19 @@ class ResidualUpscaler(keras.Model):
 
         self._first = convolution("first", side=config.end_kernel, strides=config.stride)
         self._first_activation = prelu("first_activation")
+        second = config.block_convolutions == 2
         self._blocks = [
             (
                 convolution(f"block{index}_first"),
                 normalization(f"block{index}_first_normalization"),
                 prelu(f"block{index}_activation") or tf.nn.relu,
-                convolution(f"block{index}_second"),
-                normalization(f"block{index}_second_normalization"),
+                convolution(f"block{index}_second") if second else None,
+                normalization(f"block{index}_second_normalization") if second else None,
             )
             for index in range(config.blocks)
         ]
-        self._joint = convolution("joint")
-        self._joint_normalization = normalization("joint_normalization")
+        self._joint = convolution("joint") if config.joint else None
+        self._joint_normalization = normalization("joint_normalization") if config.joint else None
         self._doublings = [
             (
                 convolution(
@@ -120,22 +127,53 @@ class ResidualUpscaler(keras.Model):
         Returns:
           [batch, scale * height, scale * width, 3] in about [-1, 1].
         """
+        return 2.0 * self._enlarged((picture + 1.0) / 2.0, 1.0, training) - 1.0
+
+    def clipped(self, picture: tf.Tensor) -> tf.Tensor:
+        """Enlarges pictures for inference.
+
+        ReLU6 clips the values, times six, at both ends: it is part of the operator before it, where
+        a minimum and a maximum would be two passes over the large picture, and slow ones in int8.
+
+        Args:
+          picture: [batch, height, width, 3] in [0, 1], as for `call`.
+
+        Returns:
+          [batch, scale * height, scale * width, 3] in [0, 1].
+        """
+        return self._enlarged(picture, _RELU6, False, tf.nn.relu6) / _RELU6
+
+    def _enlarged(self, picture, factor, training, clip=tf.identity):
+        """Enlarges pictures in [0, 1]; multiplies the large ones, and clips them."""
         config = self.config
         x = first = _apply(self._first_activation, self._first(picture))
         for convolution, normalization, activation, second, second_normalization in self._blocks:
             y = activation(_apply(normalization, convolution(x), training))
-            y = _apply(second_normalization, second(y), training)
+            y = _apply(second_normalization, _apply(second, y), training)
             x = x + (y if config.residual_scaling == 1.0 else config.residual_scaling * y)
-        x = first + _apply(self._joint_normalization, self._joint(x), training)
+        if self._joint is not None:
+            x = first + _apply(self._joint_normalization, self._joint(x), training)
         for convolution, activation in self._doublings:
             x = _apply(activation, tf.nn.depth_to_space(convolution(x), 2))
-        x = self._last(x)
-        if config.direct:
-            x = tf.nn.depth_to_space(x, self._subpixels)
+        x = self._last(x, factor)
         if config.interpolated_skip:
-            sides = [config.scale * side for side in picture.shape[1:3]]
-            x = x + tf.image.resize(picture, sides, method="bilinear")
-        return x
+            interpolated = self._repeated if config.direct else self._bilinear
+            x = x + interpolated(picture, factor)
+        x = clip(x)
+        return tf.nn.depth_to_space(x, self._subpixels) if config.direct else x
+
+    def _bilinear(self, picture, factor):
+        sides = [self.config.scale * side for side in picture.shape[1:3]]
+        return tf.image.resize(factor * picture, sides, method="bilinear")
+
+    def _repeated(self, picture, factor):
+        """Repeats pixels, in the order of sub-pixels that the last convolution computes."""
+        stride, scale = self.config.stride, self.config.scale
+        kernel = np.zeros((stride, stride, _COLORS, self._subpixels, self._subpixels, _COLORS))
+        for row, column in np.ndindex(self._subpixels, self._subpixels):
+            kernel[row // scale, column // scale, :, row, column] = factor * np.eye(_COLORS)
+        kernel = kernel.reshape(stride, stride, _COLORS, -1).astype(np.float32)
+        return tf.nn.conv2d(picture, kernel, stride, "VALID")
 
     def get_config(self):
         """Returns the constructor's arguments."""

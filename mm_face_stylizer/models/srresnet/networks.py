@@ -42,8 +42,7 @@ class InferenceUpscaler(keras.Model):
           [batch, scale * side, scale * side, 3] in [0, 1].
         """
         del training
-        large = self._network(picture * 2.0 - 1.0, training=False)
-        return tf.clip_by_value((large + 1.0) / 2.0, 0.0, 1.0)
+        return self._network.clipped(picture)
 
 
 @dataclasses.dataclass(frozen=True)

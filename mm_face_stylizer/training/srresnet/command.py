@@ -90,7 +90,7 @@ def _train(arguments: argparse.Namespace) -> None:
     start = Preset.find(arguments.start_from) if arguments.start_from else None
     from mm_face_stylizer.models.efficientnet_lite import perceptual_network
     from mm_face_stylizer.training.srresnet.patches import Patches, PictureFolder
-    from mm_face_stylizer.training.srresnet.release import release_upscaler
+    from mm_face_stylizer.training.srresnet.release import calibration_pictures, release_upscaler
     from mm_face_stylizer.training.srresnet.upscaler_training import (
         FEATURE_TAPS,
         UpscalerOptions,
@@ -100,7 +100,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     stages = [UpscalerStage(arguments.steps)]
     if arguments.perceptual_steps:
-        stages.append(UpscalerStage(arguments.perceptual_steps, features=0.2, texture=0.05))
+        stages.append(UpscalerStage(arguments.perceptual_steps, features=1.0, texture=0.05))
     options = UpscalerOptions(
         config=config,
         stages=tuple(stages),
@@ -124,6 +124,10 @@ def _train(arguments: argparse.Namespace) -> None:
     run = UpscalerTraining(
         options, patches, request.output, features, start.weights() if start else None
     )
-    request.train(
-        run, lambda: release_upscaler(run, patches, provenance, request.result_folder, features)
-    )
+
+    def release() -> None:
+        calibration = calibration_pictures(config.image_size)
+        folder = request.result_folder
+        release_upscaler(run, patches, provenance, folder, features, calibration)
+
+    request.train(run, release)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mm_face_stylizer._keras import tf
-from mm_face_stylizer.evaluation.picture_quality import psnr
+from mm_face_stylizer.evaluation.picture_quality import at_side, psnr
 from mm_face_stylizer.export import export_stylizer
+from mm_face_stylizer.export_options import PRECISIONS
 from mm_face_stylizer.models.srresnet.networks import UpscalerNetworks
 from mm_face_stylizer.pixels import from_pixels
+from mm_face_stylizer.practice_faces import practice_pictures
 from mm_face_stylizer.preset import Preset, save_preset
 from mm_face_stylizer.training import losses
 from mm_face_stylizer.training.card import Provenance, data_card, run_card
@@ -21,11 +23,14 @@ from mm_face_stylizer.training.srresnet.upscaler_training import (
     bicubic,
     enlarged,
 )
+from task_bundle.tflite.litert_model import LitertModel
 from task_bundle.tflite.model import describe
 
 _FAMILY = "srresnet"
 _MEASURED_PICTURES, _MEASURED_SIDE = 100, 256
 _BATCH = 4
+# Practice faces for the calibration of int8, and how many of them each ready style draws.
+_CALIBRATION_FACES, _CALIBRATION_DRAWINGS = 16, 3
 
 
 def release_upscaler(
@@ -34,8 +39,9 @@ def release_upscaler(
     provenance: Provenance,
     folder: pathlib.Path,
     features: Callable[[tf.Tensor], Sequence[tf.Tensor]] | None = None,
+    calibration: np.ndarray | None = None,
 ) -> Preset:
-    """Writes the preset of an upscaler.
+    """Writes the preset of an upscaler, with exports in all precisions.
 
     Args:
       run: A finished run.
@@ -43,6 +49,7 @@ def release_upscaler(
       provenance: Origin of the weights, for the card.
       folder: Folder of the preset; an earlier one is replaced.
       features: As for `UpscalerTraining`; without it the feature distance is not measured.
+      calibration: Pictures for int8, as for `export_stylizer`.
 
     Returns:
       The preset. Its card has, for the held-out pictures of each folder, the peak signal-to-noise
@@ -53,10 +60,13 @@ def release_upscaler(
     preset = save_preset(folder, run.released(), card, overwrite=True)
     # The measures are of the weights on disk, which are float16.
     networks = preset.networks()
+    exports = {
+        precision: export_stylizer(networks, precision, calibration) for precision in PRECISIONS
+    }
     names = ("portraits", "drawings")
     card = run_card(run, provenance) | {
         "family": _FAMILY,
-        "macs": describe(export_stylizer(networks, "float32")).macs,
+        "macs": describe(exports["float32"]).macs,
         "data": data_card(patches, provenance, folder),
         "metrics": {
             name: measured(networks, pictures, features)
@@ -64,7 +74,31 @@ def release_upscaler(
             if pictures.held_out_names
         },
     }
-    return save_preset(folder, networks, card, overwrite=True)
+    return save_preset(folder, networks, card, overwrite=True, exports=exports)
+
+
+def calibration_pictures(side: int) -> np.ndarray:
+    """Makes pictures to quantize an upscaler with: practice faces, and drawings of them.
+
+    The drawings are those of the ready styles that the package knows.
+
+    Args:
+      side: Side of the pictures in pixels.
+
+    Returns:
+      float32 [count, side, side, 3] in [0, 1].
+    """
+    preset = Preset.find()
+    photos = practice_pictures(preset.image_size, _CALIBRATION_FACES)
+    pictures = list(photos.astype(np.float32) / 255.0)
+    for index, name in enumerate(preset.ready_styles):
+        model = LitertModel(preset.ready_stylizer(name), name)
+        pictures += [
+            model.run(pictures[(index + turn) % _CALIBRATION_FACES][np.newaxis])[0][0]
+            for turn in range(_CALIBRATION_DRAWINGS)
+        ]
+    levels = np.rint(255.0 * np.clip(pictures, 0.0, 1.0)).astype(np.uint8)
+    return at_side(levels, side).astype(np.float32) / 255.0
 
 
 def measured(

@@ -8,6 +8,8 @@ from tiny import eager_steps, tiny_networks
 from mm_face_stylizer._keras import keras
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.errors import InvalidArgumentError, PresetError
+from mm_face_stylizer.export import export_stylizer
+from mm_face_stylizer.export_options import PRECISIONS
 from mm_face_stylizer.models.srresnet.config import UpscalerConfig
 from mm_face_stylizer.models.srresnet.networks import UpscalerNetworks
 from mm_face_stylizer.preset import save_preset
@@ -17,13 +19,15 @@ from task_bundle.media.images import load_image, save_png
 from task_bundle.tflite.litert_model import LitertModel
 from task_bundle.tflite.model import describe
 
-_CONFIG = UpscalerConfig(channels=8, blocks=1, end_kernel=3, interpolated_skip=True)
+_CONFIG = UpscalerConfig(image_size=32, channels=8, blocks=1, end_kernel=3, interpolated_skip=True)
 
 
 def _saved(folder, config=_CONFIG):
     keras.utils.set_random_seed(0)
     card = {"name": "tiny", "family": "srresnet"}
-    return save_preset(folder, UpscalerNetworks.build(config), card).folder
+    networks = UpscalerNetworks.build(config)
+    exports = {precision: export_stylizer(networks, precision) for precision in PRECISIONS}
+    return save_preset(folder, networks, card, exports=exports).folder
 
 
 @pytest.fixture(scope="module")

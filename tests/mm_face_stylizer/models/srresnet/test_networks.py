@@ -11,6 +11,7 @@ from mm_face_stylizer.models.srresnet.config import UpscalerConfig, upscaler_con
 from mm_face_stylizer.models.srresnet.networks import UpscalerNetworks
 from mm_face_stylizer.preset import Preset, save_preset
 from task_bundle.tflite.model import describe
+from task_bundle.tflite.resizing import resize_model
 
 _TINY = UpscalerConfig(image_size=24, channels=8, blocks=2, end_kernel=3)
 
@@ -38,7 +39,8 @@ def _picture(side):
         ("srresnet", 4, 1_550_659 - 33 * 128, None),
         ("edsr", 2, 1_369_859, 22.49e9),
         ("mobile", 2, 89_859, 1.497e9),
-        ("fast", 2, 57_960, 0.23622e9),
+        # 576 of them are the constant weights that repeat pixels.
+        ("fast", 2, 61_425, 0.25127e9),
     ],
 )
 def test_an_exported_network_has_its_size(name, scale, parameters, macs):
@@ -47,7 +49,7 @@ def test_an_exported_network_has_its_size(name, scale, parameters, macs):
         (1, 128, 128, 3),
         (1, scale * 128, scale * 128, 3),
     ]
-    # The constants of the change from [0, 1] to [-1, 1] and back are parameters, too.
+    # The factor at the end is a parameter, too.
     assert exported.parameters == pytest.approx(parameters, abs=16)
     assert macs is None or exported.macs == pytest.approx(macs, rel=1e-3)
     assert "CUSTOM" not in "".join(exported.ops)
@@ -61,11 +63,45 @@ def test_an_exported_network_has_its_size(name, scale, parameters, macs):
         {"activation": "relu", "normalization": False, "residual_scaling": 0.1},
         {"activation": "relu", "normalization": False, "interpolated_skip": True},
         {"stride": 2, "direct": True},
+        {"stride": 2, "direct": True, "interpolated_skip": True},
     ],
 )
 def test_the_export_computes_the_same(changes):
     networks = _networks(dataclasses.replace(_TINY, **changes))
     assert_same_as_litert(networks.inference(), [_picture(24)])
+
+
+@pytest.mark.parametrize("changes", [{"interpolated_skip": True}, {"stride": 2, "direct": True}])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_an_export_of_another_side_computes_the_same(changes, precision):
+    networks = _networks(dataclasses.replace(_TINY, **changes))
+    larger = dataclasses.replace(networks.config, image_size=32)
+    wanted, exported = (
+        export_stylizer(UpscalerNetworks(config, networks.network), precision)
+        for config in (larger, networks.config)
+    )
+    found, wanted = (
+        run_litert(model, _picture(32))[0] for model in (resize_model(exported, 32), wanted)
+    )
+    # The calibration pictures for int8 have another side, too.
+    np.testing.assert_allclose(found, wanted, atol=0.05 if precision == "int8" else 1e-6)
+
+
+def test_values_are_clipped_at_both_ends():
+    networks = _networks(_TINY)
+    networks.network.get_layer("last").bias.assign([-2.0, 0.0, 2.0])
+    large = networks.inference()(_picture(24)).numpy()
+    assert large[..., 0].max() == 0.0 and large[..., 2].min() == pytest.approx(1.0)
+    unclipped = (networks.network(2.0 * _picture(24) - 1.0).numpy() + 1.0) / 2.0
+    np.testing.assert_allclose(large, np.clip(unclipped, 0.0, 1.0), atol=1e-5)
+
+
+def test_an_untrained_network_repeats_pixels():
+    networks = _networks(dataclasses.replace(_TINY, stride=2, direct=True, interpolated_skip=True))
+    networks.network.get_layer("last").bias.assign(np.zeros(48))
+    picture = _picture(24)
+    repeated = picture.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(networks.inference()(picture), repeated, atol=0.02)
 
 
 def test_two_exports_have_the_same_bytes():
