@@ -63,7 +63,7 @@ def add_upscaler_option(command: argparse._ActionsContainer) -> None:
         "--upscaler",
         type=pathlib.Path,
         metavar="RUN_OR_PRESET",
-        help="what `upscaler train` wrote",
+        help="what `upscaler train` wrote (the upscaler to 2 x that comes with the package)",
     )
 
 

@@ -24,7 +24,7 @@ from task_bundle.tflite.resizing import resize_model
 
 _FAMILY = "srresnet"
 # Presets that come with the package, by scale.
-_RELEASED: dict[int, str] = {}
+_RELEASED = {2: "upscaler_fast_x2"}
 # Pixels of a tile that are kept, in each direction.
 _TILE_MIDDLE = 192
 _PREFIX = "upscaler/"
@@ -38,7 +38,7 @@ class Upscaler:
     from mm_face_stylizer.upscaling.upscaler import Upscaler
     from task_bundle import TaskBundle
 
-    upscaler = Upscaler.find("RUN")
+    upscaler = Upscaler.find()
     upscaler.behind(TaskBundle.open("my_style.task")).save("my_style_512.task")
     ```
 

@@ -15,7 +15,7 @@ from mm_face_stylizer.training.command_options import (
 )
 from task_bundle.command_line import positive_int
 
-_STEPS, _PERCEPTUAL_STEPS = 20_000, 6000
+_STEPS, _PERCEPTUAL_STEPS = 20_000, 3000
 
 
 def add_upscaler(commands) -> None:
@@ -41,9 +41,9 @@ def add_upscaler(commands) -> None:
     train.add_argument(
         "--network",
         choices=CONFIGURATIONS,
-        default="mobile",
+        default="fast",
         help="SRResNet as published, the baseline of EDSR, a small one for phones, or one that is "
-        "several times as fast (mobile)",
+        "several times as fast (fast)",
     )
     train.add_argument(
         "--scale", type=int, choices=SCALES, default=2, help="factor on the side (2)"

@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from mm_face_stylizer.export_options import PRECISIONS
 from mm_face_stylizer.models.srresnet.config import UpscalerConfig
 from mm_face_stylizer.models.srresnet.networks import UpscalerNetworks
 from mm_face_stylizer.preset import save_preset
+from mm_face_stylizer.ready_styles import ready_bundle
 from mm_face_stylizer.upscaling.upscaler import Upscaler
 from task_bundle import BundleError, FaceStylizer, TaskBundle
 from task_bundle.media.images import load_image, save_png
@@ -34,7 +37,7 @@ def _saved(folder, config=_CONFIG):
 def run_folder(tmp_path_factory):
     """The folder of a finished training."""
     folder = tmp_path_factory.mktemp("run")
-    _saved(folder / "upscaler_mobile_x2")
+    _saved(folder / "upscaler_tiny_x2")
     (folder / "cache").mkdir()
     return folder
 
@@ -138,3 +141,46 @@ def test_upscalers_that_there_are_not(run_folder, tmp_path, capsys):
         with pytest.raises(SystemExit):
             main([*command, *wrong])
     assert "must end in .png" in capsys.readouterr().err
+
+
+def test_the_released_upscaler_meets_its_requirements():
+    card = Upscaler.find().preset.card
+    for name, gain in (("portraits", 1.0), ("drawings", 1.5)):
+        before = card["start"]["metrics"][name]
+        assert before["upscaler"]["psnr"] >= before["bicubic"]["psnr"] + gain
+    for key in ("command", "commit", "licence", "data", "sha256"):
+        assert card[key], key
+    assert {
+        source["licence"] for source in card["data"]["sources"] if "SA" in source["licence"]
+    } == set()
+
+
+def test_the_released_upscaler_keeps_a_sharp_edge_straight_and_needs_no_tensorflow(tmp_path):
+    """A black and white picture stays without ringing beyond a few levels, and without a grid."""
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:, 33:] = 255
+    save_png(tmp_path / "x.png", picture)
+    code = (
+        "import sys; sys.modules['tensorflow'] = sys.modules['tf_keras'] = None;"
+        "from mm_face_stylizer.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "upscale", str(tmp_path / "x.png")]
+    subprocess.run([*command, "-o", str(tmp_path / "y.png")], check=True, capture_output=True)
+    large = load_image(tmp_path / "y.png").astype(int)
+    assert np.abs(large - large[:1]).max() <= 16
+    assert large[:, :60].max() <= 12 and large[:, 72:].min() >= 243
+
+
+def test_the_released_upscaler_enlarges_a_ready_style(grace_hopper):
+    upscaler = Upscaler.find()
+    bundle = ready_bundle("comic")
+    for precision in ("float16", "int8"):
+        large = upscaler.behind(bundle, precision)
+        assert _sizes(large)[1] == (1, 512, 512, 3)
+        with (
+            FaceStylizer.create_from_model_buffer(large.to_bytes()) as stylizer,
+            FaceStylizer.create_from_model_buffer(bundle.to_bytes()) as plain,
+        ):
+            found, small = (one.stylize(grace_hopper).image for one in (stylizer, plain))
+        reduced = found.reshape(256, 2, 256, 2, 3).mean((1, 3))
+        assert np.abs(reduced - small).mean() <= 2.0

@@ -209,6 +209,29 @@ def test_the_presets_pictures_are_the_python_runtimes(
         page.close()
 
 
+@pytest.mark.parametrize(("precision", "limit"), [("float16", 1.0), ("int8", 3.0)])
+def test_an_upscaled_bundles_pictures_are_the_python_runtimes(
+    precision: str,
+    limit: float,
+    tasks_vision,
+    chromium,
+    grace_hopper: Picture,
+    tmp_path: Path,
+) -> None:
+    from mm_face_stylizer.ready_styles import ready_bundle
+    from mm_face_stylizer.upscaling.upscaler import Upscaler
+
+    bundle = Upscaler.find().behind(ready_bundle("comic"), precision)
+    with (
+        served(page_files(bundle, "large.task", tasks_vision)) as url,
+        FaceStylizer(bundle) as stylizer,
+    ):
+        page = _open(chromium, url)
+        _upload(page, grace_hopper, tmp_path)
+        _assert_same(page, grace_hopper, stylizer, limit)
+        page.close()
+
+
 def test_pictures_that_are_not_square(
     make_stylizer, face_models, tasks_vision, chromium, grace_hopper: Picture, tmp_path: Path
 ) -> None:

@@ -109,9 +109,9 @@ def test_the_command_trains_four_times_the_side_from_twice(tmp_path):
     command = ["upscaler", "train", "--data", data, "--drawings", data, "--batch-size", "2"]
     command += ["--patch-side", "16", "--steps", "2", "--perceptual-steps", "0", "--loss", "mse"]
     assert cli.main([*command, "-o", str(tmp_path / "x2")]) == 0
-    start = str(tmp_path / "x2" / "upscaler_mobile_x2")
+    start = str(tmp_path / "x2" / "upscaler_fast_x2")
     command += ["--scale", "4", "--start-from", start]
     assert cli.main([*command, "-o", str(tmp_path / "x4")]) == 0
-    preset = Preset.find(tmp_path / "x4" / "upscaler_mobile_x4")
+    preset = Preset.find(tmp_path / "x4" / "upscaler_fast_x4")
     assert preset.networks().config.scale == 4
-    assert preset.card["start"]["name"] == "upscaler_mobile_x2"
+    assert preset.card["start"]["name"] == "upscaler_fast_x2"
