@@ -29,6 +29,7 @@ from mm_face_stylizer.model_maker.command import add_model_maker
 from mm_face_stylizer.painting.choices import PaintingChoices
 from mm_face_stylizer.painting.command import add_paint, add_painting_options
 from mm_face_stylizer.preset import DEFAULT_PRESET
+from mm_face_stylizer.studio.command import add_studio
 from mm_face_stylizer.style_pictures import STYLE_NAMES
 from mm_face_stylizer.upscaling.command import add_upscale, add_upscaler_option
 from task_bundle.bundle import TaskBundle
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add_stylize(commands, _PROGRAM, _ready_bundle)
     _add_style(commands)
     add_paint(commands, _PROGRAM)
+    add_studio(commands)
     add_upscale(commands)
     _add_demo(commands)
     for family in families.FAMILIES:

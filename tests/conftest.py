@@ -47,6 +47,7 @@ _LONG_FILES = (
     "model_maker/test_assets.py",
     "model_maker/test_upstream.py",
     "notebooks/test_face_stylizer.py",
+    "studio/test_page.py",
     "training/test_distribution.py",
     "web/test_page.py",
 )
