@@ -364,6 +364,8 @@ def _create(arguments: argparse.Namespace) -> int:
             styles, [arguments.face] * len(styles), size=side, face_models=face_models
         )
     stylizer = _tuned(data, options, paintings, face_models, arguments)
+    if len(styles) > 1:
+        _stage(f"learned {styles[stylizer.picture]}, which suits most faces")
     _stage(f"writing {arguments.output}")
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     if upscaler is not None:

@@ -75,6 +75,7 @@ class FaceStylizer:
         `encoder(image) + w_avg`.
       history: The training losses by name; each is a list with one value per step.
       likeness: Likeness of the paintings that it learned from; see `PaintingChoices`.
+      picture: Index of the style picture that it learned, the one that suits most faces.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class FaceStylizer:
         self._made: dict[str, Any] = {"styles": [], "colors": "style"}
         self.history: dict[str, list[float]] = {}
         self.likeness: float | None = None
+        self.picture: int | None = None
 
     def __repr__(self) -> str:
         """Names the preset, the style and how long it was trained."""
@@ -245,6 +247,7 @@ class FaceStylizer:
         """
         state = self._trained()
         fields = {"start": state.start, "likeness": state.likeness, "random": state.random}
+        fields["picture"] = self.picture
         card = (
             self._made
             | fields
@@ -302,6 +305,7 @@ class FaceStylizer:
         )
         stylizer._training, stylizer.history = state, dict(state.history)
         stylizer.likeness = state.likeness
+        stylizer.picture = card["picture"]
         stylizer._use(state.drawing(stylizer._photo))
         return stylizer
 
@@ -389,7 +393,7 @@ class FaceStylizer:
                         faces, desc="Painting", unit="face", disable=not self._verbose
                     ),
                 )
-            self.likeness = trainer.likeness
+            self.likeness, self.picture = trainer.likeness, trainer.picture
             self._fit(trainer, options.steps, on_step, preview, callbacks)
 
     def _fit(

@@ -69,7 +69,7 @@ def main() -> None:
             stylizer = FaceStylizer.create(data, options)
             # Pictures given by the user may not be free to publish, nor are held-out portraits.
             hidden = pictures and portraits is None
-            style = np.full_like(people[0], 255) if hidden else data.images[0]
+            style = np.full_like(people[0], 255) if hidden else data.images[stylizer.picture]
             rows.append([style, *stylizer.stylize_images(people)])
             captions.append(name)
             if portraits is not None:

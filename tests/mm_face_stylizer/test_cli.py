@@ -196,6 +196,7 @@ def test_a_folder_of_style_pictures(tiny, tmp_path, grace_hopper, capsys):
     text = capsys.readouterr()
     assert text.out == f"{output}\n"
     assert "2 style pictures" in text.err and f"stylize {output} PHOTO.jpg" in text.err
+    assert f"learned {tmp_path / 'style' / 'a.png'}" in text.err
     made = TaskBundle.open(output).provenance
     assert (made.styles, made.steps, made.seed) == (("a", "b"), 1, 0)
     assert made.version == mm_face_stylizer.__version__ and 0.0 <= made.likeness <= 1.0

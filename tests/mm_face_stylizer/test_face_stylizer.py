@@ -137,6 +137,7 @@ def test_an_interrupted_training_goes_on(tiny_options, tiny_data, tmp_path):
         assert half.steps == 2 and "small, 2 steps" in repr(half)
         half.save(tmp_path / "half.npz")
         loaded = mm.FaceStylizer.load(tmp_path / "half.npz")
+        assert loaded.picture == half.picture == 0
         same = [one.stylize_images(tiny_data.images) for one in (half, loaded)]
         np.testing.assert_array_equal(*same)
         for one in (half, loaded):
