@@ -31,6 +31,7 @@ from mm_face_stylizer.painting.command import add_paint, add_painting_options
 from mm_face_stylizer.preset import DEFAULT_PRESET
 from mm_face_stylizer.studio.command import add_studio
 from mm_face_stylizer.style_pictures import STYLE_NAMES
+from mm_face_stylizer.swapping.command import add_swap
 from mm_face_stylizer.upscaling.command import add_upscale, add_upscaler_option
 from task_bundle.bundle import TaskBundle
 from task_bundle.command_line import (
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add_paint(commands, _PROGRAM)
     add_studio(commands)
     add_upscale(commands)
+    add_swap(commands)
     _add_demo(commands)
     for family in families.FAMILIES:
         family.add_commands(commands)

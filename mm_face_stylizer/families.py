@@ -81,6 +81,12 @@ FAMILIES = (
         networks="mm_face_stylizer.models.srresnet.networks:UpscalerNetworks",
         commands="mm_face_stylizer.training.srresnet.command:add_upscaler",
     ),
+    Family(
+        name="face_swap",
+        config="mm_face_stylizer.models.face_swap.config:FaceSwapConfig",
+        networks="mm_face_stylizer.models.face_swap.networks:FaceSwapNetworks",
+        commands="mm_face_stylizer.training.face_swap.command:add_face_swap",
+    ),
 )
 
 

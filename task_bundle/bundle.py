@@ -54,7 +54,12 @@ class TaskBundle:
         return f"<TaskBundle: {sizes}>"
 
     @classmethod
-    def build(cls, stylizer: bytes, face_models: FaceModels | None = None) -> Self:
+    def build(
+        cls,
+        stylizer: bytes,
+        face_models: FaceModels | None = None,
+        description: str | None = None,
+    ) -> Self:
         """Makes a bundle from a freshly converted stylizer.
 
         ```python
@@ -71,6 +76,7 @@ class TaskBundle:
             [1, height, width, 3] RGB in [0, 1]. The output may have another size than the input,
             but has the same aspect ratio. Metadata are not needed.
           face_models: the face detector and landmark models; `find_face_models()` if None.
+          description: what the stylizer is for, in its metadata; MediaPipe's own text if None.
 
         Returns:
           The bundle. Its stylizer has the metadata that MediaPipe asks for.
@@ -83,7 +89,9 @@ class TaskBundle:
         check_model(stylizer, "the stylizer")
         if face_models is None:
             face_models = find_face_models()
-        return cls(face_models.detector, face_models.landmarks, stylizer_metadata(stylizer))
+        return cls(
+            face_models.detector, face_models.landmarks, stylizer_metadata(stylizer, description)
+        )
 
     @classmethod
     def open(cls, source: str | os.PathLike[str] | bytes) -> Self:

@@ -48,11 +48,15 @@ class FaceRecognitionWeightsError(MissingWeightsError):
     """The face recognition weights are not installed, or have an unexpected checksum."""
 
 
-def face_recognition_network() -> keras.Model:
+def face_recognition_network(with_features: bool = False) -> keras.Model:
     """Builds the network together with the crop that it expects.
 
     Two pictures of the same person have a Euclidean distance below about 0.45, two people one of
     0.6 and more.
+
+    Args:
+      with_features: Whether the model also returns the last feature map that shows where in the
+        face something is, float32 [batch, 4, 4, 256], before the embeddings.
 
     Returns:
       A frozen model that maps portraits, float32 [batch, 256, 256, 3] RGB in [-1, 1], aligned as
@@ -67,7 +71,9 @@ def face_recognition_network() -> keras.Model:
     x = (_chip(portrait) - tf.constant(_MEAN)) / _SCALE
     x = tf.nn.relu(_convolution(next(weights), x, 2))
     x = tf.nn.max_pool2d(x, 3, 2, "VALID")
+    features = x
     for channels, blocks, first_stride in _STAGES:
+        features = x
         for index in range(blocks):
             stride = 1 if index else first_stride
             skip = x
@@ -83,7 +89,9 @@ def face_recognition_network() -> keras.Model:
     x = tf.reduce_mean(x, axis=(1, 2))
     dense.build(x.shape)
     dense.set_weights([projection])
-    return keras.Model(portrait, dense(x), trainable=False)
+    embedding = dense(x)
+    outputs = [features, embedding] if with_features else embedding
+    return keras.Model(portrait, outputs, trainable=False)
 
 
 def _chip(portrait: tf.Tensor) -> tf.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Collection
 
 import numpy as np
 from tqdm import tqdm
@@ -38,13 +39,20 @@ class Portraits:
       held_out_names: File names never trained on.
     """
 
-    def __init__(self, folder: str | os.PathLike, cache: str | os.PathLike, side: int = 256):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        cache: str | os.PathLike,
+        side: int = 256,
+        wanted: Collection[str] | None = None,
+    ):
         """Decodes the folder, or opens the cache if it has the same files.
 
         Args:
           folder: Folder of portraits, cropped as `task_bundle.faces.alignment.FaceCrop` crops.
           cache: Folder for the decoded pictures; made if it is missing.
           side: Side in pixels to which portraits are resized.
+          wanted: Names of the files to take; all if None.
 
         Raises:
           ValueError: The folder holds fewer than two portraits.
@@ -54,6 +62,8 @@ class Portraits:
         if not folder.is_dir():
             raise DataError(f"The portraits' folder {folder} does not exist.")
         names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        if wanted is not None:
+            names = [name for name in names if name in wanted]
         self.side = side
         self.train_names = [name for name in names if not is_held_out(name)]
         self.held_out_names = [name for name in names if is_held_out(name)]

@@ -25,7 +25,7 @@ _INPUT_DESCRIPTION = "Input image to be processed."
 _MIN_PARSER_VERSION = "1.0.0"
 
 
-def stylizer_metadata(model: bytes) -> bytes:
+def stylizer_metadata(model: bytes, description: str | None = None) -> bytes:
     """Adds the metadata that MediaPipe's FaceStylizer needs to a stylizer.
 
     MediaPipe 0.10 has the writer that made the metadata of Google's bundles, and it is used if it
@@ -35,6 +35,7 @@ def stylizer_metadata(model: bytes) -> bytes:
     Args:
       model: a TFLite flatbuffer that passes `task_bundle.check_stylizer`. Existing metadata are
         replaced.
+      description: what the stylizer is for; the text of MediaPipe's writer if None.
 
     Returns:
       The flatbuffer with metadata: RGB input, mean 0, standard deviation 255. Weights are
@@ -47,9 +48,12 @@ def stylizer_metadata(model: bytes) -> bytes:
     original = schema.unpack_model(model)
     if _has_writer():
         described = schema.unpack_model(_write_with_mediapipe(model))
-        return schema.pack_model(described)
-    _add(original, _tables(original))
-    return schema.pack_model(original)
+    else:
+        described = original
+        _add(described, _tables(described))
+    if description is not None:
+        _describe(described, description)
+    return schema.pack_model(described)
 
 
 def read_metadata(model: bytes) -> dict[str, Any] | None:
@@ -244,6 +248,18 @@ def _tables(model: Any) -> bytes:
     builder = flatbuffers.Builder(0)
     builder.Finish(metadata.Pack(builder), schema.METADATA_IDENTIFIER)
     return bytes(builder.Output())
+
+
+def _describe(model: Any, description: str) -> None:
+    """Replaces the description in the metadata of a model that has some."""
+    import flatbuffers
+
+    buffer = model.buffers[schema.metadata_entry(model).buffer]
+    metadata = _unpack(np.asarray(buffer.data, np.uint8).tobytes())
+    metadata.description = description
+    builder = flatbuffers.Builder(0)
+    builder.Finish(metadata.Pack(builder), schema.METADATA_IDENTIFIER)
+    _add(model, bytes(builder.Output()))
 
 
 def _add(model: Any, metadata: bytes) -> None:

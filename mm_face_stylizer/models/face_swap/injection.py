@@ -1,0 +1,131 @@
+"""The injection network: from an identity network's view of a person to the generator's kernels.
+
+Sources: Xu et al., "MobileFaceSwap" (2022), section 3.1: depthwise kernels are predicted, pointwise
+kernels are modulated; Karras et al., "Analyzing and Improving the Image Quality of StyleGAN"
+(2020), section 2.2, for modulation and demodulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.face_swap.config import FaceSwapConfig
+from mm_face_stylizer.models.face_swap.generator import SLOPE, Kernels
+from mm_face_stylizer.models.face_swap.identity import DIMENSIONS, FEATURE_CHANNELS, FEATURE_SIDE
+
+_EPSILON = 1e-8
+# Keeps the variance through a leaky ReLU.
+_GAIN = float(np.sqrt(2.0 / (1.0 + SLOPE**2)))
+# Predictions start small against the kernels that all people share.
+_SMALL = 0.1
+
+
+class InjectionNetwork(keras.Model):
+    """Maps identities to kernels.
+
+    Attributes:
+      config: The configuration.
+    """
+
+    def __init__(self, config: FaceSwapConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+
+        def convolution(name, filters, side=3, padding="same", gain=2.0, bias=True):
+            return keras.layers.Conv2D(
+                filters,
+                side,
+                padding=padding,
+                use_bias=bias,
+                kernel_initializer=keras.initializers.VarianceScaling(gain),
+                name=name,
+            )
+
+        self._first = convolution("first", config.width)
+        self._second = convolution("second", config.width)
+        # From the side of the encoder's kernels to that of the decoder's.
+        self._smaller = convolution("smaller", config.width, 2, "valid")
+        self._predictions = [
+            convolution(f"prediction{index}", inputs, gain=_SMALL**2, bias=False)
+            if config.predicted
+            else None
+            for index, (_, inputs, _) in enumerate(config.layers)
+        ]
+        self._styles = [
+            keras.layers.Dense(
+                inputs,
+                kernel_initializer=keras.initializers.VarianceScaling(_SMALL),
+                name=f"style{index}",
+            )
+            if config.modulated
+            else None
+            for index, (_, inputs, _) in enumerate(config.layers)
+        ]
+        self._depthwise, self._pointwise = [], []
+        for index, (side, inputs, outputs) in enumerate(config.layers):
+            self._depthwise.append(
+                self.add_weight(
+                    name=f"layer{index}/depthwise",
+                    shape=(side, side, inputs),
+                    initializer=keras.initializers.RandomNormal(stddev=1.0 / side),
+                )
+            )
+            self._pointwise.append(
+                self.add_weight(
+                    name=f"layer{index}/pointwise",
+                    shape=(inputs, outputs),
+                    initializer=keras.initializers.RandomNormal(stddev=1.0 / np.sqrt(inputs)),
+                )
+            )
+        features = np.zeros((1, FEATURE_SIDE, FEATURE_SIDE, FEATURE_CHANNELS), np.float32)
+        self((features, np.zeros((1, DIMENSIONS), np.float32)))
+
+    def call(self, inputs: Sequence[tf.Tensor], training: bool | None = None) -> Kernels:
+        """Makes the kernels of people.
+
+        Args:
+          inputs: Features [people, 4, 4, 256] and embeddings [people, 128] of `Identity`.
+          training: Accepted for the Keras contract; the network has no mode.
+
+        Returns:
+          For each dynamic layer its kernels, [people, side, side, inputs] and
+          [people, inputs, outputs].
+        """
+        del training
+        features, embedding = inputs
+        features = _normalized(features, (1, 2, 3))
+        embedding = _normalized(embedding, (1,))
+        large = _activated(self._second(_activated(self._first(features))))
+        small = _activated(self._smaller(large))
+        people, kernels = tf.shape(embedding)[0], []
+        for index, (side, _, _) in enumerate(self.config.layers):
+            depthwise, pointwise = self._depthwise[index][tf.newaxis], self._pointwise[index]
+            if self._predictions[index] is None:
+                depthwise = tf.repeat(depthwise, people, axis=0)
+            else:
+                source = large if side == FEATURE_SIDE else small
+                depthwise = depthwise + self._predictions[index](source) / side
+            if self._styles[index] is None:
+                pointwise = tf.repeat(pointwise[tf.newaxis], people, axis=0)
+            else:
+                scale = 1.0 + self._styles[index](embedding)
+                pointwise = scale[:, :, tf.newaxis] * pointwise
+            energy = tf.reduce_sum(tf.square(pointwise), axis=1, keepdims=True)
+            kernels.append((depthwise, _GAIN * pointwise * tf.math.rsqrt(energy + _EPSILON)))
+        return kernels
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {"config": self.config}
+
+
+def _activated(x):
+    return tf.nn.leaky_relu(x, SLOPE)
+
+
+def _normalized(x, axes):
+    """Scales each item to a mean square of 1."""
+    return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=axes, keepdims=True) + _EPSILON)

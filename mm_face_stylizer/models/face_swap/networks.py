@@ -1,0 +1,165 @@
+"""The networks of face swapping: those of a preset, and those of one person, which are exported."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.face_swap.config import FaceSwapConfig
+from mm_face_stylizer.models.face_swap.generator import SwapGenerator
+from mm_face_stylizer.models.face_swap.identity import (
+    DIMENSIONS,
+    FEATURE_CHANNELS,
+    FEATURE_SIDE,
+    Identity,
+)
+from mm_face_stylizer.models.face_swap.injection import InjectionNetwork
+from mm_face_stylizer.models.weights import assign_weights, named_weights, without_initializers
+from mm_face_stylizer.practice_faces import practice_pictures
+
+_GENERATOR, _INJECTION = "generator", "injection"
+_MEAN_FEATURES, _MEAN_EMBEDDING = "mean/features", "mean/embedding"
+_CALIBRATION_PICTURES = 32
+
+
+class PersonStylizer(keras.Model):
+    """Gives photos the face of one person; its kernels are weights of its own.
+
+    Attributes:
+      side: Side of the pictures in pixels.
+    """
+
+    def __init__(self, generator: SwapGenerator, kernels: Sequence[Sequence[np.ndarray]]):
+        """Shares the generator's layers, and copies the kernels.
+
+        Args:
+          generator: The generator.
+          kernels: One person's, see `generator.Kernels`.
+        """
+        super().__init__(name="person_stylizer")
+        self.side = generator.config.image_size
+        self.generator = generator
+        self.kernels = [
+            tuple(
+                tf.Variable(value, name=f"layer{index}/{name}", dtype=tf.float32)
+                for name, value in zip(("depthwise", "pointwise"), pair, strict=True)
+            )
+            for index, pair in enumerate(kernels)
+        ]
+
+    def call(self, photo: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Swaps the faces of photos.
+
+        Args:
+          photo: [batch, side, side, 3] in [0, 1].
+          training: Accepted for the Keras contract; the network is in inference mode.
+
+        Returns:
+          The photos with the person's face, of the same form.
+        """
+        del training
+        picture = self.generator((photo * 2.0 - 1.0, self.kernels), training=False).picture
+        return tf.clip_by_value((picture + 1.0) / 2.0, 0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonNetworks:
+    """The networks of one person, which `export_stylizer` takes.
+
+    Attributes:
+      config: The configuration.
+      stylizer: The generator with the person's kernels.
+    """
+
+    config: FaceSwapConfig
+    stylizer: PersonStylizer
+
+    def inference(self) -> PersonStylizer:
+        """Returns the model for inference."""
+        return self.stylizer
+
+    def calibration_pictures(self) -> np.ndarray:
+        """Returns the package's practice faces, float32 [count, side, side, 3] in [0, 1]."""
+        pictures = practice_pictures(self.config.image_size, _CALIBRATION_PICTURES)
+        return pictures.astype(np.float32) / 255.0
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceSwapNetworks:
+    """The networks that swap faces for anybody.
+
+    Attributes:
+      config: The configuration.
+      generator: What swaps faces.
+      injection: What makes its kernels for a person.
+      mean: The mean person of the training, whose face is exported if no other is given.
+    """
+
+    config: FaceSwapConfig
+    generator: SwapGenerator
+    injection: InjectionNetwork
+    mean: Identity
+
+    @classmethod
+    def build(cls, config: FaceSwapConfig, conv_dtype: str = "float32") -> FaceSwapNetworks:
+        """Builds untrained networks; `conv_dtype` is as for `SwapGenerator`."""
+        return cls(
+            config,
+            SwapGenerator(config, conv_dtype, name=_GENERATOR),
+            InjectionNetwork(config, name=_INJECTION),
+            Identity(
+                np.ones((1, FEATURE_SIDE, FEATURE_SIDE, FEATURE_CHANNELS), np.float32),
+                np.ones((1, DIMENSIONS), np.float32),
+            ),
+        )
+
+    @classmethod
+    def from_weights(
+        cls, config: FaceSwapConfig, weights: Mapping[str, np.ndarray]
+    ) -> FaceSwapNetworks:
+        """Builds networks and fills them.
+
+        Args:
+          config: The configuration.
+          weights: As `weights` returns them, of any float precision.
+
+        Raises:
+          ValueError: A weight is missing, left over, or of the wrong shape.
+        """
+        with without_initializers():
+            networks = cls.build(config)
+        parts = {_GENERATOR: networks.generator, _INJECTION: networks.injection}
+        means = (_MEAN_FEATURES, _MEAN_EMBEDDING)
+        assign_weights(parts, dict(weights), others=means)
+        mean = Identity(*(np.asarray(weights[name], np.float32) for name in means))
+        return dataclasses.replace(networks, mean=mean)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Returns all weights by `part/layer/weight`, float32."""
+        weights = {_MEAN_FEATURES: self.mean.features, _MEAN_EMBEDDING: self.mean.embedding}
+        for part, network in ((_GENERATOR, self.generator), (_INJECTION, self.injection)):
+            for name, variable in named_weights(network).items():
+                weights[f"{part}/{name}"] = variable.numpy()
+        return weights
+
+    def of_person(self, identity: Identity) -> PersonNetworks:
+        """Makes the networks of one person, in no time: nothing is trained.
+
+        Args:
+          identity: One person; of several, features and embeddings are averaged.
+        """
+        mean = identity.mean()
+        kernels = self.injection((mean.features, mean.embedding))
+        kernels = [tuple(kernel.numpy() for kernel in pair) for pair in kernels]
+        return PersonNetworks(self.config, PersonStylizer(self.generator, kernels))
+
+    def inference(self) -> PersonStylizer:
+        """Returns the model of the mean person."""
+        return self.of_person(self.mean).inference()
+
+    def calibration_pictures(self) -> np.ndarray:
+        """Returns photos for int8, float32 [count, side, side, 3] in [0, 1]."""
+        return self.of_person(self.mean).calibration_pictures()

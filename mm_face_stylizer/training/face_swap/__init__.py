@@ -1,0 +1,1 @@
+"""Training of face swapping: a teacher without weights, pairs, distillation, refinement."""
