@@ -19,8 +19,8 @@ _LEAST_SIDE = 128
 # Where the nose lies between the cheeks, see `Portrait.turn`; 0.7 is at about 35 degrees.
 _MOST_TURN = 0.7
 # Detail of one to three pixels against the contrast of the skin. Portraits have 0.07 to 0.2;
-# blurred by 6 px of 256, 0.02 to 0.04.
-_LEAST_SHARPNESS = 0.03
+# blurred by 4 px of 256, 0.03 to 0.07.
+_LEAST_SHARPNESS = 0.05
 
 
 def read_person(

@@ -34,7 +34,7 @@ def add_face_swap(commands) -> None:
         help="train networks that swap faces",
         description="Trains the networks that `swap` makes bundles with.",
     )
-    actions = face_swap.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    actions = face_swap.add_subparsers()
     train = actions.add_parser(
         "train",
         help="train from portraits",

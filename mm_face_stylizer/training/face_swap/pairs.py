@@ -187,7 +187,8 @@ def _embedded(pictures, key, identity, cache, part="people") -> Identity:
     features = found.features.astype(np.float16)
     np.savez(buffer, key=key, features=features, embedding=found.embedding)
     atomic_write(path, buffer.getvalue(), overwrite=True)
-    return found
+    # As they will be read by a run that resumes.
+    return Identity(features.astype(np.float32), found.embedding)
 
 
 def _make_groups(missing, photos, face_models, side, seed, workers) -> None:

@@ -96,8 +96,8 @@ def measured(
     known = network.of(photos)
     rows, taught, ours = [], [], []
     for source in range(len(people)):
-        targets = [(source + shift) % len(people) for shift in range(1, _NEXT + 1)]
-        made = {target: swap_faces(people[source], people[target]) for target in targets}
+        targets = {(source + shift) % len(people) for shift in range(1, _NEXT + 1)} - {source}
+        made = {target: swap_faces(people[source], people[target]) for target in sorted(targets)}
         made = {target: pair for target, pair in made.items() if pair.quality >= LEAST_QUALITY}
         if made:
             one = slice(source, source + 1)
