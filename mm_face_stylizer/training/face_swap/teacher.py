@@ -3,7 +3,8 @@
 The published network is distilled from a large one. Here its place is taken by geometry: the
 source's face is warped piece by piece onto the target's face mesh and takes the target's light.
 What is not face stays the target's: hair over the forehead, spectacles, the inside of the mouth,
-where the eyes look. Pairs for which this fails are found by `SwappedPair.quality`.
+and eyes that are open or closed while the source's are not. Pairs for which this fails are found by
+`SwappedPair.quality`.
 """
 
 from __future__ import annotations
@@ -21,16 +22,20 @@ _OVAL = (
 )  # fmt: skip
 _BROW_TOPS, _TOP, _CHIN = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300), 10, 152
 _OUTER_EYES = (33, 263)
+# Upper and lower lid, and the corners, of each eye.
+_EYES = ((159, 145, 33, 133), (386, 374, 263, 362))
+# An eye whose opening is less than this share of the other face's is not that face's eye.
+_LEAST_OPENING = 0.6
 _BRIDGE = (122, 196, 6, 419, 351, 168)
 _SPECTACLES = (
     139, 70, 63, 105, 66, 107, 9, 336, 296, 334, 293, 300, 368, 264, 447, 345, 352, 280, 330, 277,
     437, 197, 217, 47, 101, 50, 123, 116, 227, 34,
 )  # fmt: skip
 # The mask fades out above the brows: from here to here, of the way to the oval's top.
-_FADE = (0.15, 0.75)
+_FADE = (0.5, 1.0)
 # Width of the mask's soft border, and of the blur that separates light from detail, as fractions of
 # the distance of the eyes' outer corners.
-_BORDER, _LIGHT = 0.06, 0.22
+_BORDER, _LIGHT = 0.06, 0.45
 # Depth in L*a*b* at which dark lines on the bridge of the nose are the frame of spectacles.
 _FRAME = 9.0
 # Pairs of a quality below this are of no use.
@@ -85,7 +90,10 @@ def swap_faces(source: Portrait, target: Portrait) -> SwappedPair:
     )
 
     face, light_gap = _relit(warped(source.picture), target, mask, scale)
-    kept = np.maximum(target.parts["eyes"], _inner_mouth(source, target))
+    kept = _inner_mouth(source, target)
+    openings = sorted(_eye_opening(portrait) for portrait in (source, target))
+    if openings[0] < _LEAST_OPENING * openings[1]:
+        kept = np.maximum(kept, target.parts["eyes"])
     mask = mask * (1.0 - cv2.GaussianBlur(kept, (0, 0), 0.01 * scale))
     mask = np.where(mask < 0.02, 0.0, mask).astype(np.float32)
     picture = target.picture + mask[..., np.newaxis] * (face - target.picture)
@@ -216,6 +224,16 @@ def _relit(
     spread = float(change[inside, 0].std()) if inside.any() else 100.0
     relit = cv2.cvtColor((own + change).astype(np.float32), cv2.COLOR_LAB2RGB)
     return np.clip(relit, 0.0, 1.0), spread
+
+
+def _eye_opening(portrait: Portrait) -> float:
+    """Height of the eyes' openings as a fraction of their width."""
+    points = portrait.landmarks
+    shares = []
+    for upper, lower, outer, inner in _EYES:
+        width = np.linalg.norm(points[outer] - points[inner])
+        shares.append(np.linalg.norm(points[upper] - points[lower]) / max(1.0, float(width)))
+    return float(np.mean(shares))
 
 
 def _inner_mouth(source: Portrait, target: Portrait) -> np.ndarray:

@@ -143,7 +143,7 @@ def test_a_term_of_no_weight_is_not_computed(term, changes):
     known = (np.ones((2, 4, 4, 256), np.float32), np.ones((2, 128), np.float32))
     photos = tf.zeros((2, 64, 64, 3))
     result = networks.generator((photos, networks.injection(known)), training=True)
-    arguments = (result, photos, tf.ones((2, 64, 64, 1)), known[1])
+    arguments = (result, photos + 0.5, tf.ones((2, 64, 64, 1)), known[1])
     whole = SwapLosses(SwapWeights(), TinyIdentity())(*arguments)
     less = SwapLosses(SwapWeights(**changes), TinyIdentity())(*arguments)
     assert term in whole and term not in less
