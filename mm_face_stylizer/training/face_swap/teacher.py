@@ -34,8 +34,8 @@ _SPECTACLES = (
 # The mask fades out above the brows: from here to here, of the way to the oval's top.
 _FADE = (0.5, 1.0)
 # Width of the mask's soft border, and of the blur that separates light from detail, as fractions of
-# the distance of the eyes' outer corners.
-_BORDER, _LIGHT = 0.06, 0.45
+# the distance of the eyes' outer corners; and that of a blur which hard shadows survive.
+_BORDER, _LIGHT, _SHADOW = 0.06, 0.45, 0.22
 # Depth in L*a*b* at which dark lines on the bridge of the nose are the frame of spectacles.
 _FRAME = 9.0
 # Pairs of a quality below this are of no use.
@@ -214,14 +214,15 @@ def _relit(
     features = cv2.dilate(features, np.ones((5, 5)))
     weight = (mask * (1.0 - features) + 1e-4)[..., np.newaxis]
 
-    def light(picture):
-        sigma = _LIGHT * scale
+    def light(picture, width):
+        sigma = width * scale
         total = cv2.GaussianBlur(picture * weight, (0, 0), sigma)
         return total / cv2.GaussianBlur(weight[..., 0], (0, 0), sigma)[..., np.newaxis]
 
-    change = light(lab) - light(own)
+    change = light(lab, _LIGHT) - light(own, _LIGHT)
     inside = mask > 0.5
-    spread = float(change[inside, 0].std()) if inside.any() else 100.0
+    shadows = (light(lab, _SHADOW) - light(own, _SHADOW))[inside, 0]
+    spread = float(shadows.std()) if inside.any() else 100.0
     relit = cv2.cvtColor((own + change).astype(np.float32), cv2.COLOR_LAB2RGB)
     return np.clip(relit, 0.0, 1.0), spread
 
