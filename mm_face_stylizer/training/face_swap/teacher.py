@@ -20,7 +20,8 @@ _OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
     148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
-_BROW_TOPS, _TOP, _CHIN = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300), 10, 152
+_BROW_TOPS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
+_TOP, _CHIN, _NOSE_TIP = 10, 152, 4
 _OUTER_EYES = (33, 263)
 # Upper and lower lid, and the corners, of each eye.
 _EYES = ((159, 145, 33, 133), (386, 374, 263, 362))
@@ -35,7 +36,7 @@ _SPECTACLES = (
 _FADE = (0.5, 1.0)
 # Width of the mask's soft border, and of the blur that separates light from detail, as fractions of
 # the distance of the eyes' outer corners; and that of a blur which hard shadows survive.
-_BORDER, _LIGHT, _SHADOW = 0.06, 0.45, 0.22
+_BORDER, _LIGHT, _SHADOW = 0.04, 0.45, 0.22
 # Depth in L*a*b* at which dark lines on the bridge of the nose are the frame of spectacles.
 _FRAME = 9.0
 # Pairs of a quality below this are of no use.
@@ -84,7 +85,7 @@ def swap_faces(source: Portrait, target: Portrait) -> SwappedPair:
     # Where the source's hair would come along, the target's forehead stays.
     own_cover = _cover(target)
     mask = region * (1.0 - source_cover) * (1.0 - own_cover)
-    mask = cv2.erode(mask, np.ones((3, 3)), iterations=max(1, round(0.02 * scale)))
+    mask = cv2.erode(mask, np.ones((3, 3)))
     mask = cv2.GaussianBlur(mask, (0, 0), _BORDER * scale) * cv2.GaussianBlur(
         region, (0, 0), 0.02 * scale
     )
@@ -139,11 +140,21 @@ def _dark_lines(portrait: Portrait, scale: float) -> np.ndarray:
 
 
 def _cover(portrait: Portrait) -> np.ndarray:
-    """What hides the face: hair, and the frame of spectacles."""
+    """What hides the face: hair above the nose's tip, and the frame of spectacles.
+
+    Below it, hair is a beard, which belongs to the face.
+    """
     import cv2
 
     scale = float(np.linalg.norm(np.subtract(*portrait.landmarks[list(_OUTER_EYES)])))
-    hair = cv2.dilate(portrait.parts["hair"], np.ones((3, 3)))
+    tip, chin, top = (portrait.landmarks[index] for index in (_NOSE_TIP, _CHIN, _TOP))
+    axis = (chin - top) / max(1.0, float(np.linalg.norm(chin - top)))
+    rows, columns = np.mgrid[: portrait.side, : portrait.side].astype(np.float32)
+    below = (columns - tip[0]) * axis[0] + (rows - tip[1]) * axis[1]
+    # Small shares of hair are shadows.
+    hair = np.clip((portrait.parts["hair"] - 0.4) / 0.3, 0.0, 1.0)
+    hair = (hair * np.clip(1.0 - below / (0.1 * scale), 0.0, 1.0)).astype(np.float32)
+    hair = cv2.dilate(hair, np.ones((3, 3)))
     if spectacles(portrait) < 1.0:
         return hair
     zone = _filled([portrait.landmarks[list(_SPECTACLES)]], portrait.side)
