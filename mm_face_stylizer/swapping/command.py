@@ -55,8 +55,8 @@ def add_swap(commands: SubCommands) -> None:
         type=positive_int,
         const=_STEPS,
         metavar="STEPS",
-        help=f"tune the networks on pictures of this person, about a minute ({_STEPS}); without "
-        "--preset they start from nothing, which needs several thousand steps",
+        help=f"tune the networks on pictures of this person, ({_STEPS} steps); without "
+        "--preset they start from nothing, which needs many more",
     )
     swap.add_argument("--seed", type=int, default=0, help="of the refinement (0)")
     swap.add_argument(
