@@ -39,6 +39,7 @@ def configure_benchmark(parser: argparse.ArgumentParser) -> None:
     _add_scale(kinds)
     _add_render(kinds)
     _add_compare(kinds)
+    _add_operators(kinds)
 
 
 def _add_run(kinds: SubCommands) -> None:
@@ -157,6 +158,63 @@ def _add_compare(kinds: SubCommands) -> None:
         "--tolerance", type=float, default=0.03, help="smallest change to report, as a share (0.03)"
     )
     compare.set_defaults(run=_compare)
+
+
+def _add_operators(kinds: SubCommands) -> None:
+    operators = kinds.add_parser(
+        "operators",
+        help="measure the parts of translators, for `translator search`",
+        description="Measures the parts of translators of many widths on one thread of this "
+        "computer, and writes the table of latencies that `translator search` reads (needs "
+        "TensorFlow).",
+    )
+    operators.add_argument("-o", "--output", required=True, type=Path, metavar="TABLE.json")
+    operators.add_argument(
+        "--network",
+        default="mobile",
+        metavar="NAME",
+        help="the largest network of the search, as in `translator search` (mobile)",
+    )
+    operators.add_argument(
+        "--image-size", type=positive_int, default=256, metavar="SIDE", help="in pixels (256)"
+    )
+    operators.add_argument(
+        "--samples",
+        type=positive_int,
+        default=8,
+        metavar="N",
+        help="random widths of each part, beside the smallest and the largest (8)",
+    )
+    operators.add_argument(
+        "--networks",
+        type=positive_int,
+        default=6,
+        metavar="N",
+        help="whole networks of random widths (6)",
+    )
+    operators.add_argument("--rounds", type=positive_int, default=8, metavar="N", help="(8)")
+    operators.add_argument("--seed", type=int, default=0, help="seed of the widths (0)")
+    add_overwrite(operators)
+    operators.set_defaults(run=_operators)
+
+
+def _operators(arguments: argparse.Namespace) -> None:
+    from benchmarks.operators import OperatorOptions, measure_operators
+    from mm_face_stylizer.models.translator.config import translator_config
+
+    check_output_files(arguments.output, overwrite=arguments.overwrite)
+    table = measure_operators(
+        OperatorOptions(
+            largest=translator_config(arguments.network, arguments.image_size),
+            samples=arguments.samples,
+            networks=arguments.networks,
+            rounds=arguments.rounds,
+            seed=arguments.seed,
+        ),
+        _progress,
+    )
+    table.save(arguments.output, arguments.overwrite)
+    sys.stdout.write(f"{arguments.output}\n")
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -87,6 +87,12 @@ FAMILIES = (
         networks="mm_face_stylizer.models.face_swap.networks:FaceSwapNetworks",
         commands="mm_face_stylizer.training.face_swap.command:add_face_swap",
     ),
+    Family(
+        name="translator",
+        config="mm_face_stylizer.models.translator.config:TranslatorConfig",
+        networks="mm_face_stylizer.models.translator.networks:TranslatorNetworks",
+        commands="mm_face_stylizer.training.translator.command:add_translator",
+    ),
 )
 
 

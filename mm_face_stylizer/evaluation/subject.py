@@ -10,7 +10,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from mm_face_stylizer.errors import PresetError
 from mm_face_stylizer.evaluation.picture_quality import Pictures, at_side
+from mm_face_stylizer.families import find_family
 from mm_face_stylizer.preset import Preset
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import BundleError
@@ -19,6 +21,8 @@ from task_bundle.runtime.stylizer_model import StylizerModel
 from task_bundle.tflite.validation import check_loads
 
 _BATCH = 16
+# The one family whose presets reconstruct portraits and generate faces.
+_RECONSTRUCTING = "blaze_stylegan"
 
 
 class Subject(Protocol):
@@ -59,8 +63,15 @@ class PresetSubject:
           preset: The preset.
 
         Raises:
-          PresetError: The preset's weights are missing, or are not those that its card describes.
+          PresetError: The preset's weights are missing, or are not those that its card describes;
+            or its family does not reconstruct portraits.
         """
+        family = find_family(preset.card).name
+        if family != _RECONSTRUCTING:
+            raise PresetError(
+                f"{preset.folder} is a preset of the family {family}, which evaluate measures as a "
+                "bundle: export it first"
+            )
         self.name = str(preset.card.get("name", as_text(preset.folder.name)))
         build: Any = preset.networks
         self._networks = build()

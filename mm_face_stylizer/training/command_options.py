@@ -20,6 +20,7 @@ def add_run_options(
     steps: int | str,
     learning_rate: float | str,
     batch_size: int | str = 16,
+    data: tuple[str, str] = ("--data", "aligned portraits"),
 ) -> None:
     """Adds the options that every long training has; `read_run_request` reads most of them.
 
@@ -30,9 +31,10 @@ def add_run_options(
         option is None then, unless the user gives it. The same holds for the next two.
       learning_rate: Default learning rate.
       batch_size: Default number of pictures a step.
+      data: Name and help of the option with the folder of photos.
     """
     command.add_argument(
-        "--data", required=True, type=pathlib.Path, metavar="DIR", help="aligned portraits"
+        data[0], dest="data", required=True, type=pathlib.Path, metavar="DIR", help=data[1]
     )
     command.add_argument(
         "--data-list", type=pathlib.Path, metavar="CSV", help="columns file, source, licence"

@@ -1,0 +1,123 @@
+"""The configuration of a translator: widths and depth as data, and configurations with names."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from mm_face_stylizer.errors import InvalidArgumentError
+
+# Two strided convolutions quarter the side.
+_STRIDE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslatorConfig:
+    """Everything that decides the graph of a translator.
+
+    Attributes:
+      image_size: Side in pixels of the input and output, a multiple of 4. The weights do not depend
+        on it.
+      stem: Channels of the first convolution, 7 x 7.
+      down: Channels of the two strided convolutions. The second number is that of the trunk, which
+        all residual blocks read and write.
+      blocks: Channels between the two convolutions of each residual block; their number is the
+        depth.
+      up: Channels of the two convolutions after an upsampling.
+      attention: Number of residual blocks before the class-activation attention; None if there is
+        no attention.
+      latent_rows: Always 0: there is no w+ latent.
+
+    Raises:
+      InvalidArgumentError: A number is out of its range.
+    """
+
+    image_size: int = 256
+    stem: int = 64
+    down: tuple[int, int] = (128, 256)
+    blocks: tuple[int, ...] = (256,) * 9
+    up: tuple[int, int] = (128, 64)
+    attention: int | None = None
+    latent_rows: int = 0
+
+    def __post_init__(self):
+        """Makes tuples of JSON's lists, and checks the values."""
+        for name, count in (("down", 2), ("blocks", None), ("up", 2)):
+            values = tuple(getattr(self, name))
+            object.__setattr__(self, name, values)
+            if count not in (None, len(values)) or min(values, default=1) < 1:
+                raise InvalidArgumentError(
+                    f"{name} is {list(values)}; it must be {count or 'any number of'} positive "
+                    "numbers of channels"
+                )
+        if self.stem < 1:
+            raise InvalidArgumentError(f"stem is {self.stem}; it must be positive")
+        if self.image_size < 16 or self.image_size % _STRIDE:
+            raise InvalidArgumentError(
+                f"image_size is {self.image_size}; it must be a multiple of 4, at least 16"
+            )
+        if self.attention is not None and not 0 <= self.attention <= len(self.blocks):
+            raise InvalidArgumentError(
+                f"attention is {self.attention}; it must be from 0 to the number of blocks, "
+                f"{len(self.blocks)}"
+            )
+
+    @classmethod
+    def of_width(
+        cls, width: int, blocks: int, image_size: int = 256, attention: bool = True
+    ) -> TranslatorConfig:
+        """Returns the configuration in which one number decides all widths, as published.
+
+        Args:
+          width: Channels of the stem; the trunk has four times as many.
+          blocks: Number of residual blocks.
+          image_size: See the class.
+          attention: Whether class-activation attention stands in the middle of the blocks.
+        """
+        return cls(
+            image_size=image_size,
+            stem=width,
+            down=(2 * width, 4 * width),
+            blocks=(4 * width,) * blocks,
+            up=(2 * width, width),
+            attention=blocks // 2 if attention else None,
+        )
+
+    def widths(self) -> dict[str, int]:
+        """Returns the channels of every layer whose width can be chosen, by the layer's name."""
+        return {
+            "stem": self.stem,
+            "down0": self.down[0],
+            "trunk": self.down[1],
+            **{f"block{index}": width for index, width in enumerate(self.blocks)},
+            "up0": self.up[0],
+            "up1": self.up[1],
+        }
+
+
+_NAMED = {
+    "cyclegan9": lambda: TranslatorConfig.of_width(64, 9, attention=False),
+    "cyclegan6": lambda: TranslatorConfig.of_width(64, 6, attention=False),
+    "mobile": lambda: TranslatorConfig.of_width(24, 6),
+    "small": lambda: TranslatorConfig.of_width(16, 4),
+}
+CONFIGURATIONS = tuple(_NAMED)
+
+
+def translator_config(name: str, image_size: int = 256) -> TranslatorConfig:
+    """Returns a configuration by name.
+
+    Args:
+      name: `cyclegan9` or `cyclegan6`, the generators of Zhu et al., "Unpaired Image-to-Image
+        Translation using Cycle-Consistent Adversarial Networks" (2017), for 256 and 128 px;
+        `mobile`, of width 24 with 6 blocks and class-activation attention; or `small`, of width 16
+        with 4.
+      image_size: Side of the pictures in pixels.
+
+    Raises:
+      InvalidArgumentError: There is no configuration of this name, or the side is not possible.
+    """
+    if name not in _NAMED:
+        raise InvalidArgumentError(
+            f"the network is {name!r}; it must be one of {', '.join(CONFIGURATIONS)}"
+        )
+    return dataclasses.replace(_NAMED[name](), image_size=image_size)

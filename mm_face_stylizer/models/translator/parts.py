@@ -1,0 +1,74 @@
+"""The parts of a translator whose latencies add up to its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mm_face_stylizer.models.translator.config import TranslatorConfig
+
+KINDS = ("stem", "down", "block", "attention", "up", "last")
+_COLORS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of a translator.
+
+    Attributes:
+      kind: One of `KINDS`.
+      side: Side of its input in pixels.
+      inputs: Channels of its input: a number, or a tensor during a search.
+      outputs: Channels of its output, likewise; of a residual block, the channels between its
+        convolutions.
+      gate: Name of the gate that decides whether the part is there; empty if there is none.
+    """
+
+    kind: str
+    side: int
+    inputs: Any
+    outputs: Any
+    gate: str = ""
+
+
+def parts_of(config: TranslatorConfig, widths: Mapping[str, Any] | None = None) -> list[Part]:
+    """Lists the parts of a translator.
+
+    Args:
+      config: The configuration.
+      widths: Channels of its layers, by the names of `TranslatorConfig.widths`; its own if None.
+
+    Returns:
+      The parts, in the order of the network.
+    """
+    widths = config.widths() if widths is None else widths
+    side, trunk = config.image_size, widths["trunk"]
+    small = side // 4
+    return [
+        Part("stem", side, _COLORS, widths["stem"]),
+        Part("down", side, widths["stem"], widths["down0"]),
+        Part("down", side // 2, widths["down0"], trunk),
+        *(
+            Part("block", small, trunk, widths[f"block{index}"], f"gate{index}")
+            for index in range(len(config.blocks))
+        ),
+        *([] if config.attention is None else [Part("attention", small, trunk, trunk)]),
+        Part("up", small, trunk, widths["up0"]),
+        Part("up", side // 2, widths["up0"], widths["up1"]),
+        Part("last", side, widths["up1"], _COLORS),
+    ]
+
+
+def macs_of(part: Part) -> Any:
+    """Returns the multiply-accumulates of a part's convolutions."""
+    pixels = part.side * part.side
+    per_pixel = {
+        "stem": 49.0,
+        "down": 9.0 / 4.0,
+        "block": 18.0,
+        "attention": 1.0,
+        "up": 9.0 * 4.0,
+        "last": 49.0,
+    }[part.kind]
+    return per_pixel * pixels * part.inputs * part.outputs

@@ -1,0 +1,237 @@
+"""Paintings of the photos in the style, the targets of a translator's warm start."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import io
+import multiprocessing
+import os
+import pathlib
+
+import numpy as np
+from tqdm import tqdm
+
+from mm_face_stylizer.errors import DataError
+from mm_face_stylizer.painting.painter import Painter
+from mm_face_stylizer.painting.portrait import Portrait
+from mm_face_stylizer.painting.portrait_finder import PortraitFinder
+from mm_face_stylizer.training.translator.domains import Domains
+from task_bundle.errors import NoFaceError
+from task_bundle.faces.face_models import FaceModels
+from task_bundle.files import atomic_write
+
+# The painter works with multiples of this side in pixels.
+_MULTIPLE = 8
+_CHUNK = 32
+_LEAST_PAINTINGS = 8
+# Points of the face mesh: upper and lower lid, and both corners of each eye.
+_EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
+# Of the differences of brightness of skin and hair, their shares, mouth, eyes and turn.
+_TRAIT_WEIGHTS = np.array([1.0, 0.7, 1.0, 0.3, 0.15, 1.0, 0.3])
+_EYES_TRAIT = 5
+# How open eyes of photos are, height by width, from which on they count as open; and how many of a
+# style's eyes are less open than those that do.
+_OPEN_EYES, _OPEN_QUANTILE = 0.28, 0.8
+
+
+class Paintings:
+    """Training photos, each painted after the style picture that suits it best.
+
+    Attributes:
+      pictures: uint8 [count, loaded_side, loaded_side, 3].
+      photo_of: Index of each painting's photo among the training photos, int [count].
+    """
+
+    def __init__(
+        self,
+        domains: Domains,
+        cache: str | os.PathLike,
+        people: int = 600,
+        style_pictures: int = 24,
+        seed: int = 0,
+        face_models: FaceModels | None = None,
+        workers: int = 2,
+    ):
+        """Paints photos; those that the cache has are loaded instead.
+
+        Args:
+          domains: Photos and style pictures.
+          cache: Folder of the paintings; made if it is missing. A killed run goes on from there.
+          people: Maximum number of photos that are painted.
+          style_pictures: Number of style pictures to choose from, evenly spaced among those to
+            train on. Fewer make paintings that are more alike.
+          seed: Seed of the choice of photos, and of the painter.
+          face_models: The models that find faces; `find_face_models()` if None.
+          workers: Number of processes that paint.
+
+        Raises:
+          DataError: Faces are found in too few photos, or in no style picture.
+        """
+        self._domains = domains
+        photos, styles = domains.photos.training(), domains.styles.training()
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(photos))[:people])
+        kept = np.linspace(0, len(styles) - 1, min(style_pictures, len(styles))).astype(int)
+        styles = np.asarray(styles[np.unique(kept)])
+        # Paintings of other pictures, or of another seed, are other files.
+        key = hashlib.sha256(styles.tobytes() + repr((seed, people)).encode()).hexdigest()[:12]
+        folder = pathlib.Path(cache)
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = {
+            folder / f"{key}_{start:05d}.npz": chosen[start : start + _CHUNK]
+            for start in range(0, len(chosen), _CHUNK)
+        }
+        missing = {path: rows for path, rows in jobs.items() if not path.exists()}
+        if missing:
+            # Processes are spawned, not forked, because MediaPipe and LiteRT use threads.
+            with concurrent.futures.ProcessPoolExecutor(
+                min(workers, len(missing)),
+                multiprocessing.get_context("spawn"),
+                _prepare,
+                (styles, seed, face_models),
+            ) as pool:
+                waiting = [
+                    pool.submit(_paint, path, np.asarray(photos[rows]), rows)
+                    for path, rows in missing.items()
+                ]
+                for done in tqdm(
+                    concurrent.futures.as_completed(waiting),
+                    total=len(waiting),
+                    desc=f"Painting, {_CHUNK} photos a time",
+                ):
+                    done.result()
+        pictures, photo_of = [], []
+        for path in jobs:
+            with np.load(path) as painted:
+                pictures.append(painted["paintings"])
+                photo_of.append(painted["photos"])
+        self.pictures, self.photo_of = np.concatenate(pictures), np.concatenate(photo_of)
+        if len(self.pictures) < _LEAST_PAINTINGS:
+            raise DataError(
+                f"a face was found in only {len(self.pictures)} of {len(chosen)} photos, so that "
+                "there is too little to paint; leave out --paintings"
+            )
+
+    def batch(self, size: int, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws photos with their paintings, cropped and mirrored at random.
+
+        Args:
+          size: Number of pairs.
+          seed: Seed of the run.
+          step: Step of the run; the same seed and step give the same batch.
+
+        Returns:
+          Photos and paintings, each uint8 [size, side, side, 3].
+        """
+        random = np.random.default_rng((seed, step, 1))
+        photos = self._domains.photos.training()
+        pairs = [
+            self._domains.cropped([photos[self.photo_of[index]], self.pictures[index]], random)
+            for index in random.integers(0, len(self.pictures), size)
+        ]
+        return tuple(np.stack(pictures) for pictures in zip(*pairs, strict=True))
+
+
+# What a painting process paints with; `_prepare` sets the arguments once per process, and the first
+# painting makes painter and portrait finder of them. Errors of an initializer would get lost.
+_process: dict = {}
+
+
+def _prepare(*arguments) -> None:
+    """Initializes a painting process."""
+    _process["arguments"] = arguments
+
+
+def _tools() -> tuple[_Painters, PortraitFinder]:
+    """Returns the process's painters and portrait finder."""
+    if "tools" not in _process:
+        import cv2
+
+        # With several painting processes, OpenCV's own threads would compete for the same cores.
+        cv2.setNumThreads(1)
+        styles, seed, face_models = _process["arguments"]
+        finder = PortraitFinder(face_models)
+        portraits = []
+        for style in styles:
+            with contextlib.suppress(NoFaceError):
+                portraits.append(finder.find_aligned(_at_multiple(style)))
+        if not portraits:
+            raise DataError(
+                f"no face was found in any of {len(styles)} style pictures, so that none can be "
+                "painted after; leave out --paintings"
+            )
+        _process["tools"] = _Painters(portraits, seed), finder
+    return _process["tools"]
+
+
+class _Painters:
+    """A painter for each style picture, of which the one that suits a photo paints it.
+
+    A `Painter` of all of them would compare every photo with every style picture patch by patch.
+    """
+
+    def __init__(self, styles: list[Portrait], seed: int):
+        self._styles, self._seed = styles, seed
+        self._traits = np.stack([_traits(style) for style in styles])
+        # Eyes are drawn larger or smaller than they are: a style's open ones count as open.
+        open_eyes = np.quantile(self._traits[:, _EYES_TRAIT], _OPEN_QUANTILE)
+        self._traits[:, _EYES_TRAIT] = np.minimum(1.0, self._traits[:, _EYES_TRAIT] / open_eyes)
+        self._painters: dict[int, Painter] = {}
+
+    def paint(self, photo: Portrait) -> np.ndarray:
+        """Paints a portrait, uint8 [side, side, 3]."""
+        traits = _traits(photo)
+        traits[_EYES_TRAIT] = min(1.0, traits[_EYES_TRAIT] / _OPEN_EYES)
+        distances = np.abs(self._traits - traits) @ _TRAIT_WEIGHTS
+        chosen = int(np.argmin(distances))
+        if chosen not in self._painters:
+            self._painters[chosen] = Painter([self._styles[chosen]], seed=self._seed)
+        return self._painters[chosen].paint(photo).picture
+
+
+def _traits(portrait: Portrait) -> np.ndarray:
+    """Describes what a style picture must share with a photo to suit it.
+
+    It is the brightness of skin and hair, the share of hair and of clothes in the picture, how open
+    mouth and eyes are, and which way the face is turned.
+    """
+    values = []
+    for name in ("skin", "hair"):
+        mask = portrait.parts[name] * portrait.valid
+        area = float(mask.sum())
+        values.append(float((mask * portrait.luma).sum()) / area if area > 1.0 else 0.5)
+    values += [float(portrait.parts[name].mean()) for name in ("hair", "clothes")]
+    points = portrait.landmarks
+    eyes = [
+        np.linalg.norm(points[top] - points[bottom]) / np.linalg.norm(points[left] - points[right])
+        for top, bottom, left, right in _EYES
+    ]
+    values += [float(portrait.has_open_mouth), float(np.mean(eyes)), portrait.turn]
+    return np.array(values)
+
+
+def _paint(path: pathlib.Path, photos: np.ndarray, rows: np.ndarray) -> None:
+    """Paints photos, and writes the paintings and the rows of their photos to an NPZ file."""
+    import cv2
+
+    painter, finder = _tools()
+    side = photos.shape[1]
+    painted, found = [], []
+    for photo, row in zip(photos, rows, strict=True):
+        with contextlib.suppress(NoFaceError):
+            painting = painter.paint(finder.find_aligned(_at_multiple(photo)))
+            painted.append(cv2.resize(painting, (side, side), interpolation=cv2.INTER_AREA))
+            found.append(row)
+    buffer = io.BytesIO()
+    pictures = np.array(painted, np.uint8).reshape(-1, side, side, 3)
+    np.savez_compressed(buffer, paintings=pictures, photos=np.array(found, np.int64))
+    atomic_write(path, buffer.getvalue(), overwrite=True)
+
+
+def _at_multiple(picture: np.ndarray) -> np.ndarray:
+    """Enlarges a picture to the next side that the painter can work at."""
+    import cv2
+
+    side = -(-len(picture) // _MULTIPLE) * _MULTIPLE
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_LINEAR)

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from tiny import write_portraits
+
+from mm_face_stylizer.errors import DataError
+from mm_face_stylizer.painting.portrait_finder import PortraitFinder
+from mm_face_stylizer.training.translator import domains as domains_module
+from mm_face_stylizer.training.translator import paintings as paintings_module
+from mm_face_stylizer.training.translator.domains import Domains
+from mm_face_stylizer.training.translator.paintings import Paintings
+
+
+class _InThisProcess:
+    """Stands in for a pool of processes, whose start takes seconds."""
+
+    def __init__(self, workers, context, initializer, arguments):
+        paintings_module._process.clear()
+        initializer(*arguments)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        function(*arguments)
+        return _Done()
+
+
+class _Done:
+    def result(self):
+        pass
+
+
+@pytest.fixture
+def painting(monkeypatch):
+    futures = paintings_module.concurrent.futures
+    monkeypatch.setattr(futures, "ProcessPoolExecutor", _InThisProcess)
+    monkeypatch.setattr(futures, "as_completed", lambda waiting: waiting)
+    monkeypatch.setattr(domains_module, "_check_faces", lambda *_: None)
+
+
+@pytest.fixture
+def folders(tmp_path, grace_hopper, face_models):
+    return [
+        write_portraits(tmp_path / name, shade, 50)
+        for name, shade in (("photos", grace_hopper), ("style", 255 - grace_hopper // 2))
+    ]
+
+
+@pytest.mark.usefixtures("painting")
+def test_photos_are_painted_once(folders, tmp_path, monkeypatch, face_models):
+    domains = Domains(*folders, tmp_path / "cache", 56)
+    options = {"people": 9, "style_pictures": 3, "face_models": face_models}
+    made = Paintings(domains, tmp_path / "paintings", **options)
+    assert made.pictures.shape == (9, 63, 63, 3) and made.pictures.dtype == np.uint8
+    assert len(set(made.photo_of)) == 9
+    # The style is brighter than the photos, and so are the paintings.
+    photos = domains.photos.training()[made.photo_of]
+    assert made.pictures.mean() > photos.mean() + 20
+    monkeypatch.setattr(paintings_module, "_paint", None)
+    again = Paintings(domains, tmp_path / "paintings", **options)
+    np.testing.assert_array_equal(again.pictures, made.pictures)
+    photos, paintings = again.batch(3, 0, 5)
+    assert photos.shape == paintings.shape == (3, 56, 56, 3)
+    np.testing.assert_array_equal(again.batch(3, 0, 5)[1], paintings)
+
+
+@pytest.mark.usefixtures("painting")
+def test_a_style_without_faces(folders, tmp_path, face_models):
+    domains = Domains(*folders, tmp_path / "cache", 56)
+    domains.styles._train = np.zeros_like(domains.styles.training())
+    with pytest.raises(DataError, match="no face was found in any of 2 style pictures"):
+        Paintings(domains, tmp_path / "p", people=9, style_pictures=2, face_models=face_models)
+
+
+def test_the_style_picture_that_suits_a_photo_paints_it(grace_hopper, face_models, monkeypatch):
+    with PortraitFinder(face_models) as finder:
+        light = finder.find(grace_hopper, 64)
+        dark = finder.find(grace_hopper // 3, 64)
+
+    class Stand:
+        def __init__(self, styles, seed):
+            self._style = styles[0]
+
+        def paint(self, photo):
+            return type("Painting", (), {"picture": self._style.picture})
+
+    monkeypatch.setattr(paintings_module, "Painter", Stand)
+    painters = paintings_module._Painters([dark, light], 0)
+    np.testing.assert_array_equal(painters.paint(light), light.picture)
+    np.testing.assert_array_equal(painters.paint(dark), dark.picture)
