@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 from tqdm import tqdm
@@ -45,6 +45,7 @@ class Portraits:
         cache: str | os.PathLike,
         side: int = 256,
         wanted: Collection[str] | None = None,
+        holds_out: Callable[[str], bool] = is_held_out,
     ):
         """Decodes the folder, or opens the cache if it has the same files.
 
@@ -53,6 +54,7 @@ class Portraits:
           cache: Folder for the decoded pictures; made if it is missing.
           side: Side in pixels to which portraits are resized.
           wanted: Names of the files to take; all if None.
+          holds_out: Says of a file name whether to hold it out.
 
         Raises:
           ValueError: The folder holds fewer than two portraits.
@@ -65,8 +67,8 @@ class Portraits:
         if wanted is not None:
             names = [name for name in names if name in wanted]
         self.side = side
-        self.train_names = [name for name in names if not is_held_out(name)]
-        self.held_out_names = [name for name in names if is_held_out(name)]
+        self.train_names = [name for name in names if not holds_out(name)]
+        self.held_out_names = [name for name in names if holds_out(name)]
         if not self.train_names or not self.held_out_names:
             raise DataError(
                 f"{folder} has {len(self.train_names)} portraits to train on and "

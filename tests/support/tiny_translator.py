@@ -69,7 +69,7 @@ def imaginary_table() -> LatencyTable:
                 count if count == 3 else int(random.integers(8, count + 1))
                 for count in (part.inputs, part.outputs)
             )
-            parts.append(Part(part.kind, part.side, inputs, outputs))
+            parts.append(Part(part.kind, part.side, inputs, outputs, part.kernel))
     networks = (CONFIG, LARGEST)
     return LatencyTable(
         "imaginary",

@@ -136,8 +136,9 @@ class ClassActivation(keras.layers.Layer):
     def build(self, input_shape):
         """Creates the weights for features [batch, height, width, channels]."""
         channels = input_shape[-1]
-        spread = keras.initializers.RandomNormal(stddev=1.0 / np.sqrt(channels))
         for name in ("average", "maximum"):
+            # One initializer for both would draw the same numbers twice.
+            spread = keras.initializers.RandomNormal(stddev=1.0 / np.sqrt(channels))
             weight = self.add_weight(name=name, shape=(channels,), initializer=spread)
             setattr(self, name, weight)
         self.kernel = self.add_weight(

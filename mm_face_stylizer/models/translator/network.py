@@ -58,7 +58,7 @@ class Translator(keras.Model):
             Unit(width, 3, conv_dtype, f"up{index}", upsample=True)
             for index, width in enumerate(config.up)
         ]
-        self._last = Convolution(_COLORS, 7, conv_dtype, "last")
+        self._last = Convolution(_COLORS, config.last_kernel, conv_dtype, "last")
         self(np.zeros((1, 16, 16, _COLORS), np.float32))
 
     def call(self, picture: tf.Tensor, training: bool | None = None) -> tf.Tensor:

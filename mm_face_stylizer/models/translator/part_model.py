@@ -25,15 +25,15 @@ class PartModel(keras.Model):
             self._layer = ResidualBlock(part.inputs, filters, "float32", "part")
         elif kind == "attention":
             # What class-activation attention is once it is folded.
-            self._layer = Convolution(filters, 1, "float32", "part")
+            self._layer = Convolution(filters, part.kernel, "float32", "part")
             self._activation = tf.nn.relu
         elif kind == "last":
-            self._layer = Convolution(filters, 7, "float32", "part")
+            self._layer = Convolution(filters, part.kernel, "float32", "part")
             self._activation = tf.tanh
         else:
             self._layer = Unit(
                 filters,
-                7 if kind == "stem" else 3,
+                part.kernel,
                 "float32",
                 "part",
                 strides=2 if kind == "down" else 1,

@@ -10,6 +10,7 @@ from mm_face_stylizer.models.translator.config import TranslatorConfig
 
 KINDS = ("stem", "down", "block", "attention", "up", "last")
 _COLORS = 3
+_STEM_KERNEL = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Part:
       inputs: Channels of its input: a number, or a tensor during a search.
       outputs: Channels of its output, likewise; of a residual block, the channels between its
         convolutions.
+      kernel: Side of its convolutions' kernels in pixels.
       gate: Name of the gate that decides whether the part is there; empty if there is none.
     """
 
@@ -29,6 +31,7 @@ class Part:
     side: int
     inputs: Any
     outputs: Any
+    kernel: int = 3
     gate: str = ""
 
 
@@ -46,29 +49,23 @@ def parts_of(config: TranslatorConfig, widths: Mapping[str, Any] | None = None) 
     side, trunk = config.image_size, widths["trunk"]
     small = side // 4
     return [
-        Part("stem", side, _COLORS, widths["stem"]),
+        Part("stem", side, _COLORS, widths["stem"], _STEM_KERNEL),
         Part("down", side, widths["stem"], widths["down0"]),
         Part("down", side // 2, widths["down0"], trunk),
         *(
-            Part("block", small, trunk, widths[f"block{index}"], f"gate{index}")
+            Part("block", small, trunk, widths[f"block{index}"], gate=f"gate{index}")
             for index in range(len(config.blocks))
         ),
-        *([] if config.attention is None else [Part("attention", small, trunk, trunk)]),
+        *([] if config.attention is None else [Part("attention", small, trunk, trunk, 1)]),
         Part("up", small, trunk, widths["up0"]),
         Part("up", side // 2, widths["up0"], widths["up1"]),
-        Part("last", side, widths["up1"], _COLORS),
+        Part("last", side, widths["up1"], _COLORS, config.last_kernel),
     ]
 
 
 def macs_of(part: Part) -> Any:
     """Returns the multiply-accumulates of a part's convolutions."""
-    pixels = part.side * part.side
-    per_pixel = {
-        "stem": 49.0,
-        "down": 9.0 / 4.0,
-        "block": 18.0,
-        "attention": 1.0,
-        "up": 9.0 * 4.0,
-        "last": 49.0,
-    }[part.kind]
-    return per_pixel * pixels * part.inputs * part.outputs
+    # Convolutions of the part's kernel at its input's resolution that cost as much.
+    convolutions = {"down": 0.25, "block": 2.0, "up": 4.0}.get(part.kind, 1.0)
+    pixels = float(part.side * part.side * part.kernel * part.kernel)
+    return convolutions * pixels * part.inputs * part.outputs

@@ -270,6 +270,7 @@ def _search(arguments: argparse.Namespace) -> None:
             f"{arguments.table} was measured on {table.device!r}, not on {wanted!r}; measure that "
             "one with `benchmark operators`, or search for the other with --device"
         )
+    table.check_covers(config, str(arguments.table))
     request = read_run_request(arguments, "translator_found")
     provenance = request.provenance()
     with request.replicas():

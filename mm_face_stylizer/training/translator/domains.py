@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
 from mm_face_stylizer.errors import DataError, InvalidArgumentError
+from mm_face_stylizer.held_out import is_held_out
 from mm_face_stylizer.training.portraits import Portraits
 from task_bundle.faces.alignment import FaceFinder
 from task_bundle.faces.face_models import FaceModels
@@ -37,6 +38,7 @@ class Domains:
       styles: The pictures of the style.
       train_names: Names of all files to train on, with their folders.
       held_out_names: Names of all files never trained on, with their folders.
+      held_out_rules: By folder, which files are held out.
     """
 
     def __init__(
@@ -89,9 +91,15 @@ class Domains:
                 )
             elif not (cache / kind).exists():
                 _check_faces(folder, files[kind], kind, face_models)
+        rules = [_held_out_rule(folder) for folder in folders.values()]
         self.photos, self.styles = (
-            Portraits(folder, cache / kind, self.loaded_side) for kind, folder in folders.items()
+            Portraits(folder, cache / kind, self.loaded_side, holds_out)
+            for (kind, folder), (holds_out, _) in zip(folders.items(), rules, strict=True)
         )
+        self.held_out_rules = {
+            pathlib.Path(folder).name: text
+            for folder, (_, text) in zip((photos, styles), rules, strict=True)
+        }
         self.train_names, self.held_out_names = (
             [
                 f"{folder.name}/{name}"
@@ -155,6 +163,14 @@ class Domains:
             _resized(portraits.held_out(count), self.side)
             for portraits in (self.photos, self.styles)
         )
+
+
+def _held_out_rule(folder: pathlib.Path) -> tuple[Callable[[str], bool], str]:
+    """Returns the usual rule, or for names of which it takes none, one that takes every tenth."""
+    names = [file.name for file in list_files(folder)]
+    if any(map(is_held_out, names)):
+        return is_held_out, "the file's number is divisible by ten"
+    return set(names[::10]).__contains__, "every tenth file, since no number is divisible by ten"
 
 
 def _resized(pictures: np.ndarray, side: int) -> np.ndarray:

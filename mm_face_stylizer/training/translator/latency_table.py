@@ -11,12 +11,13 @@ from typing import Any
 
 from mm_face_stylizer.errors import DataError
 from mm_face_stylizer.models.translator.config import TranslatorConfig
-from mm_face_stylizer.models.translator.parts import KINDS, Part
+from mm_face_stylizer.models.translator.parts import KINDS, Part, parts_of
 from task_bundle.files import atomic_write
 
 FORMAT, VERSION = "mm-face-stylizer-operators", 1
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 _LEAST_ROWS = 12
+_NUMBERS = ("side", "inputs", "outputs", "kernel")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,7 @@ class LatencyTable:
                 "side": part.side,
                 "inputs": part.inputs,
                 "outputs": part.outputs,
+                "kernel": part.kernel,
                 "milliseconds": round(milliseconds, 5),
             }
             for part, milliseconds in self.parts
@@ -125,11 +127,29 @@ class LatencyTable:
             )
         return table
 
+    def check_covers(self, config: TranslatorConfig, name: str = "the table") -> None:
+        """Checks that a search among translators of a configuration can use the table.
+
+        Args:
+          config: The configuration of the largest network.
+          name: What to call the table in messages.
+
+        Raises:
+          DataError: A part of the network has not been measured.
+        """
+        measured = {(part.kind, part.kernel) for part, _ in self.parts}
+        for part in parts_of(config):
+            if (part.kind, part.kernel) not in measured:
+                raise DataError(
+                    f"{name} has no part {part.kind!r} of {part.kernel} x {part.kernel} px, which "
+                    "this network has: measure again with the same --network"
+                )
+
 
 def _part(row: dict[str, Any]) -> Part:
     if row["kind"] not in KINDS:
         raise ValueError(f"kind {row['kind']!r}")
-    return Part(row["kind"], *(int(row[name]) for name in ("side", "inputs", "outputs")))
+    return Part(row["kind"], *(int(row[name]) for name in _NUMBERS))
 
 
 def _milliseconds(row: dict[str, Any]) -> float:

@@ -68,7 +68,7 @@ def release_translator(
     card = run_card(run, provenance) | {
         "family": FAMILY,
         "macs": describe(export_stylizer(networks, "float32")).macs,
-        "data": data_card(domains, provenance, folder),
+        "data": data_card(domains, provenance, folder) | {"held_out_rule": domains.held_out_rules},
         "metrics": measured(photos, pictures, styles, face_models),
     }
     return save_preset(folder, networks, card | (further or {}), overwrite=True)

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from tiny import write_pictures
@@ -50,6 +52,14 @@ def test_batches_are_crops_that_depend_on_seed_and_step(folders, tmp_path):
     assert [x.shape for x in held_out] == [(6, 32, 32, 3)] * 2
     assert "photos/00010.png" in domains.held_out_names
     assert "style/00011.png" in domains.train_names
+
+
+def test_of_names_without_a_held_out_number_every_tenth_is_held_out(folders, tmp_path):
+    shutil.copytree(folders[1], tmp_path / "style")
+    for number in range(10, 61, 10):
+        (tmp_path / "style" / f"{number:05d}.png").unlink()
+    domains = Domains(folders[0], tmp_path / "style", tmp_path / "cache", 32)
+    assert domains.styles.held_out_names == [f"{n:05d}.png" for n in (1, 12, 23, 34, 45, 56)]
 
 
 def test_pairs_are_cropped_at_the_same_place(folders, tmp_path):

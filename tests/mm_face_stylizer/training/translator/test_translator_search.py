@@ -140,6 +140,11 @@ def test_impossible_targets(predictor):
     check_target(LARGEST, predictor, 1.01 * lowest)
 
 
+def test_a_table_of_other_parts():
+    with pytest.raises(DataError, match="no part 'last' of 5 x 5 px"):
+        imaginary_table().check_covers(dataclasses.replace(LARGEST, last_kernel=5))
+
+
 def test_a_table_is_read_as_it_was_written(tmp_path):
     table = imaginary_table()
     table.save(tmp_path / "table.json")
