@@ -7,12 +7,15 @@ Networks" (2017), section 7.2; Ulyanov et al., "Instance Normalization" (2016); 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.layers import upsample_2x
 
-_EPSILON = 1e-5
+# What instance normalization adds to variances.
+EPSILON = 1e-5
 _INITIAL_SPREAD = 0.02
 
 
@@ -47,12 +50,18 @@ class InstanceNormalization(keras.layers.Layer):
         mean = tf.reduce_mean(x, axis=(1, 2), keepdims=True)
         variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=(1, 2), keepdims=True)
         # Both factors are applied to the small tensors: on the large one, two operators are left.
-        scale = self.gain * tf.math.rsqrt(variance + _EPSILON)
+        scale = self.gain * tf.math.rsqrt(variance + EPSILON)
         return x * scale + (self.offset - mean * scale)
 
 
 class Unit(keras.layers.Layer):
-    """A convolution with instance normalization, and ReLU unless it ends a residual block."""
+    """A convolution with instance normalization, and ReLU unless it ends a residual block.
+
+    Attributes:
+      convolution: The convolution.
+      normalization: The normalization.
+      observer: Is called with what the convolution returns, while somebody wants to know.
+    """
 
     def __init__(
         self,
@@ -83,6 +92,7 @@ class Unit(keras.layers.Layer):
             filters, kernel_size, conv_dtype, f"{name}_convolution", strides=strides, use_bias=False
         )
         self.normalization = InstanceNormalization(name=f"{name}_normalization")
+        self.observer: Callable[[tf.Tensor], None] | None = None
 
     def call(self, x, mask=None):
         """Applies the layers.
@@ -91,7 +101,10 @@ class Unit(keras.layers.Layer):
           x: [batch, height, width, channels].
           mask: Factors of the output's channels, [filters]; None for all ones.
         """
-        x = self.normalization(self.convolution(upsample_2x(x) if self._upsample else x))
+        x = self.convolution(upsample_2x(x) if self._upsample else x)
+        if self.observer is not None:
+            self.observer(x)
+        x = self.normalization(x)
         x = tf.nn.relu(x) if self._activate else x
         return x if mask is None else x * mask
 

@@ -119,6 +119,11 @@ class Translator(keras.Model):
                 x = self._blocks[index](x)
         return self._decoded(x, {})
 
+    def units(self) -> list[Unit]:
+        """Returns all convolutions that instance normalization follows."""
+        inner = [unit for block in self._blocks for unit in (block.first, block.second)]
+        return [self._stem, *self._down, *inner, *self._up]
+
     def folded_attention(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns kernel and bias of the convolution that equals the attention; None without it."""
         return None if self._attention is None else self._attention.folded()

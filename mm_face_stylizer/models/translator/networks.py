@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer.models.translator.blocks import EPSILON
 from mm_face_stylizer.models.translator.config import TranslatorConfig
 from mm_face_stylizer.models.translator.network import Translator
 from mm_face_stylizer.models.weights import assign_weights, named_weights, without_initializers
@@ -15,6 +16,7 @@ from mm_face_stylizer.practice_faces import practice_pictures
 
 _PART = "translator"
 _CALIBRATION_PICTURES = 32
+_SMALLEST = 1e-12
 
 
 class InferenceTranslator(keras.Model):
@@ -96,6 +98,33 @@ class TranslatorNetworks:
         """Returns all weights by `translator/layer/weight`, float32."""
         named = named_weights(self.network)
         return {f"{_PART}/{name}": variable.numpy() for name, variable in named.items()}
+
+    def balanced(self, photos: np.ndarray) -> TranslatorNetworks:
+        """Returns a translator that computes the same, and loses less when it is quantized.
+
+        Instance normalization removes the scale of each channel before it, so that any will do.
+        With equal spreads int8 has enough levels for the variances of all channels.
+
+        Args:
+          photos: What channels are observed on, float32 [count, side, side, 3] in [0, 1].
+        """
+        copy = TranslatorNetworks.from_weights(self.config, self.weights())
+        variances: dict[str, list[np.ndarray]] = {}
+        for unit in copy.network.units():
+            seen = variances.setdefault(unit.name, [])
+            unit.observer = lambda x, seen=seen: seen.append(
+                tf.math.reduce_variance(x, axis=(1, 2)).numpy()
+            )
+        for photo in photos:
+            copy.network(photo[np.newaxis] * 2.0 - 1.0)
+        for unit in copy.network.units():
+            unit.observer = None
+            variance = np.maximum(np.concatenate(variances[unit.name]).mean(axis=0), _SMALLEST)
+            unit.convolution.kernel.assign(unit.convolution.kernel / np.sqrt(variance))
+            # What the normalization adds to small variances takes a share of them.
+            share = np.sqrt(variance / (variance + EPSILON))
+            unit.normalization.gain.assign(unit.normalization.gain * share)
+        return copy
 
     def inference(self) -> InferenceTranslator:
         """Returns the model for inference."""

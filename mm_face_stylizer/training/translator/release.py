@@ -52,9 +52,10 @@ def release_translator(
       The preset. Its card has what `measured` measures; the sheet `held_out.png` shows it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    preset = save_preset(
-        folder, run.released(), {"name": provenance.name, "family": FAMILY}, overwrite=True
-    )
+    networks = run.released()
+    networks = networks.balanced(networks.calibration_pictures())
+    card = {"name": provenance.name, "family": FAMILY}
+    preset = save_preset(folder, networks, card, overwrite=True)
     # The measures are of the weights on disk, which are float16.
     networks = preset.networks()
     photos, styles = domains.held_out(_MEASURED)
