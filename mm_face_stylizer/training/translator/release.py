@@ -128,8 +128,9 @@ def measured(
 
     @graph_function
     def features(batch):
-        large = tf.image.resize(batch, (_SIDE, _SIDE))
-        return tf.reduce_mean(network(large)[0], axis=(1, 2))
+        # With a single tap, Keras returns the map itself and no list.
+        (deepest,) = tf.nest.flatten(network(tf.image.resize(batch, (_SIDE, _SIDE))))
+        return tf.reduce_mean(deepest, axis=(1, 2))
 
     described = [
         np.concatenate(

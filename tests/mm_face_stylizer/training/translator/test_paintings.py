@@ -45,7 +45,7 @@ def painting(monkeypatch):
 def folders(tmp_path, grace_hopper, face_models):
     return [
         write_portraits(tmp_path / name, shade, 50)
-        for name, shade in (("photos", grace_hopper), ("style", 255 - grace_hopper // 2))
+        for name, shade in (("photos", grace_hopper), ("style", grace_hopper // 2 + 120))
     ]
 
 
