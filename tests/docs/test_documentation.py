@@ -70,7 +70,9 @@ def test_commands_have_the_options_that_pages_use(page, capsys):
 
 def _help(program: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What `--help` of the command that a line calls prints."""
-    depth = 2 if words[0] in ("benchmark", "face-swap", "model-maker", "upscaler") else 1
+    depth = (
+        2 if words[0] in ("benchmark", "face-swap", "model-maker", "translator", "upscaler") else 1
+    )
     with pytest.raises(SystemExit) as exit_:
         _PROGRAMS[program]([*words[:depth], "--help"])
     assert exit_.value.code == 0, words

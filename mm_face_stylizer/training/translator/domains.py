@@ -93,7 +93,7 @@ class Domains:
                 _check_faces(folder, files[kind], kind, face_models)
         rules = [_held_out_rule(folder) for folder in folders.values()]
         self.photos, self.styles = (
-            Portraits(folder, cache / kind, self.loaded_side, holds_out)
+            Portraits(folder, cache / kind, self.loaded_side, holds_out=holds_out)
             for (kind, folder), (holds_out, _) in zip(folders.items(), rules, strict=True)
         )
         self.held_out_rules = {
