@@ -46,7 +46,7 @@ def add_translator(commands) -> None:
         description="Trains stylizers from a folder of photos and a folder of pictures of a style, "
         "searches for the network that a latency allows, and exports bundles.",
     )
-    actions = translator.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    actions = translator.add_subparsers()
     _add_train(actions)
     _add_search(actions)
     _add_export(actions)
