@@ -99,7 +99,8 @@ def test_ctrl_c_ends_it_quietly(bundle_file: Path) -> None:
     program = (
         "import sys; from task_bundle import cli; from task_bundle.web import command;"
         "command.find_tasks_vision = lambda folder: {};"
-        f"sys.exit(cli.main(['serve', {str(bundle_file)!r}, '--port', '0']))"
+        f"sys.argv[1:] = ['serve', {str(bundle_file)!r}, '--port', '0'];"
+        "sys.exit(cli.main())"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program],

@@ -28,7 +28,7 @@ from task_bundle.media.images import save_png
 pytestmark = pytest.mark.usefixtures("face_models")
 
 _CONFIG = FaceSwapConfig(64, (4, 6, 8, 10, 12), (6, 4), (8, 6, 4, 4, 2), skip=True, width=8)
-_STAGE = SwapStage(12, SwapWeights(features=0.0), average=0.7)
+_STAGE = SwapStage(24, SwapWeights(features=0.0), average=0.7)
 _OPTIONS = SwapOptions(_CONFIG, _STAGE, batch_size=2, learning_rate=3e-2)
 _SAVED = 7
 
@@ -103,11 +103,11 @@ def test_pairs_are_of_training_people_and_weighted(portraits, pairs):
 
 def test_the_loss_falls(finished):
     run, history = finished
-    first, last = (np.mean([v["pixels"] for v in part]) for part in (history[:3], history[-3:]))
+    first, last = (np.mean([v["pixels"] for v in part]) for part in (history[:6], history[-6:]))
     assert last < 0.9 * first
     assert [("identity" in values) for values in history[:4]] == [True, False, False, True]
     assert {"mask", "face", "generator", "discriminator"} <= set(history[0])
-    assert (run.folder / "samples_000012.png").exists()
+    assert (run.folder / "samples_000024.png").exists()
 
 
 def test_a_killed_run_resumes(finished, pairs):
