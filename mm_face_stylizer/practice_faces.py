@@ -21,6 +21,7 @@ from task_bundle.media.folders import list_files
 from task_bundle.media.images import load_image
 
 _SHEET, _CARD = "practice_faces.jpg", "practice_faces.json"
+_CALIBRATION_PICTURES = 32
 _MIN_FACES = 8
 
 
@@ -45,6 +46,11 @@ def practice_pictures(size: int, count: int | None = None) -> np.ndarray:
     return np.stack(
         [cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA) for tile in tiles[:count]]
     )
+
+
+def calibration_pictures(size: int) -> np.ndarray:
+    """Returns practice faces to quantize networks with, float32 [32, size, size, 3] in [0, 1]."""
+    return practice_pictures(size, _CALIBRATION_PICTURES).astype(np.float32) / 255.0
 
 
 def practice_faces(size: int, count: int, face_models: FaceModels | None = None) -> list[Portrait]:

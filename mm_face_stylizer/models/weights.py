@@ -44,11 +44,20 @@ def joined_weights(
     Returns:
       float32 arrays by `network/layer/weight`, and `w_avg`.
     """
-    weights = {W_AVG: np.asarray(w_avg, np.float32)}
-    for part, network in parts.items():
-        for name, variable in named_weights(network).items():
-            weights[f"{part}/{name}"] = variable.numpy()
-    return weights
+    return {W_AVG: np.asarray(w_avg, np.float32)} | weights_of_parts(parts)
+
+
+def weights_of_parts(parts: Mapping[str, keras.Model]) -> dict[str, np.ndarray]:
+    """Returns the weights of networks by `network/layer/weight`, float32."""
+    return {name: variable.numpy() for name, variable in _variables_of(parts).items()}
+
+
+def _variables_of(parts: Mapping[str, keras.Model]) -> dict[str, tf.Variable]:
+    return {
+        f"{part}/{name}": variable
+        for part, network in parts.items()
+        for name, variable in named_weights(network).items()
+    }
 
 
 def assign_weights(
@@ -66,11 +75,7 @@ def assign_weights(
     Raises:
       ValueError: A weight, one of `others` included, is missing, unknown, or of the wrong shape.
     """
-    variables = {
-        f"{part}/{name}": variable
-        for part, network in parts.items()
-        for name, variable in named_weights(network).items()
-    }
+    variables = _variables_of(parts)
     expected = {*others, *variables}
     if expected != set(weights):
         missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)

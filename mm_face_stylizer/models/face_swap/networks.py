@@ -17,12 +17,11 @@ from mm_face_stylizer.models.face_swap.identity import (
     Identity,
 )
 from mm_face_stylizer.models.face_swap.injection import InjectionNetwork
-from mm_face_stylizer.models.weights import assign_weights, named_weights, without_initializers
-from mm_face_stylizer.practice_faces import practice_pictures
+from mm_face_stylizer.models.weights import assign_weights, weights_of_parts, without_initializers
+from mm_face_stylizer.practice_faces import calibration_pictures
 
 _GENERATOR, _INJECTION = "generator", "injection"
 _MEAN_FEATURES, _MEAN_EMBEDDING = "mean/features", "mean/embedding"
-_CALIBRATION_PICTURES = 32
 
 
 class PersonStylizer(keras.Model):
@@ -83,8 +82,7 @@ class PersonNetworks:
 
     def calibration_pictures(self) -> np.ndarray:
         """Returns the package's practice faces, float32 [count, side, side, 3] in [0, 1]."""
-        pictures = practice_pictures(self.config.image_size, _CALIBRATION_PICTURES)
-        return pictures.astype(np.float32) / 255.0
+        return calibration_pictures(self.config.image_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,11 +137,9 @@ class FaceSwapNetworks:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Returns all weights by `part/layer/weight`, float32."""
-        weights = {_MEAN_FEATURES: self.mean.features, _MEAN_EMBEDDING: self.mean.embedding}
-        for part, network in ((_GENERATOR, self.generator), (_INJECTION, self.injection)):
-            for name, variable in named_weights(network).items():
-                weights[f"{part}/{name}"] = variable.numpy()
-        return weights
+        means = {_MEAN_FEATURES: self.mean.features, _MEAN_EMBEDDING: self.mean.embedding}
+        parts = {_GENERATOR: self.generator, _INJECTION: self.injection}
+        return means | weights_of_parts(parts)
 
     def of_person(self, identity: Identity) -> PersonNetworks:
         """Makes the networks of one person, in no time: nothing is trained.

@@ -11,11 +11,15 @@ from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.srresnet.config import UpscalerConfig
 from mm_face_stylizer.models.srresnet.network import ResidualUpscaler
-from mm_face_stylizer.models.weights import assign_weights, named_weights, without_initializers
-from mm_face_stylizer.practice_faces import practice_pictures
+from mm_face_stylizer.models.weights import (
+    assign_weights,
+    named_weights,
+    weights_of_parts,
+    without_initializers,
+)
+from mm_face_stylizer.practice_faces import calibration_pictures
 
 _PART = "upscaler"
-_CALIBRATION_PICTURES = 32
 
 
 class InferenceUpscaler(keras.Model):
@@ -82,8 +86,7 @@ class UpscalerNetworks:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Returns all weights by `upscaler/layer/weight`, float32."""
-        named = named_weights(self.network)
-        return {f"{_PART}/{name}": variable.numpy() for name, variable in named.items()}
+        return weights_of_parts({_PART: self.network})
 
     def take_over(self, weights: Mapping[str, np.ndarray]) -> int:
         """Assigns those of another upscaler's weights that fit; the others stay as they are.
@@ -123,5 +126,4 @@ class UpscalerNetworks:
 
     def calibration_pictures(self) -> np.ndarray:
         """Returns the package's practice faces, float32 [32, side, side, 3] in [0, 1]."""
-        pictures = practice_pictures(self.config.image_size, _CALIBRATION_PICTURES)
-        return pictures.astype(np.float32) / 255.0
+        return calibration_pictures(self.config.image_size)

@@ -11,11 +11,10 @@ from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.translator.blocks import EPSILON
 from mm_face_stylizer.models.translator.config import TranslatorConfig
 from mm_face_stylizer.models.translator.network import Translator
-from mm_face_stylizer.models.weights import assign_weights, named_weights, without_initializers
-from mm_face_stylizer.practice_faces import practice_pictures
+from mm_face_stylizer.models.weights import assign_weights, weights_of_parts, without_initializers
+from mm_face_stylizer.practice_faces import calibration_pictures
 
 _PART = "translator"
-_CALIBRATION_PICTURES = 32
 _SMALLEST = 1e-12
 
 
@@ -96,8 +95,7 @@ class TranslatorNetworks:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Returns all weights by `translator/layer/weight`, float32."""
-        named = named_weights(self.network)
-        return {f"{_PART}/{name}": variable.numpy() for name, variable in named.items()}
+        return weights_of_parts({_PART: self.network})
 
     def balanced(self, photos: np.ndarray) -> TranslatorNetworks:
         """Returns a translator that computes the same, and loses less when it is quantized.
@@ -132,5 +130,4 @@ class TranslatorNetworks:
 
     def calibration_pictures(self) -> np.ndarray:
         """Returns the package's practice faces, float32 [32, side, side, 3] in [0, 1]."""
-        pictures = practice_pictures(self.config.image_size, _CALIBRATION_PICTURES)
-        return pictures.astype(np.float32) / 255.0
+        return calibration_pictures(self.config.image_size)

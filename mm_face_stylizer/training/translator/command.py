@@ -31,6 +31,7 @@ from task_bundle.command_line import (
 
 _STEPS = 60_000
 _FAMILY = "translator"
+_NETWORK = "mobile"
 _SEARCH_STEPS = 4000
 
 
@@ -65,7 +66,7 @@ def _add_train(actions) -> None:
         help="start from this translator, which decides the network: what `search` found, or a "
         "smaller --image-size",
     )
-    _add_training(train, "mobile")
+    _add_training(train)
     train.set_defaults(run=_train)
 
 
@@ -109,11 +110,11 @@ def _add_search(actions) -> None:
     search.add_argument(
         "--only", choices=("width", "depth"), help="search widths alone, or depth alone"
     )
-    _add_training(search, "mobile")
+    _add_training(search)
     search.set_defaults(run=_search)
 
 
-def _add_training(command: argparse.ArgumentParser, network: str) -> None:
+def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--style", required=True, type=pathlib.Path, metavar="DIR", help="pictures of the style"
     )
@@ -126,8 +127,8 @@ def _add_training(command: argparse.ArgumentParser, network: str) -> None:
     command.add_argument(
         "--network",
         choices=CONFIGURATIONS,
-        default=network,
-        help=f"the generators of CycleGAN, or smaller ones ({network})",
+        default=_NETWORK,
+        help=f"the generators of CycleGAN, or smaller ones ({_NETWORK})",
     )
     command.add_argument(
         "--image-size", type=positive_int, default=256, metavar="SIDE", help="in pixels (256)"
