@@ -25,12 +25,24 @@ from task_bundle.files import atomic_write
 # The painter works with multiples of this side in pixels.
 _MULTIPLE = 8
 _CHUNK = 32
+# Is raised when photos get other paintings than before, so that older caches are not read.
+_CHOICE = 2
 _LEAST_PAINTINGS = 8
 # Points of the face mesh: upper and lower lid, and both corners of each eye.
 _EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
-# Of the differences of brightness of skin and hair, their shares, mouth, eyes and turn.
-_TRAIT_WEIGHTS = np.array([1.0, 0.7, 1.0, 0.3, 0.15, 1.0, 0.3])
-_EYES_TRAIT = 5
+# How much the differences of traits count when a style picture is chosen. A person's colors come
+# first: photos of one complexion painted in several would teach the network their mean.
+_TRAIT_WEIGHTS = np.array(
+    [
+        *(4.0, 1.0, 1.0),  # Color of the skin: lightness, green to red, blue to yellow.
+        *(2.5, 1.5, 1.5),  # Color of the hair.
+        *(1.0, 0.3),  # Shares of hair and of clothes in the picture.
+        *(0.15, 1.2, 0.3),  # How open the mouth and the eyes are, and the turn of the head.
+    ]
+)
+_EYES_TRAIT = 9
+# Stands for the color of a part that is not in the picture.
+_GRAY = np.array([0.5, 0.0, 0.0])
 # How open eyes of photos are, height by width, from which on they count as open; and how many of a
 # style's eyes are less open than those that do.
 _OPEN_EYES, _OPEN_QUANTILE = 0.28, 0.8
@@ -74,8 +86,10 @@ class Paintings:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(photos))[:people])
         kept = np.linspace(0, len(styles) - 1, min(style_pictures, len(styles))).astype(int)
         styles = np.asarray(styles[np.unique(kept)])
-        # Paintings of other pictures, or of another seed, are other files.
-        key = hashlib.sha256(styles.tobytes() + repr((seed, people)).encode()).hexdigest()[:12]
+        # Paintings of other pictures, of another seed, or made otherwise, are other files.
+        key = hashlib.sha256(styles.tobytes() + repr((_CHOICE, seed, people)).encode()).hexdigest()[
+            :12
+        ]
         folder = pathlib.Path(cache)
         folder.mkdir(parents=True, exist_ok=True)
         jobs = {
@@ -193,14 +207,18 @@ class _Painters:
 def _traits(portrait: Portrait) -> np.ndarray:
     """Describes what a style picture must share with a photo to suit it.
 
-    It is the brightness of skin and hair, the share of hair and of clothes in the picture, how open
-    mouth and eyes are, and which way the face is turned.
+    It is the color of skin and hair in hundredths of L*a*b*, the share of hair and of clothes in
+    the picture, how open mouth and eyes are, and which way the face is turned.
     """
-    values = []
+    import cv2
+
+    colors = cv2.cvtColor(portrait.picture.astype(np.float32), cv2.COLOR_RGB2LAB) / 100.0
+    values: list[float] = []
     for name in ("skin", "hair"):
         mask = portrait.parts[name] * portrait.valid
         area = float(mask.sum())
-        values.append(float((mask * portrait.luma).sum()) / area if area > 1.0 else 0.5)
+        mean = (mask[..., np.newaxis] * colors).sum(axis=(0, 1)) / area if area > 1.0 else _GRAY
+        values += [float(value) for value in mean]
     values += [float(portrait.parts[name].mean()) for name in ("hair", "clothes")]
     points = portrait.landmarks
     eyes = [
