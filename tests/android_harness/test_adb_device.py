@@ -172,7 +172,7 @@ def test_a_shell_without_a_command_reads_its_input(adb: AdbEnvironment, phone: A
     assert result.returncode == 5
 
 
-def test_a_terminal_is_one(adb: AdbEnvironment, phone: AdbDevice) -> None:
+def test_a_shell_may_have_a_terminal(adb: AdbEnvironment, phone: AdbDevice) -> None:
     command = "test -t 0 && test -t 1 && echo terminal; echo err >&2; exit 4"
     result = adb.run("shell", "-tt", command, serial=phone.address)
     assert (result.returncode, result.stdout) == (4, b"terminal\r\nerr\r\n")
@@ -359,7 +359,9 @@ def test_what_is_not_there_cannot_be_pulled(
     assert not (tmp_path / "none").exists()
 
 
-def test_pulling_leads_nowhere_else(adb: AdbEnvironment, phone: AdbDevice, tmp_path: Path) -> None:
+def test_pulling_does_not_leave_the_disk(
+    adb: AdbEnvironment, phone: AdbDevice, tmp_path: Path
+) -> None:
     secret = tmp_path / "secret"
     secret.write_text("host")
     phone.disk.host_path(f"{TMP}/link").symlink_to(secret)
@@ -371,7 +373,9 @@ def test_pulling_leads_nowhere_else(adb: AdbEnvironment, phone: AdbDevice, tmp_p
     assert not (tmp_path / "got").exists()
 
 
-def test_pushing_leads_nowhere_else(adb: AdbEnvironment, phone: AdbDevice, tmp_path: Path) -> None:
+def test_pushing_does_not_leave_the_disk(
+    adb: AdbEnvironment, phone: AdbDevice, tmp_path: Path
+) -> None:
     victim, folder = tmp_path / "victim", tmp_path / "folder"
     victim.write_text("host")
     folder.mkdir()

@@ -78,7 +78,7 @@ def test_it_can_be_started_by_other_tools(run: Run, before: str) -> None:
 # Output.
 
 
-def test_its_words_are_the_tools(run: Run) -> None:
+def test_the_output_is_worded_like_the_tools(run: Run) -> None:
     status, output, _ = run(*QUICK, "--use_xnnpack=true", "--warmup_runs=2")
     assert status == 0
     expected = rf"""INFO: STARTING!
@@ -209,12 +209,12 @@ def test_the_tables_of_operators() -> None:
 # Delegates.
 
 
-def test_without_xnnpack_nobody_is_announced(run: Run) -> None:
+def test_without_xnnpack_no_delegate_is_announced(run: Run) -> None:
     _, output, errors = run(*QUICK, "--use_xnnpack=false")
     assert "delegate" not in output and "XNNPACK" not in errors
 
 
-def test_what_the_runtime_does_by_itself_is_not_explicit(run: Run) -> None:
+def test_a_default_delegate_is_not_announced_as_explicit(run: Run) -> None:
     _, output, errors = run(*QUICK)
     assert "Replacing 1 out of 1 node(s)" in output and "Explicitly" not in output
     assert "Created TensorFlow Lite XNNPACK delegate for CPU." in errors
@@ -227,7 +227,7 @@ def test_what_the_runtime_does_by_itself_is_not_explicit(run: Run) -> None:
         ("--use_nnapi=true", "NNAPI", "TfLiteNnapiDelegate"),
     ],
 )
-def test_accelerators(
+def test_accelerators_are_announced_or_unsupported(
     adb: AdbEnvironment,
     make_phone: MakePhone,
     tmp_path: Path,
@@ -254,7 +254,7 @@ def test_accelerators(
 # Failures.
 
 
-def test_a_model_that_is_not_there(run: Run) -> None:
+def test_a_missing_model_is_named(run: Run) -> None:
     status, _, errors = run(graph=f"--graph={TMP}/none.tflite")
     assert status == 1
     assert errors == (
@@ -263,14 +263,14 @@ def test_a_model_that_is_not_there(run: Run) -> None:
     )
 
 
-def test_a_model_that_is_none(run: Run, phone: AdbDevice) -> None:
+def test_a_file_that_is_no_model_is_refused(run: Run, phone: AdbDevice) -> None:
     phone.disk.host_path(f"{TMP}/text").write_text("no model")
     status, _, errors = run(graph=f"--graph={TMP}/text")
     assert status == 1
     assert f"ERROR: Failed to load model {TMP}/text\nERROR: Benchmarking failed.\n" in errors
 
 
-def test_flags_that_it_does_not_know(run: Run) -> None:
+def test_unknown_flags_are_a_warning(run: Run) -> None:
     status, output, _ = run("--dry_run=true", "--nonsense=1", "word")
     assert status == 0
     assert "WARN: Unconsumed cmdline flags: --nonsense=1 word\n" in output

@@ -37,7 +37,7 @@ def load(adb: AdbEnvironment, phone: AdbDevice, folder: Path, abi: str = "arm64-
 # The connection.
 
 
-def test_offline(adb: AdbEnvironment, phone: AdbDevice) -> None:
+def test_an_offline_phone_answers_with_adbs_error(adb: AdbEnvironment, phone: AdbDevice) -> None:
     phone.faults.offline()
     wait_for(lambda: adb.state(phone.address) == "offline")
     result = adb.shell(phone.address, "true")
@@ -58,7 +58,9 @@ def test_offline_from_the_first(adb: AdbEnvironment, make_phone: MakePhone) -> N
     assert adb.state(phone.address) == "device"
 
 
-def test_unauthorized(adb: AdbEnvironment, phone: AdbDevice) -> None:
+def test_an_unauthorized_phone_answers_with_adbs_error(
+    adb: AdbEnvironment, phone: AdbDevice
+) -> None:
     phone.faults.unauthorized()
     wait_for(lambda: adb.state(phone.address) == "unauthorized")
     result = adb.shell(phone.address, "true")
@@ -98,7 +100,9 @@ def test_a_cable_pulled_in_mid_push(adb: AdbEnvironment, phone: AdbDevice, big: 
     assert adb.run("push", big, f"{TMP}/big", serial=phone.address).returncode == 0
 
 
-def test_a_reboot(adb: AdbEnvironment, phone: AdbDevice) -> None:
+def test_a_reboot_ends_commands_and_the_phone_comes_back(
+    adb: AdbEnvironment, phone: AdbDevice
+) -> None:
     boot_id = "cat /proc/sys/kernel/random/boot_id"
     before = adb.shell(phone.address, boot_id).stdout
     phone.clock.advance(3600)
@@ -138,7 +142,7 @@ def test_a_full_disk_in_mid_push(adb: AdbEnvironment, phone: AdbDevice, big: Pat
     assert adb.run("push", big, f"{TMP}/big", serial=phone.address).returncode == 0
 
 
-def test_low_battery(adb: AdbEnvironment, phone: AdbDevice) -> None:
+def test_a_low_battery_is_reported_by_dumpsys(adb: AdbEnvironment, phone: AdbDevice) -> None:
     phone.faults.low_battery(3)
     text = adb.shell(phone.address, "dumpsys battery").stdout
     assert b"  level: 3\n" in text and b"  USB powered: false\n" in text
@@ -177,7 +181,9 @@ def test_a_binary_killed_by_a_signal(
     assert phone.thermal.read().skin < before
 
 
-def test_garbage(adb: AdbEnvironment, phone: AdbDevice, tmp_path: Path) -> None:
+def test_garbage_takes_the_place_of_the_results(
+    adb: AdbEnvironment, phone: AdbDevice, tmp_path: Path
+) -> None:
     load(adb, phone, tmp_path)
     phone.faults.garbage_output(b"\xff\x00 garbage")
     result = adb.shell(phone.address, RUN)

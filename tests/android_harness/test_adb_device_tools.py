@@ -31,7 +31,7 @@ def shell(adb: AdbEnvironment, phone: AdbDevice) -> Shell:
 # Properties and state of the phone.
 
 
-def test_getprop(shell: Shell, phone: AdbDevice) -> None:
+def test_getprop_prints_properties(shell: Shell, phone: AdbDevice) -> None:
     assert shell("getprop ro.product.cpu.abilist") == "arm64-v8a,armeabi-v7a,armeabi\n"
     assert shell("getprop ro.serialno") == f"{phone.serial}\n"
     assert shell("getprop no.such.property") == "\n"
@@ -41,7 +41,7 @@ def test_getprop(shell: Shell, phone: AdbDevice) -> None:
     assert all(re.fullmatch(r"\[.+\]: \[.*\]", line) for line in lines)
 
 
-def test_dumpsys_battery(shell: Shell, phone: AdbDevice) -> None:
+def test_dumpsys_prints_the_battery(shell: Shell, phone: AdbDevice) -> None:
     phone.battery = Battery(level=37, usb_powered=False)
     lines = shell("dumpsys battery").splitlines()
     assert lines[0] == "Current Battery Service state:"
@@ -51,7 +51,7 @@ def test_dumpsys_battery(shell: Shell, phone: AdbDevice) -> None:
     assert phone.battery == Battery(level=80, usb_powered=True)
 
 
-def test_dumpsys_thermalservice(shell: Shell, phone: AdbDevice) -> None:
+def test_dumpsys_prints_temperatures(shell: Shell, phone: AdbDevice) -> None:
     assert "Thermal Status: 0\n" in shell("dumpsys thermalservice")
     phone.thermal.set_skin(45.2)
     phone.thermal.cooling_per_second = 0.0
@@ -74,7 +74,7 @@ def test_the_screen_follows_keys_and_power(shell: Shell, phone: AdbDevice) -> No
     assert phone.settings["global/stay_on_while_plugged_in"] == "2"
 
 
-def test_settings(shell: Shell) -> None:
+def test_settings_are_read_and_written(shell: Shell) -> None:
     assert shell("settings get system screen_off_timeout") == "null\n"
     shell("settings put system screen_off_timeout 600000")
     assert shell("settings get system screen_off_timeout") == "600000\n"
@@ -238,7 +238,9 @@ def test_what_cannot_be_installed(
     assert "INSTALL_FAILED_NO_MATCHING_ABIS" in failure(other, apk)
 
 
-def test_instrumentation(adb: AdbEnvironment, phone: AdbDevice, shell: Shell, apk: Path) -> None:
+def test_an_instrumentation_runs_and_reports(
+    adb: AdbEnvironment, phone: AdbDevice, shell: Shell, apk: Path
+) -> None:
     adb.run("install", apk, serial=phone.address)
     assert shell("pm list instrumentation") == f"instrumentation:{RUNNER} (target={PACKAGE})\n"
 

@@ -187,7 +187,7 @@ def test_a_damaged_profile_is_refused() -> None:
         parse_profile(PROFILE.replace("4.108", "?.???"))
 
 
-def test_ends_are_told_apart() -> None:
+def test_kinds_of_failure_are_told_apart() -> None:
     with pytest.raises(ToolError, match=r"killed by signal 11 \(SIGSEGV\)"):
         parse_output(START, 139)
     with pytest.raises(ToolError, match="failed with status 1: Failed to apply GPU delegate"):

@@ -48,7 +48,7 @@ def test_each_axis_has_a_plot(tmp_path):
     assert names(written, "x") == {"photo.png", "faces.png", "batch.png", "resolution.png"}
 
 
-def test_nothing_is_drawn_of_nothing(tmp_path):
+def test_no_plot_is_made_of_no_rows(tmp_path):
     failed = dataclasses.replace(row(rounds()), rounds=(), error="it crashes")
     assert plots.save_plots(report(failed), tmp_path / "x") == []
     assert not list(tmp_path.iterdir())

@@ -87,7 +87,7 @@ class TestFromImage:
         assert repr(data) == "<Dataset: 1 image of 256 x 256 px: grace_hopper>"
         assert Image.open(io.BytesIO(data._repr_png_())).size == (256, 256)
 
-    def test_size(self, from_image, grace_hopper_file, expected):
+    def test_the_side_of_the_crop_can_be_chosen(self, from_image, grace_hopper_file, expected):
         data = from_image(grace_hopper_file, size=64)
         assert data.images.shape == (1, 64, 64, 3)
         assert data.masks.shape == (1, 64, 64)
@@ -121,12 +121,12 @@ class TestFromImage:
         assert image[:20, :20].min() == 255
         assert difference(image[96:160, 96:160], expected[96:160, 96:160]) < LIKE
 
-    def test_palette(self, from_image, grace_hopper, expected, tmp_path):
+    def test_palettes_are_converted(self, from_image, grace_hopper, expected, tmp_path):
         path = tmp_path / "palette.gif"
         Image.fromarray(grace_hopper).quantize(256).save(path)
         assert difference(from_image(path).images[0], expected) < LIKE
 
-    def test_sixteen_bits(self, from_image, grace_hopper, tmp_path):
+    def test_sixteen_bits_are_scaled(self, from_image, grace_hopper, tmp_path):
         gray = np.asarray(Image.fromarray(grace_hopper).convert("L"))
         shallow, deep = tmp_path / "shallow.png", tmp_path / "deep.png"
         Image.fromarray(gray).save(shallow)
@@ -134,7 +134,7 @@ class TestFromImage:
         assert Image.open(deep).mode.startswith("I")
         np.testing.assert_array_equal(from_image(deep).images, from_image(shallow).images)
 
-    def test_no_face(self, from_image, tmp_path):
+    def test_a_photo_without_a_face_is_named(self, from_image, tmp_path):
         path = tmp_path / "wall.png"
         Image.new("RGB", (300, 300), (120, 130, 140)).save(path)
         with pytest.raises(NoFaceError, match="wall.png"):
@@ -283,7 +283,7 @@ class TestFromFolder:
         with pytest.raises(ImageError, match=rf"{tmp_path.name} has no images \(.*\.png"):
             Dataset.from_folder(tmp_path)
 
-    def test_no_folder(self, tmp_path, grace_hopper_file):
+    def test_a_missing_folder_is_named(self, tmp_path, grace_hopper_file):
         with pytest.raises(ImageError, match="nowhere does not exist"):
             Dataset.from_folder(tmp_path / "nowhere")
         with pytest.raises(ImageError, match="grace_hopper.jpg is not a folder"):
@@ -400,7 +400,7 @@ class TestGenTfDataset:
 
 
 class TestWrappedTfDataset:
-    def test_pairs(self):
+    def test_pairs_of_image_and_label_are_taken(self):
         from mm_face_stylizer._keras import tf
 
         images = arrays(3)

@@ -139,7 +139,7 @@ def test_a_webcam_that_gives_nothing_is_an_error(tmp_path, monkeypatch):
         pick_photo(WEBCAM, tmp_path)
 
 
-def test_download(tmp_path, monkeypatch, displayed):
+def test_files_are_offered_for_download(tmp_path, monkeypatch, displayed):
     file = tmp_path / "x.task"
     file.write_bytes(b"x")
     download(file)

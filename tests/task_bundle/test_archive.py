@@ -45,7 +45,7 @@ def test_same_input_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert write_archive({"a": b"1", "b": b"3"}) != first
 
 
-def test_compressed_entries() -> None:
+def test_compressed_entries_are_read() -> None:
     (entry,) = TaskArchive.open(_zip(("a", bytes(1000)), method=zipfile.ZIP_DEFLATED)).entries
     assert (entry.data, entry.compressed) == (bytes(1000), True)
     with pytest.raises(BundleError, match="other means than deflate"):
@@ -143,7 +143,7 @@ def _end(data: bytes, offset: int, layout: str, value: int) -> bytes:
         (20, "<H", 5, "bytes after its end, or fewer"),
     ],
 )
-def test_the_end_must_be_true(offset: int, layout: str, value: int, reason: str) -> None:
+def test_the_end_record_must_match(offset: int, layout: str, value: int, reason: str) -> None:
     with pytest.raises(BundleError, match=reason):
         read_archive(_end(write_archive({"a": b"content"}), offset, layout, value), "it")
 
@@ -174,7 +174,7 @@ def test_overlapping_entries() -> None:
         read_archive(buffer.getvalue(), "it")
 
 
-def test_bombs() -> None:
+def test_archives_that_unpack_to_too_much_are_refused() -> None:
     many = _zip(*((f"{i}", b"") for i in range(1000)))
     with pytest.raises(BundleError, match="1000 entries"):
         read_archive(many, "it")
@@ -185,7 +185,7 @@ def test_bombs() -> None:
     assert time.process_time() - began < 0.5
 
 
-def test_sizes_that_lie() -> None:
+def test_wrong_sizes_are_refused() -> None:
     data = _zip(("a", bytes(100_000)), method=zipfile.ZIP_DEFLATED)
     sizes = struct.pack("<I", 100_000)
     for size in (50_000, 100_001, 2**26):
@@ -204,7 +204,7 @@ def test_offsets_and_alignment() -> None:
     assert (odd.offset, odd.alignment) == (31, 1)
 
 
-def test_replace() -> None:
+def test_replace_keeps_the_other_entries() -> None:
     archive = TaskArchive.open(_zip(("a", b"1"), ("b", b"2"), method=zipfile.ZIP_DEFLATED))
     other = archive.replace("a", b"longer")
     assert other.contents() == {"a": b"longer", "b": b"2"}
@@ -231,7 +231,7 @@ def test_extract_all_or_nothing(tmp_path: Path) -> None:
         archive.extract(folder / "b")
 
 
-def test_save(tmp_path: Path) -> None:
+def test_a_saved_archive_opens_and_is_not_replaced(tmp_path: Path) -> None:
     archive = TaskArchive.open(write_archive({"a": b"1"}))
     archive.save(tmp_path / "x.task")
     assert TaskArchive.open(tmp_path / "x.task").contents() == {"a": b"1"}
@@ -239,7 +239,7 @@ def test_save(tmp_path: Path) -> None:
         archive.save(tmp_path / "x.task")
 
 
-def test_size_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = _zip(("a", bytes(5000)), method=zipfile.ZIP_DEFLATED)
     monkeypatch.setattr(archive, "MAX_BYTES", 4000)
     with pytest.raises(BundleError, match="unpacks to more than"):

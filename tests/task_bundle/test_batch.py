@@ -58,7 +58,7 @@ def test_a_batch_becomes_rows_and_files(bundle, bundle_file, grace_hopper, tmp_p
     np.testing.assert_array_equal(load_image(tmp_path / "out" / "000.png"), expected)
 
 
-def test_names_of_pictures():
+def test_pictures_are_named_after_their_photos():
     assert target_names("a/b.c.jpg", Rendering()) == ["a/b.c.png"]
     assert target_names("x.jpg", Rendering(num_faces=3)) == ["x.png", "x-2.png", "x-3.png"]
     assert target_names("x.jpg", Rendering("composite", num_faces=3)) == ["x.png"]
@@ -66,7 +66,7 @@ def test_names_of_pictures():
         Rendering("cut")
 
 
-def test_storage(tmp_path):
+def test_storage_reads_and_writes_folders_and_urls(tmp_path):
     for location in (str(tmp_path / "a"), (tmp_path / "b").as_uri()):
         if "://" in location:
             pytest.importorskip("pyarrow")
@@ -82,7 +82,7 @@ def test_storage(tmp_path):
             storage.read("none.jpg")
 
 
-def test_what_cannot_be_done_is_said_before_workers_start(bundle, tmp_path):
+def test_impossible_requests_are_refused_before_workers_start(bundle, tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(ImageError, match="no pictures in"):
         stylize_photos(bundle, tmp_path / "in", tmp_path / "out")

@@ -35,17 +35,19 @@ def test_build_adds_metadata(bundle: TaskBundle, any_face_models: FaceModels) ->
     assert (read_metadata(bundle.stylizer) or {})["name"] == "FaceStylizer"
 
 
-def test_build_checks(make_stylizer, any_face_models: FaceModels) -> None:
+def test_build_refuses_unusable_models(make_stylizer, any_face_models: FaceModels) -> None:
     with pytest.raises(BundleError, match="uint8"):
         TaskBundle.build(make_stylizer(dtype="UINT8"), any_face_models)
 
 
-def test_reproducible(bundle: TaskBundle, make_stylizer, any_face_models: FaceModels) -> None:
+def test_the_same_models_give_the_same_bytes(
+    bundle: TaskBundle, make_stylizer, any_face_models: FaceModels
+) -> None:
     assert TaskBundle.build(make_stylizer(256), any_face_models).to_bytes() == bundle.to_bytes()
     assert TaskBundle.build(make_stylizer(128), any_face_models).to_bytes() != bundle.to_bytes()
 
 
-def test_save_and_open(bundle: TaskBundle, tmp_path: Path) -> None:
+def test_a_saved_bundle_opens_again(bundle: TaskBundle, tmp_path: Path) -> None:
     path = tmp_path / "a.task"
     bundle.save(path)
     assert TaskBundle.open(path) == TaskBundle.open(path.read_bytes()) == bundle
@@ -89,7 +91,7 @@ def test_build_refuses_weights_that_are_no_numbers(make_stylizer, any_face_model
         TaskBundle.build(make_stylizer(gain=float("nan")), any_face_models)
 
 
-def test_replace(bundle: TaskBundle, make_stylizer) -> None:
+def test_replace_changes_one_model(bundle: TaskBundle, make_stylizer) -> None:
     other = stylizer_metadata(make_stylizer(128))
     changed = bundle.replace(FACE_STYLIZER, other)
     assert changed.entries() == {**bundle.entries(), FACE_STYLIZER: other}
@@ -107,7 +109,9 @@ def test_inspect_and_extract(bundle: TaskBundle, tmp_path: Path) -> None:
     assert {file.name: file.read_bytes() for file in files} == bundle.entries()
 
 
-def test_validate(make_stylizer, face_models: FaceModels) -> None:
+def test_a_sound_bundle_passes_and_custom_operators_are_remarked(
+    make_stylizer, face_models: FaceModels
+) -> None:
     bundle = TaskBundle.build(make_stylizer(64), face_models)
     assert bundle.validate() == ()
     custom = stylizer_metadata(make_stylizer(64, custom_op="FusedBatchNormV3"))
@@ -190,7 +194,7 @@ def test_other_sizes_run_natively(
     assert np.abs(native.astype(float) - crop.crop(grace_hopper, size)).mean() < 0.05
 
 
-def test_the_stylizer_acts(
+def test_the_stylizer_changes_the_picture(
     make_stylizer, face_models: FaceModels, grace_hopper: np.ndarray
 ) -> None:
     half = TaskBundle.build(make_stylizer(256, gain=0.5), face_models)

@@ -40,7 +40,7 @@ def _error(capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
-def test_build(
+def test_build_writes_a_bundle(
     wheel_models, stylizer_file: Path, bundle_file: Path, tmp_path: Path, capsys
 ) -> None:
     out = tmp_path / "out.task"
@@ -54,7 +54,7 @@ def test_build(
     assert out.read_bytes() == bundle_file.read_bytes()
 
 
-def test_inspect(bundle_file: Path, capsys) -> None:
+def test_inspect_prints_files_and_tensors(bundle_file: Path, capsys) -> None:
     assert cli.main(["inspect", str(bundle_file), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["size"] == bundle_file.stat().st_size
@@ -68,7 +68,7 @@ def test_inspect(bundle_file: Path, capsys) -> None:
     assert "CONV_2D 1" in shown and "face_detector.tflite" in shown
 
 
-def test_inspect_obeys_no_stranger(tmp_path: Path, make_stylizer, capsys) -> None:
+def test_inspect_escapes_control_characters(tmp_path: Path, make_stylizer, capsys) -> None:
     model = make_stylizer(16).replace(b"stylized", b"\x1b[31mred")
     (tmp_path / "x.task").write_bytes(write_archive({"a.tflite": model, "b.bin": b"?"}))
     assert cli.main(["inspect", str(tmp_path / "x.task")]) == 0
@@ -76,7 +76,7 @@ def test_inspect_obeys_no_stranger(tmp_path: Path, make_stylizer, capsys) -> Non
     assert "?[31mred" in shown and "b.bin: 1 bytes" in shown and "\x1b" not in shown
 
 
-def test_validate(face_models, tmp_path: Path, make_stylizer, capsys) -> None:
+def test_validate_reports_defects(face_models, tmp_path: Path, make_stylizer, capsys) -> None:
     bundle_file = tmp_path / "x.task"
     TaskBundle.build(make_stylizer(64), face_models).save(bundle_file)
     assert cli.main(["validate", str(bundle_file)]) == 0
@@ -111,7 +111,7 @@ def test_a_heavy_model_gets_more_time_when_asked(
         cli.main(["validate", str(heavy), "--check-seconds", "0"])
 
 
-def test_extract(bundle_file: Path, tmp_path: Path, capsys) -> None:
+def test_extract_writes_the_models(bundle_file: Path, tmp_path: Path, capsys) -> None:
     folder = tmp_path / "deep" / "models"
     assert cli.main(["extract", str(bundle_file), str(folder)]) == 0
     entries = TaskBundle.open(bundle_file).entries()
@@ -154,7 +154,9 @@ def test_wrong_usage(capsys) -> None:
         assert "task-bundle" in capsys.readouterr().err
 
 
-def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_download_stores_the_face_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     monkeypatch.setattr(cli, "download_face_landmarker", lambda: tmp_path / "f.task")
     assert cli.main(["download-face-landmarker"]) == 0
     assert "f.task" in capsys.readouterr().out
@@ -167,7 +169,7 @@ def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> No
     assert _error(capsys).endswith("cannot download: no network")
 
 
-def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_ctrl_c_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     def interrupt() -> Path:
         raise KeyboardInterrupt
 
@@ -176,7 +178,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_bug_is_no_mistake_of_the_user(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     def fail() -> Path:
         raise ValueError("not enough values to unpack")
 
@@ -195,7 +197,7 @@ def test_debug_shows_the_traceback_of_a_mistake(tmp_path: Path, capsys) -> None:
         assert first.startswith("Traceback") and last.startswith("task-bundle: error: ")
 
 
-def test_the_package_is_a_program(bundle_file: Path) -> None:
+def test_python_m_runs_the_command(bundle_file: Path) -> None:
     command = [sys.executable, "-m", "task_bundle", "inspect", str(bundle_file)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=_REPOSITORY, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -121,7 +121,7 @@ def test_overwrite_is_suggested_where_it_exists(capsys):
         ("listening_port", {"0": 0, "8765": 8765}, ["65536", "-1", "1.0"]),
     ],
 )
-def test_option_types(parse: str, accepted: dict, refused: list[str]) -> None:
+def test_options_are_converted_and_checked(parse: str, accepted: dict, refused: list[str]) -> None:
     function: Callable[[str], float] = getattr(command_line, parse)
     for text, value in accepted.items():
         assert function(text) == value
@@ -131,7 +131,7 @@ def test_option_types(parse: str, accepted: dict, refused: list[str]) -> None:
             function(text)
 
 
-def test_common_options() -> None:
+def test_common_options_have_defaults_and_help() -> None:
     parser = argparse.ArgumentParser()
     add_face_landmarker(parser)
     add_overwrite(parser.add_argument_group("output"), "replace X")

@@ -10,6 +10,6 @@ from task_bundle.file_names import as_text
     ("name", "text"),
     [(b"a.jpg", "a.jpg"), ("日本.jpg".encode(), "日本.jpg"), (b"\xe9.jpg", "\ufffd.jpg")],
 )
-def test_names_as_reports_have_them(name: bytes, text: str) -> None:
+def test_names_in_reports_are_printable(name: bytes, text: str) -> None:
     assert as_text(os.fsdecode(name)) == as_text(Path(os.fsdecode(name))) == text
     assert as_text(os.fsdecode(name)).encode()

@@ -92,7 +92,7 @@ def test_only_files_are_replaced(tmp_path: Path, overwrite: bool) -> None:
     assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
 
 
-def test_bad_places(tmp_path: Path) -> None:
+def test_unusable_paths_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
         atomic_write(tmp_path / "nowhere" / "a.bin", b"")
@@ -126,7 +126,7 @@ def test_symbolic_link_stays(tmp_path: Path) -> None:
     assert (tmp_path / "real").read_bytes() == b"new"
 
 
-def test_a_lent_name_becomes_the_real_one(tmp_path: Path) -> None:
+def test_a_temporary_file_is_renamed_at_the_end(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "a.mp4", suffix=".mp4") as temporary:
         assert temporary.parent == tmp_path and temporary.suffix == ".mp4"
         temporary.write_bytes(b"one")

@@ -27,7 +27,7 @@ def bundle(make_stylizer, any_face_models):
     return TaskBundle.build(make_stylizer(), any_face_models)
 
 
-def test_it_is_read_as_it_was_written(bundle, tmp_path):
+def test_a_record_is_read_as_it_was_written(bundle, tmp_path):
     assert bundle.provenance is None
     marked = bundle.with_provenance(MADE)
     marked.save(tmp_path / "x.task")
@@ -40,7 +40,7 @@ def test_it_is_read_as_it_was_written(bundle, tmp_path):
     marked.validate()
 
 
-def test_what_is_too_long_is_cut(bundle):
+def test_texts_that_are_too_long_are_cut(bundle):
     long = dataclasses.replace(MADE, styles=("x" * 1000,) * 1000)
     styles = bundle.with_provenance(long).provenance.styles
     assert len(styles) == 100 and len(styles[0]) == 200

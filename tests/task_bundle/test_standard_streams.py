@@ -49,7 +49,9 @@ def _command(body: str, file: Path, redirection: str) -> "subprocess.CompletedPr
         (">&- 2>&-", "1 / 0", 70),
     ],
 )
-def test_streams_that_are_closed(tmp_path: Path, closed: str, body: str, status: int) -> None:
+def test_a_command_works_with_closed_streams(
+    tmp_path: Path, closed: str, body: str, status: int
+) -> None:
     done = _command(body, tmp_path / "file", closed)
     assert done.returncode == status, done.stderr
     # The file has a descriptor of its own, and so nothing but its content.
@@ -60,7 +62,7 @@ def test_streams_that_are_closed(tmp_path: Path, closed: str, body: str, status:
 
 @pytest.mark.parametrize("buffer", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("body", ["time.sleep(0.1)", "print(1_000_000 * 'more')"])
-def test_who_reads_the_output_may_end(
+def test_a_closed_pipe_ends_the_program_quietly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, buffer: str
 ) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", buffer)
@@ -70,7 +72,7 @@ def test_who_reads_the_output_may_end(
     assert sorted(done.stderr.splitlines()) == lines
 
 
-def test_errors_are_told_though_nobody_reads(
+def test_errors_reach_stderr_when_stdout_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What nobody reads is still in the buffer when the error comes.

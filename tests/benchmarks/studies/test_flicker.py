@@ -44,7 +44,7 @@ def test_a_larger_output_is_compared_at_the_photo_s_side(portrait):
     assert doubled.stylized == pytest.approx(1) and doubled.moved == pytest.approx(1)
 
 
-def test_summary():
+def test_the_summary_has_median_quartiles_and_extremes():
     assert summary([1.0, 2.0, 3.0, 4.0, 10.0]) == {
         "median": 3.0, "lower_quartile": 2.0, "upper_quartile": 4.0, "least": 1.0, "largest": 10.0,
     }  # fmt: skip

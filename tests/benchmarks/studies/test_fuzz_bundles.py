@@ -19,7 +19,7 @@ def bundle(make_stylizer, any_face_models) -> bytes:
     return TaskBundle.build(make_stylizer(16), any_face_models).to_bytes()
 
 
-def test_nothing_goes_wrong(bundle: bytes, grace_hopper_file) -> None:
+def test_damaged_bundles_cause_no_unexpected_errors(bundle: bytes, grace_hopper_file) -> None:
     report = fuzz([bundle], [*make_pictures(), grace_hopper_file.read_bytes()], range(80))
     assert report["findings"] == []
     assert sum(report["outcomes"].values()) == 80
@@ -51,7 +51,7 @@ def test_the_same_seed_does_the_same(bundle: bytes) -> None:
         (int, "ValueError: invalid literal"),
     ],
 )
-def test_what_goes_wrong_is_found(
+def test_unexpected_errors_are_reported(
     bundle: bytes, attempt: Callable[[bytes], object], problem: str
 ) -> None:
     findings = fuzz([bundle], [], [5], attempt=attempt)["findings"]

@@ -130,7 +130,7 @@ def test_generated_faces(of_preset):
     assert all(faces.frechet_distance > 0 for faces in evaluation.generated)
 
 
-def test_sheets(of_preset):
+def test_sheets_are_drawn(of_preset):
     assert sorted(path.name for path in of_preset.iterdir()) == [
         "evaluation.json",
         "reconstructions.png",
@@ -318,7 +318,7 @@ def test_bad_options_are_named(options, words, bundle, faces, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_subjects_that_do_not_do(preset, faces, style, tmp_path, capsys):
+def test_unusable_subjects_are_named(preset, faces, style, tmp_path, capsys):
     (tmp_path / "broken.task").write_bytes(b"no archive")
     rest = ["--faces", str(faces), "-o", str(tmp_path / "out")]
     for subject, more, words in [

@@ -74,7 +74,7 @@ def test_a_filter_over_the_photo_leaves_its_detail(random):
     assert residue(photos, sepia).min() > 0.85
 
 
-def test_independent_strokes_leave_none_of_it(random):
+def test_independent_strokes_leave_none_of_the_photos_detail(random):
     photos, others = _detailed(random), _detailed(random)
     values = residue(photos, others)
     assert values.min() > 0.05 and values.max() < 0.25
@@ -158,7 +158,7 @@ def test_frechet_distance_of_few_samples_and_large_offsets(random):
         (np.full((5, 3), np.nan), np.zeros((5, 3)), "must be finite"),
     ],
 )
-def test_frechet_distance_refuses(a, b, words):
+def test_frechet_distance_refuses_unusable_samples(a, b, words):
     with pytest.raises(ValueError, match=words):
         frechet_distance(a, b)
 

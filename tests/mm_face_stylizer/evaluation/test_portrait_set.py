@@ -76,7 +76,7 @@ def test_a_list_without_files_or_without_a_portrait(folder):
         PortraitSet.load(folder, 32, path)
 
 
-def test_folders_that_do_not_do(folder, tmp_path):
+def test_folders_without_portraits_are_refused(folder, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for path, words in [
@@ -94,7 +94,7 @@ def test_folders_that_do_not_do(folder, tmp_path):
         PortraitSet.load(folder, 32, everybody=True, limit=0)
 
 
-def test_pictures_that_do_not_do(folder):
+def test_unusable_pictures_are_named(folder):
     Image.new("RGB", (40, 50)).save(folder / "020.png")
     with pytest.raises(ImageError, match=r"020.png has 40 x 50 pixels"):
         PortraitSet.load(folder, 32)

@@ -12,6 +12,6 @@ from mm_face_stylizer.painting.choices import PaintingChoices
         ({"colors": "mine"}, "colors is 'mine'; it must be one of style, photo"),
     ],
 )
-def test_bad_choices(choices, words):
+def test_choices_out_of_range_are_refused(choices, words):
     with pytest.raises(InvalidArgumentError, match=words):
         PaintingChoices(**choices)

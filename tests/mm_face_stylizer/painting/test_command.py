@@ -36,7 +36,7 @@ def test_paints_without_tensorflow_and_tells_the_likeness(style_file, grace_hopp
     assert load_image(path).shape == (256, 256, 3)
 
 
-def test_errors(style_file, grace_hopper_file, tmp_path, capsys):
+def test_errors_are_one_line(style_file, grace_hopper_file, tmp_path, capsys):
     def error_of(*arguments: object) -> str:
         assert main(["paint", *map(str, arguments), "-o", str(tmp_path / "out")]) == 1
         lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]

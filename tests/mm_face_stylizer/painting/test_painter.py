@@ -110,7 +110,7 @@ def test_photo_colors_are_the_photos(photo, comic) -> None:
     assert np.linalg.norm(hues["photo"] - own) < 0.4 * np.linalg.norm(hues["style"] - own)
 
 
-def test_hair_is_no_skin(photo) -> None:
+def test_hair_is_told_from_skin(photo) -> None:
     parts = photo.parts
     total = parts["skin"] + parts["hair"] + parts["clothes"] + parts["background"]
     assert np.abs(total - 1)[photo.valid].max() < 0.01
@@ -131,7 +131,7 @@ def test_a_drawing_on_plain_paper_is_cut_out_whole() -> None:
     assert person[60, 128] > 0.9 and person[10, 10] < 0.1
 
 
-def test_512_pixels(portrait_of, comic_picture, grace_hopper) -> None:
+def test_portraits_of_512_px_are_painted(portrait_of, comic_picture, grace_hopper) -> None:
     style = portrait_of(comic_picture, 512)
     assert Painter([style]).paint(portrait_of(grace_hopper, 512)).picture.shape == (512, 512, 3)
 
@@ -148,7 +148,7 @@ def test_wrong_arguments(comic, arguments, message) -> None:
         Painter([comic], **arguments)
 
 
-def test_no_styles() -> None:
+def test_a_style_picture_is_needed() -> None:
     with pytest.raises(ValueError, match="no style picture"):
         Painter([])
 

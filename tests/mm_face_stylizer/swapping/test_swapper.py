@@ -72,7 +72,7 @@ def test_two_photos_of_a_person_become_a_bundle(
     assert again.to_bytes() == bundle.to_bytes()
 
 
-def test_photos_that_will_not_do(grace_hopper, face_models):
+def test_unusable_photos_are_named(grace_hopper, face_models):
     def error_of(photo, kind=ImageError):
         with pytest.raises(kind, match=r"x\.jpg") as caught:
             read_person({"x.jpg": np.ascontiguousarray(photo)}, 256, face_models)

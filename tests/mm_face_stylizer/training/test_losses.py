@@ -82,7 +82,7 @@ def test_gram_matrix_forgets_places_but_not_channels():
     assert np.abs(gram - losses.gram_matrix(tf.reverse(x, [3]))).max() > 0.1
 
 
-def test_only_brightness_passes_and_evenly():
+def test_a_picture_keeps_its_brightness_and_takes_the_references_colors():
     image, reference = _random(1, 8, 8, 3), _random(1, 8, 8, 3, seed=1)
     mixed = losses.with_colors_of(image, reference)
     np.testing.assert_allclose(

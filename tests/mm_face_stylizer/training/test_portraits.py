@@ -82,7 +82,7 @@ def test_names_that_are_not_utf8(tmp_path, folder):
         assert "\udce9.png" in Portraits(folder, tmp_path / "cache", side=64).train_names
 
 
-def test_bad_folders(tmp_path, folder):
+def test_unusable_folders_are_named(tmp_path, folder):
     with pytest.raises(ValueError, match="does not exist"):
         Portraits(tmp_path / "nowhere", tmp_path / "cache")
     with pytest.raises(ValueError, match="0 portraits"):

@@ -126,7 +126,7 @@ def test_bundles_that_cannot_be_upscaled(upscaler, bundle, face_models):
             upscaler.behind(dataclasses.replace(bundle, stylizer=make_stylizer(64, **defect)))
 
 
-def test_upscalers_that_there_are_not(run_folder, tmp_path, capsys):
+def test_unknown_upscalers_are_refused(run_folder, tmp_path, capsys):
     with pytest.raises(InvalidArgumentError, match="the scale is 3; it must be 2 or 4"):
         Upscaler.find(run_folder, 3)
     with pytest.raises(InvalidArgumentError, match="enlarges 2 x, and not 4 x"):

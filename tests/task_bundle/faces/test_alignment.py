@@ -20,7 +20,7 @@ def _landmarks(left=(80.0, 100.0), right=(120.0, 100.0), mouth=(100.0, 140.0)) -
     return points
 
 
-def test_upright_face() -> None:
+def test_an_upright_face_gives_an_upright_square() -> None:
     crop = FaceCrop.from_landmarks(_landmarks())
     # Eyes at (100, 100), 40 apart; the mouth 40 below: 4.0 * 40 is more than 3.6 * 40.
     assert crop == FaceCrop(100.0, 104.0, 160.0, 0.0)
@@ -74,7 +74,7 @@ def test_rotation_follows_the_face(degrees: float) -> None:
 @pytest.mark.parametrize(
     "bad", [np.zeros((467, 3)), np.zeros((478, 4)), np.zeros(478), np.full((478, 3), np.nan)]
 )
-def test_bad_landmarks(bad: np.ndarray) -> None:
+def test_landmarks_of_another_shape_are_refused(bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match="landmarks"):
         FaceCrop.from_landmarks(bad)
     with pytest.raises(ValueError, match="coincide"):
@@ -111,7 +111,7 @@ def test_crop_of_whole_pixels_is_a_slice(grace_hopper: np.ndarray) -> None:
     np.testing.assert_array_equal(crop, grace_hopper[250:350, 150:250])
 
 
-def test_black_outside(grace_hopper: np.ndarray) -> None:
+def test_a_crop_is_black_outside_the_photo(grace_hopper: np.ndarray) -> None:
     crop = FaceCrop(0.0, 0.0, 100.0, 0.0).crop(np.maximum(grace_hopper, 1), 100)
     assert crop[:50].max() == 0 and crop[:, :50].max() == 0
     np.testing.assert_array_equal(crop[50:, 50:], np.maximum(grace_hopper, 1)[:50, :50])
@@ -122,7 +122,7 @@ def test_crop_wants_a_picture() -> None:
         FaceCrop(0.0, 0.0, 1.0, 0.0).crop(np.zeros((4, 4, 3)), 4)
 
 
-def test_finder(face_models, grace_hopper: np.ndarray) -> None:
+def test_the_face_of_a_photo_is_found(face_models, grace_hopper: np.ndarray) -> None:
     with FaceFinder(face_models) as finder:
         (face,) = finder.find(grace_hopper)
         assert finder.find(np.full((300, 300, 3), 128, np.uint8)) == []
@@ -188,12 +188,12 @@ def test_a_face_is_found_once(face_models, grace_hopper: np.ndarray, monkeypatch
     assert face.crop.center_x == pytest.approx(265, abs=6)
 
 
-def test_finder_options(face_models) -> None:
+def test_options_of_the_finder_are_checked(face_models) -> None:
     with pytest.raises(ValueError, match="max_faces"):
         FaceFinder(face_models, max_faces=0)
 
 
-def test_finder_of_useless_models(make_stylizer) -> None:
+def test_unusable_models_are_named(make_stylizer) -> None:
     models = FaceModels(make_stylizer(128), make_stylizer(192), "stand-ins")
     with pytest.raises(FaceModelsError, match="stand-ins"):
         FaceFinder(models)
@@ -210,7 +210,7 @@ def _region(left: int, top: int, right: int, bottom: int) -> Region:
     return Region(left / 1100, top / 640, right / 1100, bottom / 640)
 
 
-def test_finder_in_a_region(face_models, grace_hopper: np.ndarray) -> None:
+def test_the_finder_searches_a_region(face_models, grace_hopper: np.ndarray) -> None:
     canvas = _two_portraits(grace_hopper)
     with FaceFinder(face_models, max_faces=1) as finder:
         whole = finder.find(grace_hopper)[0]
@@ -231,7 +231,7 @@ def test_finder_in_a_region(face_models, grace_hopper: np.ndarray) -> None:
         finder.find(canvas, _region(20, 420, 532, 620))
 
 
-def test_tracker_in_a_region(face_models, grace_hopper: np.ndarray) -> None:
+def test_the_tracker_searches_a_region(face_models, grace_hopper: np.ndarray) -> None:
     canvas = _two_portraits(grace_hopper)
     with FaceFinder(face_models, max_faces=1, video=True) as tracker:
         (alone,) = tracker.track(grace_hopper, 0)
@@ -244,7 +244,9 @@ def test_tracker_in_a_region(face_models, grace_hopper: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_finder_of_a_turned_photo(face_models, grace_hopper: np.ndarray, turns: int) -> None:
+def test_a_face_in_a_turned_photo_is_found(
+    face_models, grace_hopper: np.ndarray, turns: int
+) -> None:
     photo = np.ascontiguousarray(np.rot90(grace_hopper, turns))
     with FaceFinder(face_models, max_faces=1) as finder:
         (upright,) = finder.find(grace_hopper)
@@ -254,7 +256,7 @@ def test_finder_of_a_turned_photo(face_models, grace_hopper: np.ndarray, turns: 
     assert abs(math.remainder(turn + turns * math.pi / 2, 2 * math.pi)) < 0.03
 
 
-def test_tracker(face_models, grace_hopper: np.ndarray) -> None:
+def test_a_face_is_tracked_over_frames(face_models, grace_hopper: np.ndarray) -> None:
     with FaceFinder(face_models, max_faces=1, video=True) as tracker:
         faces = [tracker.track(grace_hopper, time)[0] for time in (0, 40, np.int64(80))]
         with pytest.raises(TypeError, match="float"):

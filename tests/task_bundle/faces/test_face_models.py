@@ -45,7 +45,7 @@ def test_a_given_path_comes_first(tmp_path: Path, task: bytes, face_models: Face
     assert found.source == str(path)
 
 
-def test_a_given_path_that_is_no_use(tmp_path: Path, face_models: FaceModels) -> None:
+def test_an_unusable_path_is_named(tmp_path: Path, face_models: FaceModels) -> None:
     with pytest.raises(FaceModelsError, match=r"none\.task does not exist"):
         find_face_models(tmp_path / "none.task")
     path = tmp_path / "bad.task"

@@ -35,6 +35,6 @@ def test_mediapipe_without_the_network(tmp_path, monkeypatch: pytest.MonkeyPatch
     assert find_person_segmenter() is None
 
 
-def test_what_is_no_network() -> None:
+def test_files_that_are_no_network_are_refused() -> None:
     with pytest.raises(BundleError, match="LiteRT cannot run mine"):
         PersonSegmenter(b"no model", "mine")

@@ -54,7 +54,7 @@ def test_a_moving_face_is_followed() -> None:
         assert abs(crop.rotation) <= math.pi
 
 
-def test_it_comes_to_rest() -> None:
+def test_a_face_that_stops_comes_to_rest() -> None:
     moving = [FaceCrop(100 + 5.0 * i, 200, 300, 0) for i in range(20)]
     crops = _smoothed(moving + [moving[-1]] * 60)
     assert crops[-1].center_x == pytest.approx(195, abs=0.01 * 300)

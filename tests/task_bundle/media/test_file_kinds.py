@@ -27,7 +27,7 @@ from task_bundle.media.images import load_image
         (b"\r\n<!DOCTYPE HTML><title>404</title>", "a web page"),
     ],
 )
-def test_what_a_file_is(tmp_path: Path, content: bytes, told: str) -> None:
+def test_files_are_told_by_their_content(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ImageError) as caught:
         load_image(tmp_path / "a.jpg")
@@ -36,5 +36,5 @@ def test_what_a_file_is(tmp_path: Path, content: bytes, told: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", b"abc", 2000 * b" "])
-def test_what_is_unknown(content: bytes) -> None:
+def test_unknown_files_have_no_kind(content: bytes) -> None:
     assert kind_of_file(content) is None

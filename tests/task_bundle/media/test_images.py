@@ -82,7 +82,7 @@ def _run_length_bmp() -> bytes:
     return b"BM" + struct.pack("<IHHI", 1086, 0, 0, 1078) + header + bytes(1024) + b"\0\1" * 4
 
 
-def test_portrait(grace_hopper: np.ndarray) -> None:
+def test_the_portrait_is_read(grace_hopper: np.ndarray) -> None:
     assert grace_hopper.shape == (600, 512, 3)
     assert grace_hopper.dtype == np.uint8
     assert 20 < grace_hopper.mean() < 235
@@ -370,7 +370,7 @@ def test_floats_that_exceed_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
-def test_a_negative(tmp_path: Path, dtype: str) -> None:
+def test_inverted_grey_is_turned_back(tmp_path: Path, dtype: str) -> None:
     path = tmp_path / "n.tif"
     white = np.iinfo(dtype).max
     Image.fromarray(np.array([[0, white // 4, white]], f"<{dtype}")).save(path)

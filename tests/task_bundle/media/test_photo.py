@@ -12,14 +12,14 @@ from task_bundle.media.photo import as_photo
 from task_bundle.mediapipe_import import import_mediapipe
 
 
-def test_files(grace_hopper_file: Path, grace_hopper: np.ndarray) -> None:
+def test_files_are_read(grace_hopper_file: Path, grace_hopper: np.ndarray) -> None:
     np.testing.assert_array_equal(as_photo(grace_hopper_file), grace_hopper)
     np.testing.assert_array_equal(as_photo(str(grace_hopper_file)), grace_hopper)
     with pytest.raises(ImageError, match="nothing.jpg does not exist"):
         as_photo("nothing.jpg")
 
 
-def test_arrays() -> None:
+def test_arrays_are_checked_and_converted() -> None:
     gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
     wanted = np.stack([gray] * 3, axis=2)
     np.testing.assert_array_equal(as_photo(gray), wanted)
@@ -65,7 +65,7 @@ def test_mediapipe_images(grace_hopper: np.ndarray) -> None:
         as_photo(deep)
 
 
-def test_blue_may_come_first() -> None:
+def test_bgr_arrays_are_converted_to_rgb() -> None:
     pixels = np.array([[[1, 2, 3, 255]]], np.uint8)
     formats = import_mediapipe().ImageFormat
     if not hasattr(formats, "SBGRA"):
@@ -85,6 +85,6 @@ def test_blue_may_come_first() -> None:
         ([[1]], "not list"),
     ],
 )
-def test_what_is_no_photo(bad, message: str) -> None:
+def test_other_objects_are_refused(bad, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         as_photo(bad)

@@ -264,7 +264,7 @@ def test_what_is_transparent_is_white(tmp_path: Path, name: str, codec: str, pix
         (b"ffconcat version 1.0\nfile other.mp4\n", "is a list of other files"),
     ],
 )
-def test_what_is_wrong_with_a_file(
+def test_files_that_cannot_be_read_are_named(
     tmp_path: Path, video_file: Path, content: bytes, told: str
 ) -> None:
     video_file.rename(tmp_path / "other.mp4")
@@ -287,7 +287,7 @@ def test_without_pyav_the_extra_is_named(
         save_video(tmp_path / "new.mp4", [], 25)
 
 
-def test_odd_sizes(tmp_path: Path) -> None:
+def test_odd_sides_lose_a_pixel(tmp_path: Path) -> None:
     picture = _picture(90, 49, 65)
     save_video(tmp_path / "a.mp4", [Frame(picture, 0.0)], 25)
     (frame,) = _read(tmp_path / "a.mp4")
@@ -340,7 +340,7 @@ def test_a_full_disk_is_noticed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_what_is_no_video(tmp_path: Path, video_file: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path, video_file: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("hello")
     (tmp_path / "cut.mp4").write_bytes(video_file.read_bytes()[:500])
@@ -393,7 +393,7 @@ def test_pauses_of_hours_and_months(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"\xe9t\xe9.mp4", "\u5199\u771f \u00e9.mp4".encode(), b"a:b.mp4"])
-def test_names_of_all_kinds(tmp_path: Path, video_file: Path, name: bytes) -> None:
+def test_file_names_may_have_any_characters(tmp_path: Path, video_file: Path, name: bytes) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
     folder.mkdir()
     path = folder / os.fsdecode(name)

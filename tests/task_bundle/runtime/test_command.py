@@ -93,7 +93,7 @@ def _read_video(path: Path) -> list[Picture]:
         return [frame.image for frame in video.frames()]
 
 
-def test_a_face(
+def test_a_face_becomes_a_picture(
     stylize, bundle_file: Path, photo_file: Path, grace_hopper: Picture, tmp_path: Path, capsys
 ) -> None:
     assert stylize(photo_file) == 0
@@ -164,7 +164,9 @@ def test_pictures_say_what_made_them(stylize, photo_file: Path, tmp_path: Path, 
         assert source_type(tmp_path / "out" / "grace.png") == expected
 
 
-def test_several_faces(stylize, bundle_file: Path, pair: Picture, tmp_path: Path, capsys) -> None:
+def test_several_faces_become_numbered_pictures(
+    stylize, bundle_file: Path, pair: Picture, tmp_path: Path, capsys
+) -> None:
     save_png(tmp_path / "pair.png", pair)
     out = tmp_path / "out"
     assert stylize(tmp_path / "pair.png", "--num-faces", "3") == 0
@@ -195,7 +197,9 @@ def test_one_picture_into_a_named_file(
         assert complaint in _errors(capsys)[0]
 
 
-def test_a_folder(stylize, photo_file: Path, grace_hopper: Picture, tmp_path: Path, capsys) -> None:
+def test_a_folder_of_photos_becomes_a_folder_of_pictures(
+    stylize, photo_file: Path, grace_hopper: Picture, tmp_path: Path, capsys
+) -> None:
     folder = tmp_path / "photos"
     (folder / "deeper").mkdir(parents=True)
     for name in ("a.jpg", "b.PNG", "c.webp", "deeper/d.png", "e.jfif", "f.avif"):
@@ -288,7 +292,9 @@ def test_existing_files_are_replaced_only_when_told(
     assert stylize(photo_file, "--num-faces", "2", "--overwrite") == 0
 
 
-def test_what_would_be_lost_is_refused(stylize, photo_file: Path, tmp_path: Path, capsys) -> None:
+def test_outputs_that_would_overwrite_inputs_or_each_other_are_refused(
+    stylize, photo_file: Path, tmp_path: Path, capsys
+) -> None:
     Image.open(photo_file).save(tmp_path / "grace.jpg")
     assert stylize(photo_file, tmp_path / "grace.jpg") == 1
     assert _errors(capsys)[0].endswith(
@@ -330,7 +336,7 @@ def test_a_terminal_gets_no_control_characters(
     assert capsys.readouterr().out == f"{tmp_path}/out/a??[31mb.png\n"
 
 
-def test_wrong_places(stylize, photo_file: Path, tmp_path: Path, capsys) -> None:
+def test_unusable_paths_are_refused(stylize, photo_file: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "nothing").mkdir()
     assert stylize(tmp_path / "nothing") == 1
     assert "no pictures or videos" in _errors(capsys)[0]
@@ -467,7 +473,7 @@ def test_ffmpeg_does_not_complain_on_its_own(bundle_file: Path, tmp_path: Path) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_control_c_in_a_process(bundle_file: Path, grace_hopper: Picture, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_program(bundle_file: Path, grace_hopper: Picture, tmp_path: Path) -> None:
     _make_video(tmp_path / "a.mp4", [grace_hopper[:400, :400]] * 600)
     out = tmp_path / "out"
     process = _start(bundle_file, tmp_path / "a.mp4", out)

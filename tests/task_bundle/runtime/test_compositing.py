@@ -102,7 +102,7 @@ def test_no_soft_edge_is_cut_short(degrees: float) -> None:
         assert edge.max() < 0.01
 
 
-def test_the_mask_is_soft_and_no_box() -> None:
+def test_the_mask_is_an_oval_with_a_soft_edge() -> None:
     mask = face_mask(_face(150, 150, 60), 300, 300)
     assert mask.dtype == np.float32 and mask.min() == 0 and mask.max() == pytest.approx(1, abs=1e-5)
     assert mask[150, 150] == pytest.approx(1, abs=1e-5)
@@ -258,7 +258,7 @@ def test_pictures_of_one_color_can_be_matched() -> None:
         assert np.abs(pasted.astype(int) - photo).max() <= 1
 
 
-def test_photos_of_any_form(tmp_path: Path) -> None:
+def test_photos_may_be_files_arrays_or_pillow_images(tmp_path: Path) -> None:
     gray = _noise(120, 120)[..., 0]
     result = _plain(_face(60, 60, 20), (1, 2, 3))
     Image.fromarray(gray).save(tmp_path / "gray.png")
@@ -282,7 +282,7 @@ def test_pictures_need_not_be_square(size: tuple[int, int]) -> None:
             assert np.abs(pasted.astype(int) - photo).mean() < 1
 
 
-def test_wrong_input() -> None:
+def test_wrong_input_is_refused() -> None:
     photo, face = _noise(50, 50), _face(25, 25, 10)
     result = _plain(face, (0, 0, 0))
     for paste in (composite, cutout):
@@ -341,7 +341,7 @@ def test_heads_are_pasted_unless_faces_are_asked_for(
     )
 
 
-def test_a_region_that_there_is_not(grace_hopper, face_of_grace: Face) -> None:
+def test_an_unknown_region_is_refused(grace_hopper, face_of_grace: Face) -> None:
     with pytest.raises(InvalidArgumentError, match="region must be one of head, face, not 'hat'"):
         compositing.composite(grace_hopper, _plain(face_of_grace, (0, 0, 0)), region="hat")
 

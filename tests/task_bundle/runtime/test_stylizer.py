@@ -114,7 +114,9 @@ _PHOTOS = {
 
 @native
 @pytest.mark.parametrize("name", _PHOTOS)
-def test_portable_is_native(name: str, portable, google, grace_hopper: np.ndarray) -> None:
+def test_the_portable_backend_equals_the_native(
+    name: str, portable, google, grace_hopper: np.ndarray
+) -> None:
     photo = np.ascontiguousarray(_PHOTOS[name](grace_hopper))
     mediapipe = import_mediapipe()
     # Google's task does not accept gray pictures.
@@ -130,7 +132,7 @@ def test_portable_is_native(name: str, portable, google, grace_hopper: np.ndarra
 @pytest.mark.parametrize(
     "edges", [None, (0, 0, 0.5, 1), (0.5, 0, 1, 1), (0, 0, 0.75, 0.75), (0.5, 0.125, 1, 0.875)]
 )
-def test_portable_is_native_where_it_is_told_to_look(
+def test_the_backends_are_equal_in_a_region(
     edges, rotation: int, portable, google, two_faces: np.ndarray
 ) -> None:
     mediapipe = import_mediapipe()
@@ -183,7 +185,7 @@ def _region_errors(portable, google, photo: np.ndarray, seed: int) -> list[float
 
 
 @native
-def test_portable_is_native_in_any_region(portable, google, grace_hopper: np.ndarray) -> None:
+def test_the_backends_are_equal_in_any_region(portable, google, grace_hopper: np.ndarray) -> None:
     errors = []
     for seed, name in enumerate(_PHOTOS):
         photo = np.ascontiguousarray(_PHOTOS[name](grace_hopper))
@@ -196,7 +198,7 @@ def test_portable_is_native_in_any_region(portable, google, grace_hopper: np.nda
 
 
 @native
-def test_portable_is_native_in_regions_of_generated_faces(
+def test_the_backends_are_equal_in_regions_of_generated_faces(
     portable, google, generated_faces
 ) -> None:
     errors = []
@@ -210,7 +212,7 @@ def test_portable_is_native_in_regions_of_generated_faces(
 
 
 @native
-def test_portable_is_native_on_generated_faces(portable, bundle, generated_faces) -> None:
+def test_the_backends_are_equal_on_generated_faces(portable, bundle, generated_faces) -> None:
     rng = np.random.default_rng(0)
     found = 0
     with FaceStylizer(bundle, FaceStylizerOptions(backend="native")) as google:
@@ -228,7 +230,9 @@ def test_portable_is_native_on_generated_faces(portable, bundle, generated_faces
 
 
 @native
-def test_native_is_googles_own(bundle: TaskBundle, google, grace_hopper: np.ndarray) -> None:
+def test_the_native_backend_equals_googles_task(
+    bundle: TaskBundle, google, grace_hopper: np.ndarray
+) -> None:
     mediapipe = import_mediapipe()
     with FaceStylizer.create_from_bundle(bundle) as stylizer:
         assert stylizer.backend == "native"
@@ -318,7 +322,7 @@ def test_align_has_the_stylizers_input_size(backend, make_stylizer, face_models,
         assert stylizer.align(grace_hopper, _options(0, 0.8, 0.2, 1)) is None
 
 
-def test_where_it_is_told_to_look(portable, two_faces: np.ndarray) -> None:
+def test_only_the_face_in_the_region_is_stylized(portable, two_faces: np.ndarray) -> None:
     left = portable.stylize(two_faces, _options(0, 0, 0.5, 1))
     right = portable.stylize(two_faces, _options(0.5, 0, 1, 1))
     assert left.crop.center_x == pytest.approx(30 + 265, abs=5)
@@ -328,7 +332,7 @@ def test_where_it_is_told_to_look(portable, two_faces: np.ndarray) -> None:
         portable.stylize(two_faces, _options(rotation=30))
 
 
-def test_several_faces(bundle: TaskBundle, two_faces: np.ndarray) -> None:
+def test_several_faces_are_stylized(bundle: TaskBundle, two_faces: np.ndarray) -> None:
     with FaceStylizer(bundle, FaceStylizerOptions(num_faces=3)) as stylizer:
         assert stylizer.backend == "portable"
         big, small = stylizer.stylize_all(two_faces)
@@ -345,7 +349,7 @@ def test_several_faces(bundle: TaskBundle, two_faces: np.ndarray) -> None:
     )
 
 
-def test_strength(make_stylizer, face_models, grace_hopper) -> None:
+def test_strength_blends_with_the_aligned_face(make_stylizer, face_models, grace_hopper) -> None:
     darker = TaskBundle.build(make_stylizer(128, gain=0.5), face_models)
     pictures = {}
     for strength in (0.0, 0.25, 1.0):

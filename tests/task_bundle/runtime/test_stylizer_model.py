@@ -42,7 +42,7 @@ def test_pixels_are_normalized_as_the_metadata_say(make_stylizer, crop, monkeypa
     np.testing.assert_allclose(other.run(crop), wanted, atol=0.51)
 
 
-def test_networks_that_cannot_run(make_stylizer, crop: np.ndarray) -> None:
+def test_models_that_cannot_run_are_refused(make_stylizer, crop: np.ndarray) -> None:
     with pytest.raises(BundleError, match="uint8"):
         StylizerModel(make_stylizer(16, dtype="UINT8"))
     with pytest.raises(BundleError, match="LiteRT cannot run.*Nonsense"):

@@ -57,11 +57,11 @@ def test_reproducible_idempotent_and_aligned(
     assert once.index(weights) % 16 == 0
 
 
-def test_none_without_metadata(make_stylizer) -> None:
+def test_a_model_without_metadata_has_none(make_stylizer) -> None:
     assert read_metadata(make_stylizer(64)) is None
 
 
-def test_damage(make_stylizer) -> None:
+def test_damaged_metadata_are_refused(make_stylizer) -> None:
     model = stylizer_metadata(make_stylizer(64))
     with pytest.raises(BundleError, match="M001"):
         read_metadata(model.replace(b"M001", b"M002"))
@@ -69,13 +69,13 @@ def test_damage(make_stylizer) -> None:
         stylizer_metadata(b"nonsense")
 
 
-def test_normalization(make_stylizer) -> None:
+def test_normalization_is_read(make_stylizer) -> None:
     assert normalization(stylizer_metadata(make_stylizer(64))) == ([0.0], [255.0])
     assert normalization(make_stylizer(64)) is None
 
 
 @pytest.mark.parametrize("std", [0.0, float("nan"), float("inf")])
-def test_normalization_by_nothing(
+def test_an_unusable_deviation_is_refused(
     make_stylizer, monkeypatch: pytest.MonkeyPatch, std: float
 ) -> None:
     monkeypatch.setattr(metadata, "_has_writer", lambda: False)

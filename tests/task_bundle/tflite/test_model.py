@@ -42,7 +42,9 @@ def test_the_output_may_be_larger_but_not_distorted(make_stylizer) -> None:
         ({"shape_signature": [-1, 64, 64, 3]}, "dynamic shape"),
     ],
 )
-def test_reasons(make_stylizer, options: dict, reason: str) -> None:
+def test_unusable_stylizers_are_refused_with_a_reason(
+    make_stylizer, options: dict, reason: str
+) -> None:
     with pytest.raises(BundleError, match=reason):
         check_stylizer(make_stylizer(**options))
 
@@ -59,7 +61,7 @@ def test_a_batch_of_any_size_can_be_run_but_is_not_packed(make_stylizer) -> None
 
 
 @pytest.mark.parametrize("junk", [b"", b"hello world", b"\x10\0\0\0TFL3" + bytes(40)])
-def test_junk(junk: bytes) -> None:
+def test_bytes_that_are_no_model_are_refused(junk: bytes) -> None:
     with pytest.raises(BundleError, match="TFLite model"):
         check_stylizer(junk)
 
@@ -76,7 +78,7 @@ def test_every_truncation_is_a_bundle_error(make_stylizer) -> None:
     assert refused > 50
 
 
-def test_describe(make_stylizer) -> None:
+def test_describe_gives_tensors_and_operators(make_stylizer) -> None:
     info = describe(make_stylizer(64))
     assert info.inputs == (TensorInfo("photo", (1, 64, 64, 3), "float32"),)
     assert info.outputs == (TensorInfo("stylized", (1, 64, 64, 3), "float32"),)

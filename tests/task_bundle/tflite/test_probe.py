@@ -59,7 +59,7 @@ def test_good_models_pass(face_models, make_stylizer) -> None:
     run_models([face_models.detector, face_models.landmarks, make_stylizer(64)], ["a", "b", "c"])
 
 
-def test_a_model_without_end(make_stylizer) -> None:
+def test_an_endless_model_is_stopped_by_its_cpu_time(make_stylizer) -> None:
     model = _endless(make_stylizer(64))
     check_model(model)
     # The second on machines so busy that 1.5 s of CPU time take longer than the wall time limit.
@@ -68,7 +68,7 @@ def test_a_model_without_end(make_stylizer) -> None:
         run_models([make_stylizer(32), model], ["a", "b"])
 
 
-def test_a_model_without_end_where_nothing_counts_the_time(
+def test_an_idle_endless_model_is_stopped_by_the_clock(
     make_stylizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = "probe.find_defect = lambda model: time.sleep(60); probe.child()"
@@ -79,7 +79,7 @@ def test_a_model_without_end_where_nothing_counts_the_time(
         run_models([make_stylizer(64)], ["a"])
 
 
-def test_a_model_that_needs_gigabytes(make_stylizer) -> None:
+def test_a_model_that_needs_gigabytes_is_refused(make_stylizer) -> None:
     model = make_stylizer(shape=[1, 8192, 5000, 3])
     check_model(model)
     # Without the memory limit it would exceed the time limit instead.
@@ -96,7 +96,7 @@ def test_a_model_whose_shapes_are_not_its_operators(make_stylizer) -> None:
         run_models([lying], ["a"])
 
 
-def test_a_model_that_crashes(make_stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_crashes_is_refused(make_stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     # The process kills itself, because known crashes of LiteRT may be fixed.
     killing = (
         "import os; from task_bundle.tflite import probe;"
@@ -107,18 +107,18 @@ def test_a_model_that_crashes(make_stylizer, monkeypatch: pytest.MonkeyPatch) ->
         run_models([make_stylizer(64)], ["a"])
 
 
-def test_a_model_that_litert_refuses(make_stylizer) -> None:
+def test_a_model_that_litert_refuses_is_refused_with_its_reason(make_stylizer) -> None:
     with pytest.raises(BundleError, match="a is unusable: LiteRT says: .*[Uu]nresolved custom op"):
         run_models([make_stylizer(custom_op="Magic")], ["a"])
 
 
-def test_a_model_that_gives_no_numbers(make_stylizer) -> None:
+def test_a_model_that_gives_nan_is_refused(make_stylizer) -> None:
     with pytest.raises(BundleError, match="'stylized' is not finite"):
         run_models([make_stylizer(64, gain=float("nan"))], ["a"])
 
 
 @pytest.mark.parametrize("child", ["raise SystemExit(3)", "import time; time.sleep(60)"])
-def test_a_process_that_does_not_work(
+def test_a_broken_interpreter_is_named(
     make_stylizer, monkeypatch: pytest.MonkeyPatch, child: str
 ) -> None:
     monkeypatch.setattr(probe, "_CHILD", child)

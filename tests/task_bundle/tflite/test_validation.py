@@ -156,7 +156,7 @@ def _buffer_behind_the_end(model: Any) -> None:
         (_buffer_behind_the_end, "weights behind the flatbuffer"),
     ],
 )
-def test_contradictions(make_stylizer, change: Change, reason: str) -> None:
+def test_contradictions_in_a_model_are_defects(make_stylizer, change: Change, reason: str) -> None:
     model = schema.unpack_model(make_stylizer(64))
     change(model)
     with pytest.raises(BundleError, match=f"^x is damaged: .*{reason}"):
@@ -174,13 +174,13 @@ def test_contradictions(make_stylizer, change: Change, reason: str) -> None:
         lambda model: None,
     ],
 )
-def test_what_may_be(make_stylizer, change: Change) -> None:
+def test_unusual_but_sound_models_pass(make_stylizer, change: Change) -> None:
     model = schema.unpack_model(make_stylizer(64))
     change(model)
     check_model(schema.pack_model(model))
 
 
-def test_metadata_are_looked_at(make_stylizer) -> None:
+def test_damaged_metadata_are_a_defect(make_stylizer) -> None:
     model = stylizer_metadata(make_stylizer(64))
     start = model.index(b"M001") - 4
     check_model(model)
@@ -189,7 +189,7 @@ def test_metadata_are_looked_at(make_stylizer) -> None:
             check_model(model[:start] + bad + model[start + 4 :], "x")
 
 
-def test_one_infinite_number_is_a_limit(make_stylizer) -> None:
+def test_weights_may_be_infinite_but_not_nan(make_stylizer) -> None:
     model = schema.unpack_model(make_stylizer(shape=[1, 8, 8, 1]))
     _weights(float("-inf"))(model)
     check_model(schema.pack_model(model))
@@ -199,7 +199,7 @@ def test_one_infinite_number_is_a_limit(make_stylizer) -> None:
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("FLOAT16", 0x7C01), ("BFLOAT16", 0x7F81)])
-def test_short_floats_are_looked_at(make_stylizer, kind: str, bits: int) -> None:
+def test_weights_of_16_bits_are_checked(make_stylizer, kind: str, bits: int) -> None:
     tfl = schema.model_schema()
     for value, good in ((0x3C00, True), (bits, False)):
         model = schema.unpack_model(make_stylizer(64))
@@ -276,7 +276,9 @@ def test_failed_checks_are_not_recorded(make_stylizer, monkeypatch, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_another_litert_asks_again(make_stylizer, calls, monkeypatch, tmp_path: Path) -> None:
+def test_another_litert_version_checks_again(
+    make_stylizer, calls, monkeypatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     check_loads({"a": make_stylizer(64)}, "it")
     monkeypatch.setattr(validation, "_loadable", set())
@@ -297,7 +299,7 @@ def test_custom_operators_are_no_reason_to_refuse(make_stylizer) -> None:
     check_loads({"a": make_stylizer(custom_op="FusedBatchNormV3")}, "it")
 
 
-def test_custom_operators_are_no_way_round(make_stylizer, monkeypatch) -> None:
+def test_custom_operators_do_not_hide_other_defects(make_stylizer, monkeypatch) -> None:
     model = schema.unpack_model(make_stylizer(64))
     code = schema.model_schema().OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.model_schema().BuiltinOperator.CUSTOM
@@ -313,7 +315,7 @@ def test_custom_operators_are_no_way_round(make_stylizer, monkeypatch) -> None:
             check_loads({"a": schema.pack_model(model)}, "it")
 
 
-def test_reading_is_not_loading(make_stylizer, calls) -> None:
+def test_check_models_does_not_load_models_and_check_loads_does(make_stylizer, calls) -> None:
     check_models({"a": make_stylizer(64)}, "it")
     assert not calls
     check_loads({"a": make_stylizer(64)}, "it")

@@ -57,7 +57,7 @@ def test_every_offset_of_the_schemas_is_known(name: str) -> None:
                 assert field.target or field.element in (1, 2, 4, 8)
 
 
-def test_nothing_is_listed_in_vain() -> None:
+def test_every_listed_field_is_in_the_schema() -> None:
     newest = [schema.model_schema(), schema.metadata_schema()]
     for table, references in REFERENCES.items():
         (module,) = (m for m in newest if hasattr(m, table))
@@ -68,7 +68,7 @@ def test_nothing_is_listed_in_vain() -> None:
             assert word == "string" or hasattr(module, word)
 
 
-def test_sizes_of_fields() -> None:
+def test_sizes_of_fields_are_those_of_the_schema() -> None:
     fields = fields_of(schema.model_schema(), "Tensor")
     assert [(fields[i].name, fields[i].size) for i in (0, 1, 2)] == [
         ("Shape", 4),
@@ -166,7 +166,7 @@ def test_small_files_that_unpack_to_large_ones(make: Callable[[], bytes], reason
     assert time.process_time() - began < 1
 
 
-def test_texts_must_end(make_stylizer) -> None:
+def test_strings_must_end_with_a_zero_byte(make_stylizer) -> None:
     model = make_stylizer(64)
     place = model.index(b"stylized\0") + len("stylized")
     with pytest.raises(BundleError, match="has no end"):

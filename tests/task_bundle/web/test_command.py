@@ -40,7 +40,9 @@ def _error(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
-def test_missing_package(bundle_file: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_missing_npm_package_is_named(
+    bundle_file: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.main(["serve", str(bundle_file)]) == 1
     assert "serve --install-tasks-vision installs it" in _error(capsys)
@@ -49,7 +51,7 @@ def test_missing_package(bundle_file: Path, tmp_path: Path, monkeypatch, capsys)
 
 
 @pytest.mark.usefixtures("_any_package")
-def test_not_a_bundle(bundle_file: Path, tmp_path: Path, capsys) -> None:
+def test_a_file_that_is_no_bundle_is_refused(bundle_file: Path, tmp_path: Path, capsys) -> None:
     bad = tmp_path / "bad.task"
     assert cli.main(["serve", str(bad)]) == 1
     assert "bad.task does not exist" in _error(capsys)
@@ -64,7 +66,7 @@ def test_not_a_bundle(bundle_file: Path, tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.usefixtures("_any_package")
-def test_taken_port(bundle_file: Path, capsys) -> None:
+def test_a_taken_port_is_named(bundle_file: Path, capsys) -> None:
     with contextlib.closing(WebServer({})) as other:
         assert cli.main(["serve", str(bundle_file), "--port", str(other.port)]) == 1
     assert f"cannot listen on port {other.port} of 127.0.0.1, which is in use" in _error(capsys)

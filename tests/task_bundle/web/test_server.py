@@ -81,7 +81,7 @@ def test_head_is_get_without_content(server: WebServer) -> None:
         "http://127.0.0.1/etc/passwd",
     ],
 )
-def test_there_is_nothing_else(server: WebServer, path: str) -> None:
+def test_other_paths_are_not_found(server: WebServer, path: str) -> None:
     response, content = _ask(server, path)
     assert response.status == 404
     assert content == b"there is no such file\n"
@@ -150,7 +150,7 @@ def test_localhost_is_this_computer(server: WebServer) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
-def test_nothing_can_be_changed(server: WebServer, method: str) -> None:
+def test_methods_that_change_files_are_refused(server: WebServer, method: str) -> None:
     response, _ = _ask(server, "/", method)
     assert response.status == 405
     assert response.getheader("Allow") == "GET, HEAD"
@@ -163,7 +163,7 @@ def test_what_comes_with_a_refused_request_is_not_another_request(server: WebSer
 
 
 @pytest.mark.parametrize("line", ["nonsense", "GET / HTTP/9.9", "BREW / HTTP/1.1", "GET /"])
-def test_nonsense_is_answered(server: WebServer, line: str, capfd) -> None:
+def test_malformed_requests_are_answered(server: WebServer, line: str, capfd) -> None:
     answer = _send(server, f"{line}\r\n\r\n".encode())
     assert answer and _FILES["/"].content not in answer
     assert capfd.readouterr() == ("", "")

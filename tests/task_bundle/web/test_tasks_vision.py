@@ -46,7 +46,7 @@ def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return make
 
 
-def test_a_folder_that_is_named(tmp_path: Path) -> None:
+def test_a_given_folder_comes_first(tmp_path: Path) -> None:
     assert find_tasks_vision(_write(tmp_path / "package")) == _CONTENTS
 
 
@@ -71,7 +71,7 @@ def test_what_is_missing_is_named_with_the_remedy(tmp_path: Path) -> None:
         find_tasks_vision(package)
 
 
-def test_installing(tmp_path: Path, npm) -> None:
+def test_npm_installs_into_the_cache(tmp_path: Path, npm) -> None:
     package = _write(tmp_path / "registry")
     npm(
         f'echo "$@" > said; mkdir -p node_modules/{PACKAGE};'
@@ -103,7 +103,7 @@ def test_what_npm_installed_is_checked(tmp_path: Path, npm) -> None:
         install_tasks_vision()
 
 
-def test_no_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_npm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TasksVisionError, match="there is no npm on the PATH"):
         install_tasks_vision()

@@ -85,7 +85,7 @@ def test_kernels_of_several_people_are_those_of_each():
         ({"modulated": False}, {0}),
     ],
 )
-def test_what_a_person_decides(changes, moving):
+def test_a_person_decides_which_kernels_change(changes, moving):
     networks, people = _networks(FaceSwapConfig(**{**vars(TINY), **changes})), _people(2)
     kernels = networks.injection((people.features, people.embedding))
     for pair in kernels:
@@ -116,6 +116,6 @@ def test_a_preset_comes_back(tmp_path):
     "changes",
     [{"image_size": 100}, {"channels": (1, 2)}, {"head": (8, 0)}, {"width": 0}, {"mask": (0,) * 5}],
 )
-def test_configurations_that_there_are_not(changes):
+def test_unknown_configurations_are_refused(changes):
     with pytest.raises(InvalidArgumentError, match=next(iter(changes))):
         FaceSwapConfig(**changes)

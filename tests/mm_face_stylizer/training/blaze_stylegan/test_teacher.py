@@ -153,7 +153,7 @@ def test_a_larger_teacher_knows_what_it_knew(untraced, finished, portraits, tmp_
         assert not before[name].any() and run._live.weights()[name].any()
 
 
-def test_what_cannot_be_trained(portraits, finished, tmp_path):
+def test_portraits_and_batches_that_do_not_fit_are_refused(portraits, finished, tmp_path):
     with pytest.raises(ValueError, match="batch_size is 6"):
         TeacherOptions(batch_size=6)
     with pytest.raises(ValueError, match="r1_interval is 0"):

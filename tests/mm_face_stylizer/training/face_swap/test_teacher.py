@@ -58,7 +58,7 @@ def test_closed_eyes_stay_closed(people):
     assert masks[0] > 0.6 and masks[1] < 0.2
 
 
-def test_failures_have_a_low_quality(people):
+def test_pairs_that_failed_have_a_low_quality(people):
     source, target = people[:2]
     good = swap_faces(source, target).quality
     hair = source.parts | {"hair": np.ones_like(source.parts["hair"])}

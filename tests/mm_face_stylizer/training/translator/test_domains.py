@@ -76,7 +76,7 @@ def test_too_few_pictures(folders, tmp_path):
         Domains(folders[0], few, tmp_path / "cache", 32)
 
 
-def test_both_folders_the_same(folders, tmp_path):
+def test_the_same_folder_twice_is_refused(folders, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(folders[0])
     with pytest.raises(InvalidArgumentError, match="photos and style are the same folder"):
@@ -88,7 +88,7 @@ def test_a_folder_that_does_not_exist(folders, tmp_path):
         Domains(folders[0], tmp_path / "nowhere", tmp_path / "cache", 32)
 
 
-def test_sizes_mixed(tmp_path, folders):
+def test_pictures_of_mixed_sizes_are_refused(tmp_path, folders):
     mixed = write_pictures(tmp_path / "mixed", 32, 60)
     save_png(mixed / "00061.png", np.zeros((40, 32, 3), np.uint8))
     with pytest.raises(DataError, match=r"mixed has pictures of 2 sizes \(32 x 32, 32 x 40\)"):

@@ -87,7 +87,7 @@ def test_the_preset_has_widths_measures_and_a_sheet(finished, domains, tmp_path)
     ],
     ids=["l1", "no_pool", "no_activation_loss", "no_attention"],
 )
-def test_ablations(options, stage, domains, tmp_path):
+def test_parts_can_be_left_out(options, stage, domains, tmp_path):
     changed = dataclasses.replace(_OPTIONS, stages=(TranslatorStage(1, 1, **stage),), **options)
     run = TranslatorTraining(changed, domains, tmp_path, features)
     values = run._train(0)
@@ -95,7 +95,7 @@ def test_ablations(options, stage, domains, tmp_path):
     assert np.isfinite(float(values["loss"]))
 
 
-def test_what_is_missing(domains, tmp_path):
+def test_missing_networks_and_unknown_losses_are_named(domains, tmp_path):
     with pytest.raises(InvalidArgumentError, match="needs a feature network"):
         TranslatorTraining(_OPTIONS, domains, tmp_path)
     with pytest.raises(InvalidArgumentError, match="a stage learns from paintings"):
