@@ -219,6 +219,11 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.all,
         lambda usable: harness.distinct_phones(adb, usable, _log, serials_with_results),
     )
+    if not arguments.all:
+        # Nobody asked for these, but one of them may be the phone that was meant.
+        for sentence in unusable:
+            _log(f"note: not measured: {sentence}")
+        unusable = ()
     outcome = harness.run(adb, serials, request, state, _options(arguments, version), _log)
     problems = unusable + outcome.problems
     if outcome.report is not None:

@@ -122,7 +122,7 @@ def choose_devices(
         `distinct_phones` does.
 
     Returns:
-      Serial numbers, and if all phones are to be used, a sentence for each that is unusable.
+      Serial numbers, and unless phones were named, a sentence for each that is unusable.
 
     Raises:
       AndroidError: a phone is not listed or unusable, there is no usable phone at all, or there
@@ -153,13 +153,11 @@ def choose_devices(
             " options, or 'adb connect' it"
         )
     usable = distinct(usable)
-    if use_all:
-        return usable, unusable
-    if len(usable) > 1:
+    if len(usable) > 1 and not use_all:
         raise AndroidError(
             f"adb lists several phones ({', '.join(usable)}): choose with --serial, or use --all"
         )
-    return usable, ()
+    return usable, unusable
 
 
 def distinct_phones(

@@ -21,7 +21,7 @@ _BEGINNINGS = (
     (rb"\x1aE\xdf\xa3|RIFF....AVI |OggS|FLV\x01", _VIDEO),
     (
         rb"II\*\0|MM\0\*|II\+\0|MM\0\+",
-        "TIFF with pixels of an unusual type, or a camera's raw file",
+        "TIFF with pixels of an unusual type, or a camera's raw file; export it as PNG",
     ),
     (rb"FUJIFILMCCD-RAW|IIU\0|IIR[OS]|MMOR", _RAW),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL; convert it to JPEG or PNG"),

@@ -7,7 +7,6 @@ import os
 import re
 import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,15 @@ import numpy.typing as npt
 
 from task_bundle.errors import ImageError
 from task_bundle.files import atomic_write
+from task_bundle.media.color_tables import conversion_table, convert
 from task_bundle.media.file_kinds import kind_of_file
+from task_bundle.media.picture_colors import coded_colors
+from task_bundle.media.segments import MAX_SEGMENTS, PNG_START, count_scans, without_idle_chunks
 from task_bundle.media.source_type import PNG_KEYWORD, xmp_packet
 
 if TYPE_CHECKING:
     import PIL.Image
+    from PIL.ImageFilter import Color3DLUT
 
 # The suffixes of the formats that `load_image` reads: those that Pillow registers for them.
 PICTURE_SUFFIXES = frozenset(
@@ -57,26 +60,16 @@ _FORMATS = {
 # An uncompressed picture of 50 megapixels with three channels of 16 bits has 300 MB.
 MAX_FILE_BYTES = 320 * 2**20
 # Pillow parses the header in Python, segment by segment, and some segments state their own length.
-# A malicious header may have millions of segments, or segments that each span the whole file.
-_MAX_READS = 500_000
+# A malicious header may have segments that each span the whole file.
 _MAX_HEADER_READS = 50_000
 # Cameras write less EXIF than this. Of longer EXIF only the orientation is read.
 _MAX_EXIF_BYTES = 128 * 2**10
-_MAX_EXIF_PARTS = 16
 _RUN_LENGTH_CODES = (1, 2)
 # The entry of an AVIF file that declares an item to be EXIF: the box `infe` of version 2 or 3.
 _AVIF_EXIF_ITEM = re.compile(rb"(infe(?:\x02...(?:..)|\x03...(?:....))..)Exif", re.DOTALL)
 # Each scan of a progressive JPEG decodes all pixels again; ordinary files have about ten scans.
 # This limits the number of scans times megapixels.
 _MAX_SCANNED_MEGAPIXELS = 1000
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-# Texts of a PNG in which the orientation may be; Pillow refuses pictures with other texts that are
-# longer than most, such as the workflows of picture generators.
-_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_PNG_TEXTS_WITH_ORIENTATION = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
-# A marker of a JPEG but those without a length: stuffed and fill bytes, TEM, RST0 to RST7 and SOI.
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
-_JPEG_SCAN, _JPEG_END, _JPEG_EXIF = 0xDA, 0xD9, 0xE1
 # Formats whose further frames are an animation or further pages. Those of MPO are other views of
 # the first, or maps that belong to it.
 _FRAME_NAMES = {"GIF": "frame", "PNG": "frame", "WEBP": "frame", "AVIF": "frame", "TIFF": "page"}
@@ -90,6 +83,7 @@ _MAX_UNIT_GRAY = 8.0
 _MAX_OVERSHOOT = 1.1
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
 _SAMPLE_FORMAT_TAG, _UNSIGNED = 339, 1
+_DEPTH_TAG, _PLANES_TAG, _SEPARATE = 258, 284, 2
 # Raw files of most cameras are TIFF, in which the first picture is a preview.
 _DNG_VERSION_TAG = 50706
 _SUBFILE_TYPE_TAG, _REDUCED = 254, 1
@@ -101,10 +95,12 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
     """Reads a picture file as RGB.
 
     The EXIF orientation is applied, transparent pixels are blended with white, and all color modes
-    are converted to RGB. White in gray pictures of more than eight bits is the largest value of 8,
-    10, 12, 14, 16, 24 or 32 bits, whichever is the first that no pixel exceeds; or 1, if no
-    floating point pixel exceeds it by much. EXIF that is damaged is ignored. Of a file with several
-    frames or pages, the first is read, and a warning is logged.
+    are converted to RGB. PNG and AVIF files that state a large color space or range in numbers
+    (BT.2020, Display P3, HLG, PQ) are converted to that of ordinary screens. White in gray pictures
+    of more than eight bits is the largest value of 8, 10, 12, 14, 16, 24 or 32 bits, whichever is
+    the first that no pixel exceeds; or 1, if no floating point pixel exceeds it by much. EXIF that
+    is damaged is ignored. Of a file with several frames or pages, the first is read, and a warning
+    is logged.
 
     Args:
       path: a JPEG, PNG, WebP, TIFF, GIF, BMP or JPEG 2000 file, or AVIF if Pillow supports it.
@@ -141,6 +137,9 @@ def decode_image(content: bytes, name: str, max_megapixels: float = 50.0) -> npt
         # The EXIF of a PNG may follow the pixels, so it is complete only after they are decoded.
         _shorten_exif(image)
         pixels = _to_rgb(image)
+        table = _table(content)
+        if table is not None:
+            pixels = convert(pixels, table)
         kind = _FRAME_NAMES.get(image.format or "")
         if kind is not None and _has_several_frames(image):
             _log.warning("%s has several %ss; only the first is used", name, kind)
@@ -170,16 +169,21 @@ def decode_color_profile(content: bytes, name: str) -> bytes | None:
       name: how error messages call it.
 
     Returns:
-      The profile; None if there is none, or if it is one for gray or CMYK, which does not apply to
-      the RGB pixels of `load_image`.
+      The profile; None if there is none, or if it does not apply to the RGB pixels of `load_image`:
+      because it is one for gray or CMYK, or because they were converted.
 
     Raises:
       ImageError: as for `load_image`.
     """
     with _opened(content, name) as image:
-        is_rgb = image.mode in ("RGB", "RGBA", "P")
+        is_rgb = image.mode in ("RGB", "RGBA", "P") and _table(content) is None
         profile = image.info.get("icc_profile") if is_rgb else None
     return profile if isinstance(profile, bytes) else None
+
+
+def _table(content: bytes) -> "Color3DLUT | None":
+    colors = coded_colors(content)
+    return None if colors is None else conversion_table(*colors)
 
 
 def _read(file: Path) -> bytes:
@@ -219,9 +223,9 @@ def _opened(content: bytes, name: str, max_megapixels: float = 50.0) -> Iterator
             # Pillow warns of big pictures at its own limit, where `_check_decoding_cost` applies
             # ours, and of damaged metadata, which do not matter.
             warnings.simplefilter("ignore")
-            scans = _count_scans(content, name) if content.startswith(b"\xff\xd8") else 0
-            if content.startswith(_PNG_START):
-                content = _without_idle_chunks(content, name)
+            scans = count_scans(content, name) if content.startswith(b"\xff\xd8") else 0
+            if content.startswith(PNG_START):
+                content = without_idle_chunks(content, name)
             if content[4:8] == b"ftyp":
                 # The orientation of AVIF is not that in its EXIF, which Pillow parses in vain.
                 content = _AVIF_EXIF_ITEM.sub(rb"\1none", content)
@@ -229,7 +233,8 @@ def _opened(content: bytes, name: str, max_megapixels: float = 50.0) -> Iterator
             Image.init()
             with Image.open(stream, formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
                 _check_decoding_cost(image, scans, name, max_megapixels)
-                stream.reads_left = _MAX_READS
+                _read_planes_of_16_bits(image)
+                stream.reads_left = MAX_SEGMENTS
                 yield image
     except ImageError:
         raise
@@ -403,6 +408,22 @@ def _check_decoding_cost(
         raise ImageError(f"{name} is a run-length encoded BMP; save it as PNG")
 
 
+def _read_planes_of_16_bits(image: Any) -> None:
+    """Makes Pillow read a TIFF whose colors lie one behind the other as what it is.
+
+    Pillow takes each plane for one of eight bits unless it is compressed: all are garbled then.
+    """
+    tags = getattr(image, "tag_v2", {})
+    if _number(tags, _PLANES_TAG) == _SEPARATE and (_number(tags, _DEPTH_TAG) or 8) > 8:
+        order = "L" if getattr(tags, "prefix", b"II") == b"II" else "B"
+        image.tile = [
+            tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
+            if tile.codec_name == "raw" and tile.args[0] in ("R", "G", "B")
+            else tile
+            for tile in image.tile
+        ]
+
+
 def _shorten_exif(image: "PIL.Image.Image") -> None:
     """Replaces EXIF that would take long to parse by its orientation."""
     for key in ("exif", "Raw profile type exif"):
@@ -411,61 +432,6 @@ def _shorten_exif(image: "PIL.Image.Image") -> None:
             del image.info[key]
             if orientation is not None:
                 image.info["exif"] = _make_exif(orientation)
-
-
-def _count_scans(content: bytes, name: str) -> int:
-    """Counts the scans of a JPEG, up to its end: a film or other pictures may follow.
-
-    Raises:
-      ImageError: the JPEG has too many segments, or too many of them are EXIF.
-    """
-    scans = exif_parts = segments = place = 0
-    while (marker := _JPEG_MARKER.search(content, place)) is not None:
-        code, place = marker[1][0], marker.end()
-        if code == _JPEG_END:
-            # Before the first scan, Pillow's parser of the header ignores this marker and goes on.
-            if scans:
-                break
-            continue
-        segments += 1
-        if segments > _MAX_READS:
-            raise ImageError(f"{name} takes too many reads to decode; it may be malicious")
-        scans += code == _JPEG_SCAN
-        # Pillow concatenates EXIF segments one by one, and copies all previous ones each time.
-        exif_parts += code == _JPEG_EXIF and not scans and content.startswith(b"Exif", place + 2)
-        if exif_parts > _MAX_EXIF_PARTS:
-            raise ImageError(f"{name} has more than {_MAX_EXIF_PARTS} EXIF segments")
-        place += int.from_bytes(content[place : place + 2], "big")
-    return scans
-
-
-def _without_idle_chunks(content: bytes, name: str) -> bytes:
-    """Removes those chunks of a PNG that do not matter, but may keep Pillow from reading it.
-
-    These are texts, and chunks with a wrong checksum that do not change the pixels.
-
-    Raises:
-      ImageError: the PNG has too many chunks.
-    """
-    kept, start, place, chunks = [], 0, len(_PNG_START), 0
-    while place + 12 <= len(content):
-        chunks += 1
-        if chunks > _MAX_READS:
-            raise ImageError(f"{name} takes too many reads to decode; it may be malicious")
-        kind = content[place + 4 : place + 8]
-        end = place + 12 + int.from_bytes(content[place : place + 4], "big")
-        # The case of the first letter says whether the chunk is needed.
-        if kind[:1].islower() and end <= len(content):
-            data = memoryview(content)[place + 4 : end - 4]
-            is_text = kind in _PNG_TEXTS and not content.startswith(
-                _PNG_TEXTS_WITH_ORIENTATION, place + 8
-            )
-            is_damaged = zlib.crc32(data) != int.from_bytes(content[end - 4 : end], "big")
-            if is_text or (is_damaged and kind != b"tRNS"):
-                kept.append(content[start:place])
-                start = end
-        place = end
-    return b"".join([*kept, content[start:]]) if kept else content
 
 
 def _exif(image: "PIL.Image.Image") -> bytes:

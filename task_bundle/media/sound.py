@@ -196,6 +196,11 @@ def _can_be_copied(stream: "AudioStream") -> bool:
     """Returns whether MP4 holds the format of a track."""
     import av
 
+    channels = stream.codec_context.layout.channels
+    if len(channels) > 1 and any(channel.name == "NONE" for channel in channels):
+        # AVI and Matroska do not say which channel is which of samples that are not compressed;
+        # FFmpeg notices only at the end of the new file that MP4 must.
+        return False
     # FFmpeg reports an unsupported format only when it writes the header of a file.
     trial = av.open(io.BytesIO(), "w", "mp4")
     try:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from task_bundle.errors import VideoError
 from task_bundle.files import atomic_path
+from task_bundle.media.deinterlacing import deinterlaced
 from task_bundle.media.file_kinds import problem_of_video
 from task_bundle.media.images import check_image
 from task_bundle.media.sound import SoundTracks
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
 _FALLBACK_FPS = 30.0
@@ -46,6 +48,7 @@ _MAX_PIXEL_ASPECT = 4
 # may be wrong by a few frames.
 _FORMATS_WITH_DURATION = frozenset(("matroska,webm", "avi", "asf", "flv"))
 _DURATION_ERROR_MS = 300.0
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # FFmpeg decodes with at most this many threads, each of which holds a frame.
 _THREADS = 4
 # Resolution of the timestamps in written videos. It represents the times of frames at all usual
@@ -130,6 +133,7 @@ class Video:
     def frames(self) -> Iterator[Frame]:
         """Yields the frames, upright and with square pixels; can be called once.
 
+        Interlaced frames are deinterlaced.
         Videos with a large color space or range (BT.2020, Display P3, HLG, PQ) are converted to
         that of ordinary screens. If frames cannot be decoded, a warning with their number is
         logged.
@@ -143,19 +147,23 @@ class Video:
         previous = None
         converter = None
         decoded = _Decoded(self._container, self._stream)
-        for frame in decoded:
+        for frame in deinterlaced(decoded, self._stream):
             converter = converter or self._converter(frame)
             try:
                 image = converter.convert(frame)
             except av.FFmpegError as error:
                 raise VideoError(f"{self.path} cannot be converted: {error.strerror}") from error
-            timestamp = None if frame.pts is None else self._milliseconds(frame.pts)
+            time_base = frame.time_base or self._stream.time_base or Fraction(1, 1000)
+            milliseconds = 1000 * time_base
+            timestamp = None
+            if frame.pts is not None:
+                timestamp = float(frame.pts * milliseconds) - self._start_ms
             if timestamp is None or (previous is not None and not timestamp > previous):
                 # Some containers store no timestamps, so frames follow each other at the usual
                 # distance.
                 timestamp = 0.0 if previous is None else previous + step
             previous = timestamp
-            duration = float(frame.duration * self._time_base * 1000) if frame.duration else None
+            duration = float(frame.duration * milliseconds) if frame.duration else None
             yield Frame(image, timestamp, duration)
         if previous is None:
             raise VideoError(f"{self.path} has no frames that can be decoded")
@@ -223,13 +231,6 @@ class Video:
         size = _square_pixel_size(first, self._stream.sample_aspect_ratio)
         return _Converter(*size, colors, _Orientation.of(first))
 
-    @property
-    def _time_base(self) -> Fraction:
-        return self._stream.time_base or Fraction(1, 1000)
-
-    def _milliseconds(self, ticks: int) -> float:
-        return float(ticks * self._time_base * 1000) - self._start_ms
-
 
 class _Decoded:
     """The frames of a track; damaged ones are passed over.
@@ -242,6 +243,7 @@ class _Decoded:
 
     def __init__(self, container: "InputContainer", stream: "VideoStream") -> None:
         self._container, self._stream = container, stream
+        self._decoder = _alpha_decoder(stream) or stream.codec_context
         self.count = self.missing = 0
         self.end_ms = 0.0
 
@@ -266,17 +268,33 @@ class _Decoded:
                 continue
             skipped += packet.is_discard
             try:
-                frames = packet.decode()
+                frames = self._decoder.decode(cast("Packet[VideoStream]", packet))
             except av.FFmpegError:
                 failed += 1
                 continue
             for frame in frames:
                 self.count += 1
-                yield cast("VideoFrame", frame)
+                yield frame
         # The index of an MP4 file has the number of all its frames, even if the file was cut.
         is_exact = "mp4" in self._container.format.name.split(",")
         stated = self._stream.frames - skipped if is_exact else 0
         self.missing = max(failed, stated - self.count)
+
+
+def _alpha_decoder(stream: "VideoStream") -> "VideoCodecContext | None":
+    """Returns a decoder for the second, gray video that is the transparency of VP8 and VP9.
+
+    FFmpeg's own decoders of these formats pass it over: what is transparent would be black.
+    """
+    import av
+
+    name = _ALPHA_DECODERS.get(stream.codec_context.name)
+    has_alpha = any(key.lower() == "alpha_mode" for key in stream.metadata)
+    if not has_alpha or name not in av.codecs_available:
+        return None
+    decoder = cast("VideoCodecContext", av.CodecContext.create(name, "r"))
+    decoder.thread_count = _THREADS
+    return decoder
 
 
 @dataclass(frozen=True)

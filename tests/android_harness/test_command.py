@@ -18,6 +18,7 @@ from android_client import (
     wait_until,
 )
 from conv_model import make_stylizer
+from waiting import wait_for
 
 from android_harness import harness
 from android_harness.adb import Adb
@@ -112,6 +113,18 @@ def test_one_of_several_phones_is_chosen(
     assert (runs_on(first), runs_on(second)) == (0, 1)
     assert command("--serial", "none", "--overwrite") == 1
     assert "adb lists no such device" in capsys.readouterr().err
+
+
+def test_a_phone_that_cannot_be_used_is_named_beside_the_one_that_is_measured(
+    command: Command, make_phone: MakePhone, adb: AdbEnvironment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_phone()
+    refusing = make_phone(authorize=False, connect=False)
+    adb.run("connect", refusing.address)
+    wait_for(lambda: adb.state(refusing.address) == "unauthorized")
+    assert command("--dry-run") == 0
+    note = f"note: not measured: {refusing.address} is unauthorized: unlock the phone"
+    assert note in capsys.readouterr().err
 
 
 @pytest.fixture

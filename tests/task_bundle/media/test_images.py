@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, features
 
 from task_bundle.errors import ImageError
 from task_bundle.media import images
@@ -443,3 +444,86 @@ def test_only_the_first_frame_is_used_and_that_is_said(
     frames[0].save(path)
     load_image(path)
     assert len(caplog.messages) == 1
+
+
+def _pq_signal(color: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+    """The BT.2020 signal in [0, 1] by ITU-R BT.2100 if white paper has 203 cd/m2."""
+    to_bt2020 = [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
+    light = np.array(to_bt2020) @ (np.array(color) / 255) ** 2.4 * 203 / 10000
+    power = light**0.1593017578125
+    return np.asarray(((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375)
+
+
+def _png_of_16_bits(signal: npt.NDArray[np.float64], primaries: int, transfer: int) -> bytes:
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    row = b"\0" + np.tile(np.rint(signal * 65535).astype(">u2"), 8).tobytes()
+    colors = bytes([primaries, transfer, 0, 1])
+    chunks = (
+        (b"IHDR", header),
+        (b"cICP", colors),
+        (b"IDAT", zlib.compress(8 * row)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
+
+
+@pytest.mark.parametrize("color", [(150, 150, 150), (30, 60, 190), (190, 60, 40)])
+def test_a_picture_for_hdr_screens_gets_the_colors_of_ordinary_screens(
+    tmp_path: Path, color: tuple[int, int, int]
+) -> None:
+    path = tmp_path / "hdr.png"
+    path.write_bytes(_png_of_16_bits(_pq_signal(color), 9, 16))
+    assert np.abs(load_image(path)[4, 4].astype(int) - color).max() <= 8
+    # The same numbers without HDR are other colors.
+    path.write_bytes(_png_of_16_bits(_pq_signal(color), 1, 13))
+    assert np.abs(load_image(path)[4, 4].astype(int) - color).max() > 30
+
+
+def _p3_avif(**options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (160, 90, 80)).save(buffer, "AVIF", quality=100, **options)
+    before, box, colors = buffer.getvalue().partition(b"colrnclx")
+    assert box
+    return before + box + struct.pack(">HH", 12, 13) + colors[4:]
+
+
+@pytest.mark.skipif("AVIF" not in images._FORMATS or not features.check("avif"), reason="no AVIF")
+def test_the_color_space_of_an_avif_counts_unless_there_is_a_profile(tmp_path: Path) -> None:
+    path, profile = tmp_path / "p3.avif", ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    path.write_bytes(_p3_avif())
+    assert np.abs(load_image(path)[32, 32].astype(int) - (171, 85, 76)).max() <= 4
+    path.write_bytes(_p3_avif(icc_profile=profile.tobytes()))
+    assert np.abs(load_image(path)[32, 32].astype(int) - (160, 90, 80)).max() <= 4
+    assert load_color_profile(path) == profile.tobytes()
+
+
+def test_the_profile_of_converted_pixels_does_not_go_on(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG", icc_profile=b"profile")
+    content = buffer.getvalue()
+    place = content.index(b"IDAT") - 4
+    path = tmp_path / "a.png"
+    path.write_bytes(content[:place] + _chunk(b"cICP", bytes([12, 13, 0, 1])) + content[place:])
+    assert load_color_profile(path) is None
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_planes_of_16_bits_are_colors(tmp_path: Path, order: str) -> None:
+    """As tifffile writes arrays of shape [3, height, width]."""
+    planes = np.zeros((3, 8, 16), f"{order}u2")
+    planes[0], planes[1], planes[2, :4] = 0xC8C8, 0x3C3C, 0x2828
+    tags = {256: (16,), 257: (8,), 258: (16,) * 3, 259: (1,), 262: (2,), 277: (3,), 278: (8,)}
+    tags |= {273: (512, 768, 1024), 279: (256,) * 3, 284: (2,)}
+    entries = extra = b""
+    for tag, values in sorted(tags.items()):
+        data = struct.pack(f"{order}{len(values)}H", *values).ljust(4, b"\0")
+        if len(data) > 4:
+            data, extra = struct.pack(f"{order}I", 256 + len(extra)), extra + data
+        entries += struct.pack(f"{order}HHI", tag, 3, len(values)) + data
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(tags))
+    path = tmp_path / "planes.tif"
+    path.write_bytes(
+        (start + entries).ljust(256, b"\0") + extra.ljust(256, b"\0") + planes.tobytes()
+    )
+    assert load_image(path)[0, 0].tolist() == [200, 60, 40]
+    assert load_image(path)[7, 15].tolist() == [200, 60, 0]
