@@ -315,7 +315,8 @@ class _ErrorLog:
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows([("photo", "error"), *self._rows])
             name = f"{_ERRORS}/{time.time_ns()}.csv"
-            self._results.write(name, text.getvalue().encode())
+            # Names of files need not be UTF-8.
+            self._results.write(name, text.getvalue().encode(errors="surrogateescape"))
         self._rows, self._written = [], time.monotonic()
 
 
@@ -323,5 +324,5 @@ def _logged_errors(results: Storage) -> Iterable[str]:
     """Reads which photos failed in earlier calls."""
     log = Storage(results.path(_ERRORS))
     for name in log.names((".csv",)):
-        for row in csv.DictReader(io.StringIO(log.read(name).decode())):
+        for row in csv.DictReader(io.StringIO(log.read(name).decode(errors="surrogateescape"))):
             yield row["photo"]

@@ -457,8 +457,11 @@ def check_output_folder(folder: Path) -> None:
     """Checks that a path can be a folder for output, which need not exist yet.
 
     Raises:
-      NotADirectoryError: there is a file of that name.
+      NotADirectoryError: there is a file of that name, or a symbolic link that leads nowhere.
     """
+    # Such a link does not exist, and no folder can be made in its place.
+    if folder.is_symlink() and not folder.exists():
+        raise NotADirectoryError(f"{folder} is a link that leads nowhere; name a folder")
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from task_bundle import FaceStylizer, ImageError, TaskBundle, load_image
+from task_bundle import FaceStylizer, ImageError, TaskBundle, batch, load_image
 from task_bundle.batch import PhotoStylizer, stylize_photos, target_names
 from task_bundle.cli import main
 from task_bundle.media.storage import Storage
@@ -92,6 +92,26 @@ def test_impossible_requests_are_refused_before_workers_start(bundle, tmp_path):
         stylize_photos(bundle, tmp_path / "in", tmp_path / "out")
     with pytest.raises(ImageError, match="among the photos"):
         stylize_photos(bundle, tmp_path / "in", tmp_path / "in" / "out")
+
+
+def test_the_log_of_errors_takes_any_name_of_a_file(bundle, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    names = [
+        os.fsdecode(name) for name in (b"caf\xe9.jpg", b"new\nline.jpg", "\u65e5.jpg".encode())
+    ]
+    for name in names:
+        (tmp_path / "in" / name).write_bytes(b"nothing")
+
+    def all_fail(todo, *arguments):
+        yield {"photo": todo, "error": [f"{name} is not a picture" for name in todo]}
+
+    monkeypatch.setattr(batch, "_run", all_fail)
+    outcome = stylize_photos(bundle, tmp_path / "in", tmp_path / "out")
+    assert (outcome.failed, outcome.skipped) == (3, 0)
+    (log,) = (tmp_path / "out" / "_errors").iterdir()
+    assert b"caf\xe9.jpg,caf\xe9.jpg is not a picture\n" in log.read_bytes()
+    outcome = stylize_photos(bundle, tmp_path / "in", tmp_path / "out")
+    assert (outcome.failed, outcome.skipped) == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,12 @@ def test_output_folder(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(NotADirectoryError, match="x is a file; the output must be a folder"):
         check_output_folder(tmp_path / "x")
+    for goal in ("gone", "link"):
+        link = tmp_path / "link"
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / goal)
+        with pytest.raises(NotADirectoryError, match="link is a link that leads nowhere"):
+            check_output_folder(link)
 
 
 def test_output_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
