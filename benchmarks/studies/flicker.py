@@ -3,18 +3,20 @@
     python -m benchmarks.studies.flicker BUNDLE.task PORTRAIT.jpg [PORTRAIT.jpg ...]
         [--frames 60] [--seed 0]
 
-Each portrait, a square crop as the runtime crops faces, is turned and shifted smoothly within 8
-degrees and 4 % of its side, and the bundle stylizes every frame. Then the motion is undone, and the
-mean absolute change between consecutive frames inside a centered disc is divided by that of the
-photo's frames, which is due to the interpolation alone. Beside it stands what the stylized portrait
-itself would have if it were moved like the photo, the least that a stylizer of this contrast can
-have. Prints a line for each portrait, then median and spread as JSON.
+Each portrait, a square picture in which a face is found, is turned and shifted smoothly within 8
+degrees and 4 % of its side. The frames, 30 a second, go through the runtime like those of a video,
+and each stylized crop is put back where it came from. Then the motion is undone, and the mean
+absolute change between consecutive frames inside a centered disc is divided by that of the photo's
+frames, which is due to the interpolation alone. Beside it stands what the stylized portrait itself
+would have if it were moved like the photo, the least that a stylizer of this contrast can have.
+Prints a line for each portrait, then median and spread as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import json
 import sys
@@ -25,21 +27,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mm_face_stylizer.evaluation.picture_quality import Pictures, at_side
-from task_bundle.bundle import TaskBundle
+from mm_face_stylizer.evaluation.picture_quality import Pictures
 from task_bundle.media.images import load_image
-from task_bundle.runtime.stylizer_model import StylizerModel
-from task_bundle.tflite.validation import check_loads
+from task_bundle.runtime.stylizer import FaceStylizer
 
-_FRAMES = 60
+_FRAMES, _FRAMES_PER_SECOND = 60, 30
 # Largest rotation in degrees, and largest shift along each axis as a fraction of the side.
 _LARGEST_TURN, _LARGEST_SHIFT = 8.0, 0.04
 # Numbers of oscillations of the turn and of both shifts over all frames. They have no common
 # period, so that the same pose does not come twice.
 _OSCILLATIONS = (1.0, 1.37, 1.73)
 # Radius of the disc as a fraction of the side, small enough that no pose moves the reflected border
-# into it.
-_RADIUS = 0.4
+# or the edge of the stylized crop into it.
+_RADIUS = 0.3
 
 _Motion = npt.NDArray[np.float64]
 
@@ -56,17 +56,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.frames < 2:
         parser.error("--frames must be at least 2")
-    bundle = TaskBundle.open(arguments.bundle)
-    check_loads(bundle.entries(), "the bundle")
-    model = StylizerModel(bundle.stylizer)
     values: list[Flicker] = []
     for number, path in enumerate(arguments.portraits):
         portrait = load_image(path)
         if portrait.shape[0] != portrait.shape[1]:
-            parser.error(f"{path} is not square; pass portraits cropped as the runtime crops faces")
-        portrait = at_side(portrait[np.newaxis], model.input_size[0])[0]
+            parser.error(f"{path} is not square; crop it around the face")
         moves = motions(arguments.frames, arguments.seed + number)
-        values.append(flicker(model.run, portrait, moves))
+        # A stylizer processes one video.
+        with FaceStylizer.create_from_model_path(arguments.bundle) as stylizer:
+            if stylizer.stylize(portrait) is None:
+                parser.error(f"no face was found in {path}")
+            values.append(flicker(functools.partial(stylized_video, stylizer), portrait, moves))
         line = f"{path.name}: {values[-1].stylized:.3f}, if moved itself {values[-1].moved:.3f}"
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -99,6 +99,31 @@ def motions(frames: int, seed: int) -> list[_Motion]:
     return motion
 
 
+def stylized_video(stylizer: FaceStylizer, frames: Iterable[Pictures]) -> list[Pictures]:
+    """Stylizes the face in each frame of a video, and draws it over the frame.
+
+    Args:
+      stylizer: A stylizer that has processed no video yet.
+      frames: The frames, 30 a second, each uint8 [height, width, 3] RGB.
+    """
+    drawn = []
+    for number, frame in enumerate(frames):
+        face = stylizer.stylize_for_video(frame, round(1000 * number / _FRAMES_PER_SECOND))
+        result = frame.copy()
+        if face is not None:
+            height, width = frame.shape[:2]
+            cv2.warpAffine(
+                face.image,
+                face.crop.inverse((face.width, face.height))[:2],
+                (width, height),
+                dst=result,
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_TRANSPARENT,
+            )
+        drawn.append(result)
+    return drawn
+
+
 @dataclasses.dataclass(frozen=True)
 class Flicker:
     """Mean absolute changes between consecutive frames, relative to those of the photo.
@@ -113,20 +138,21 @@ class Flicker:
 
 
 def flicker(
-    stylize: Callable[[Pictures], Pictures], portrait: Pictures, moves: list[_Motion]
+    stylize: Callable[[list[Pictures]], list[Pictures]],
+    portrait: Pictures,
+    moves: list[_Motion],
 ) -> Flicker:
     """Measures how much more stylized frames change than the photo's, with their motion undone.
 
     Args:
-      stylize: Maps a portrait, uint8 [side, side, 3] RGB, to its stylized picture.
-      portrait: A portrait with the side that `stylize` takes, uint8 [side, side, 3] RGB.
+      stylize: Maps the frames of a video to its stylized frames.
+      portrait: A portrait, uint8 [side, side, 3] RGB.
       moves: Motion of each frame, as `motions` makes it.
     """
-    side = portrait.shape[0]
-    frames = np.stack([_moved(portrait, move) for move in moves])
-    stylized = at_side(np.stack([stylize(frame) for frame in frames]), side)
-    still = at_side(stylize(portrait)[np.newaxis], side)[0]
-    moved = np.stack([_moved(still, move) for move in moves])
+    frames = [_moved(portrait, move) for move in moves]
+    # The video begins with the portrait at rest.
+    still, *stylized = stylize([portrait, *frames])
+    moved = [_moved(still, move) for move in moves]
     least = max(_change(frames, moves), 1e-9)
     return Flicker(_change(stylized, moves) / least, _change(moved, moves) / least)
 

@@ -14,7 +14,7 @@ from task_bundle.errors import BundleError, FaceModelsError, InvalidArgumentErro
 from task_bundle.faces.alignment import Face, FaceFinder
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.faces.region import Region
-from task_bundle.faces.tracking import CropSmoother
+from task_bundle.faces.tracking import CropTracker
 from task_bundle.forking import check_process, is_forked
 from task_bundle.media.photo import as_photo
 from task_bundle.runtime.native_stylizer import NativeStylizer, has_native_stylizer
@@ -116,7 +116,7 @@ class FaceStylizer:
         self._model: StylizerModel | None = None
         self._native: NativeStylizer | None = None
         self._video: FaceFinder | None = None
-        self._smoother = CropSmoother()
+        self._crops = CropTracker()
         check_loads(bundle.entries(), "the bundle")
         # Created in this order, because nothing has to be closed if the network cannot be loaded.
         if self._backend == "portable":
@@ -263,7 +263,7 @@ class FaceStylizer:
     ) -> StylizedFace | None:
         """Stylizes a face in the next frame of a video, always with the portable backend.
 
-        The face is tracked from frame to frame and its crop is smoothed, so that the picture does
+        The face is tracked from frame to frame and its crop moves with it, so that the picture does
         not move while the face does not.
 
         Args:
@@ -401,7 +401,7 @@ class FaceStylizer:
         if self._video is None:
             self._video = self._face_finder(video=True)
         faces = self._video.track(photo, timestamp_ms, region)
-        return photo, region, self._smoother.update(faces, timestamp_ms / 1000)
+        return photo, region, self._crops.update(photo, faces, timestamp_ms / 1000)
 
     def _run_model(self, photo: npt.NDArray[np.uint8], face: Face) -> npt.NDArray[np.uint8]:
         if self._model is None:  # The first frame of a video with the native backend.

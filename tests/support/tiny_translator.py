@@ -43,10 +43,13 @@ class InvertedPairs:
     def __init__(self, domains: Domains):
         self._domains = domains
 
-    def batch(self, size: int, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns photos and paintings."""
+    def batch(self, size: int, seed: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns photos, paintings and masks of faces, which lie in the middle."""
         photos, _ = self._domains.batch(size, seed, step)
-        return photos, 255 - photos
+        masks = np.zeros((*photos.shape[:3], 1), np.uint8)
+        quarter = photos.shape[1] // 4
+        masks[:, quarter:-quarter, quarter:-quarter] = 255
+        return photos, 255 - photos, masks
 
 
 def milliseconds(part: Part) -> float:

@@ -7,7 +7,6 @@ import contextlib
 import csv
 import dataclasses
 import io
-import multiprocessing
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from mm_face_stylizer.models.blaze_stylegan.drawing import PHOTO_STYLE
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.training.portraits import Portraits
+from mm_face_stylizer.worker_pool import worker_pool
 from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.files import atomic_write
@@ -123,10 +123,7 @@ class PaintedPairs:
         for name, files in styles.items():
             rows = random.permutation(len(photos))[:per_style]
             jobs.append((name, list(files), rows, cache / f"{name}_{portraits.side}.npz", seed))
-        # Processes are spawned, not forked, because MediaPipe and LiteRT use threads.
-        with concurrent.futures.ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), _prepare, (photos, face_models)
-        ) as pool:
+        with worker_pool(workers, _prepare, (photos, face_models)) as pool:
             waiting = [pool.submit(_paint_style, *job) for job in jobs if not job[3].exists()]
             for done in tqdm(
                 concurrent.futures.as_completed(waiting),

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import io
 import math
-import multiprocessing
 import os
 import pathlib
 
@@ -20,6 +19,7 @@ from mm_face_stylizer.models.face_swap.identity import Identity, IdentityNetwork
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.training.face_swap.teacher import LEAST_QUALITY, swap_faces
 from mm_face_stylizer.training.portraits import Portraits
+from mm_face_stylizer.worker_pool import worker_pool
 from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.files import atomic_write
@@ -202,13 +202,7 @@ def _make_groups(missing, photos, face_models, side, seed, workers) -> None:
                 _make_group(number, file, seed)
                 bar.update()
         elif missing:
-            # Spawned, not forked, because MediaPipe and LiteRT use threads.
-            context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(
-                concurrent.futures.ProcessPoolExecutor(
-                    workers, context, _prepare, (photos, face_models, side)
-                )
-            )
+            pool = stack.enter_context(worker_pool(workers, _prepare, (photos, face_models, side)))
             waiting = [pool.submit(_make_group, number, file, seed) for number, file in missing]
             for done in concurrent.futures.as_completed(waiting):
                 done.result()

@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import hashlib
 import io
-import multiprocessing
 import os
 import pathlib
 
@@ -18,6 +17,7 @@ from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.training.translator.domains import Domains
+from mm_face_stylizer.worker_pool import worker_pool
 from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.files import atomic_write
@@ -26,7 +26,9 @@ from task_bundle.files import atomic_write
 _MULTIPLE = 8
 _CHUNK = 32
 # Is raised when photos get other paintings than before, so that older caches are not read.
-_CHOICE = 2
+_CHOICE = 3
+# Style pictures that are looked at for each that is painted after.
+_CANDIDATES = 4
 _LEAST_PAINTINGS = 8
 # Points of the face mesh: upper and lower lid, and both corners of each eye.
 _EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
@@ -46,6 +48,11 @@ _GRAY = np.array([0.5, 0.0, 0.0])
 # How open eyes of photos are, height by width, from which on they count as open; and how many of a
 # style's eyes are less open than those that do.
 _OPEN_EYES, _OPEN_QUANTILE = 0.28, 0.8
+# Open eyes of a style are at least this open, against its most open ones.
+_LEAST_OPEN = 0.7
+# The first traits are colors.
+_COLOR_TRAITS = 6
+_FEATURES = ("eyes", "brows", "lips", "mouth")
 
 
 class Paintings:
@@ -53,6 +60,7 @@ class Paintings:
 
     Attributes:
       pictures: uint8 [count, loaded_side, loaded_side, 3].
+      masks: Soft masks of eyes, brows, lips and mouth, uint8 [count, loaded_side, loaded_side].
       photo_of: Index of each painting's photo among the training photos, int [count].
     """
 
@@ -72,8 +80,8 @@ class Paintings:
           domains: Photos and style pictures.
           cache: Folder of the paintings; made if it is missing. A killed run goes on from there.
           people: Maximum number of photos that are painted.
-          style_pictures: Number of style pictures to choose from, evenly spaced among those to
-            train on. Fewer make paintings that are more alike.
+          style_pictures: Number of style pictures to choose from. They have open eyes, and skin
+            and hair as different as can be. Fewer make paintings that are more alike.
           seed: Seed of the choice of photos, and of the painter.
           face_models: The models that find faces; `find_face_models()` if None.
           workers: Number of processes that paint.
@@ -84,12 +92,13 @@ class Paintings:
         self._domains = domains
         photos, styles = domains.photos.training(), domains.styles.training()
         chosen = np.sort(np.random.default_rng(seed).permutation(len(photos))[:people])
-        kept = np.linspace(0, len(styles) - 1, min(style_pictures, len(styles))).astype(int)
+        looked_at = min(_CANDIDATES * style_pictures, len(styles))
+        kept = np.linspace(0, len(styles) - 1, looked_at).astype(int)
         styles = np.asarray(styles[np.unique(kept)])
         # Paintings of other pictures, of another seed, or made otherwise, are other files.
-        key = hashlib.sha256(styles.tobytes() + repr((_CHOICE, seed, people)).encode()).hexdigest()[
-            :12
-        ]
+        key = hashlib.sha256(
+            styles.tobytes() + repr((_CHOICE, seed, people, style_pictures)).encode()
+        ).hexdigest()[:12]
         folder = pathlib.Path(cache)
         folder.mkdir(parents=True, exist_ok=True)
         jobs = {
@@ -98,12 +107,8 @@ class Paintings:
         }
         missing = {path: rows for path, rows in jobs.items() if not path.exists()}
         if missing:
-            # Processes are spawned, not forked, because MediaPipe and LiteRT use threads.
-            with concurrent.futures.ProcessPoolExecutor(
-                min(workers, len(missing)),
-                multiprocessing.get_context("spawn"),
-                _prepare,
-                (styles, seed, face_models),
+            with worker_pool(
+                min(workers, len(missing)), _prepare, (styles, style_pictures, seed, face_models)
             ) as pool:
                 waiting = [
                     pool.submit(_paint, path, np.asarray(photos[rows]), rows)
@@ -115,19 +120,15 @@ class Paintings:
                     desc=f"Painting, {_CHUNK} photos a time",
                 ):
                     done.result()
-        pictures, photo_of = [], []
-        for path in jobs:
-            with np.load(path) as painted:
-                pictures.append(painted["paintings"])
-                photo_of.append(painted["photos"])
-        self.pictures, self.photo_of = np.concatenate(pictures), np.concatenate(photo_of)
+        parts = [_loaded(path) for path in jobs]
+        self.pictures, self.masks, self.photo_of = map(np.concatenate, zip(*parts, strict=True))
         if len(self.pictures) < _LEAST_PAINTINGS:
             raise DataError(
                 f"a face was found in only {len(self.pictures)} of {len(chosen)} photos, so that "
                 "there is too little to paint; leave out --paintings"
             )
 
-    def batch(self, size: int, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, size: int, seed: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draws photos with their paintings, cropped and mirrored at random.
 
         Args:
@@ -136,15 +137,29 @@ class Paintings:
           step: Step of the run; the same seed and step give the same batch.
 
         Returns:
-          Photos and paintings, each uint8 [size, side, side, 3].
+          Photos and paintings, each uint8 [size, side, side, 3], and the masks of the features of
+          the faces, uint8 [size, side, side, 1].
         """
         random = np.random.default_rng((seed, step, 1))
         photos = self._domains.photos.training()
         pairs = [
-            self._domains.cropped([photos[self.photo_of[index]], self.pictures[index]], random)
+            self._domains.cropped(
+                [
+                    photos[self.photo_of[index]],
+                    self.pictures[index],
+                    self.masks[index][..., np.newaxis],
+                ],
+                random,
+            )
             for index in random.integers(0, len(self.pictures), size)
         ]
         return tuple(np.stack(pictures) for pictures in zip(*pairs, strict=True))
+
+
+def _loaded(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads paintings, masks, and the rows of the photos."""
+    with np.load(path) as painted:
+        return painted["paintings"], painted["masks"], painted["photos"]
 
 
 # What a painting process paints with; `_prepare` sets the arguments once per process, and the first
@@ -164,7 +179,7 @@ def _tools() -> tuple[_Painters, PortraitFinder]:
 
         # With several painting processes, OpenCV's own threads would compete for the same cores.
         cv2.setNumThreads(1)
-        styles, seed, face_models = _process["arguments"]
+        styles, style_pictures, seed, face_models = _process["arguments"]
         finder = PortraitFinder(face_models)
         portraits = []
         for style in styles:
@@ -175,7 +190,7 @@ def _tools() -> tuple[_Painters, PortraitFinder]:
                 f"no face was found in any of {len(styles)} style pictures, so that none can be "
                 "painted after; leave out --paintings"
             )
-        _process["tools"] = _Painters(portraits, seed), finder
+        _process["tools"] = _Painters(portraits, style_pictures, seed), finder
     return _process["tools"]
 
 
@@ -185,12 +200,14 @@ class _Painters:
     A `Painter` of all of them would compare every photo with every style picture patch by patch.
     """
 
-    def __init__(self, styles: list[Portrait], seed: int):
-        self._styles, self._seed = styles, seed
-        self._traits = np.stack([_traits(style) for style in styles])
+    def __init__(self, styles: list[Portrait], style_pictures: int, seed: int):
+        traits = np.stack([_traits(style) for style in styles])
         # Eyes are drawn larger or smaller than they are: a style's open ones count as open.
-        open_eyes = np.quantile(self._traits[:, _EYES_TRAIT], _OPEN_QUANTILE)
-        self._traits[:, _EYES_TRAIT] = np.minimum(1.0, self._traits[:, _EYES_TRAIT] / open_eyes)
+        open_eyes = np.quantile(traits[:, _EYES_TRAIT], _OPEN_QUANTILE)
+        traits[:, _EYES_TRAIT] = np.minimum(1.0, traits[:, _EYES_TRAIT] / open_eyes)
+        kept = _spread(traits * _TRAIT_WEIGHTS, traits[:, _EYES_TRAIT], style_pictures)
+        self._styles, self._traits = [styles[index] for index in kept], traits[kept]
+        self._seed = seed
         self._painters: dict[int, Painter] = {}
 
     def paint(self, photo: Portrait) -> np.ndarray:
@@ -202,6 +219,28 @@ class _Painters:
         if chosen not in self._painters:
             self._painters[chosen] = Painter([self._styles[chosen]], seed=self._seed)
         return self._painters[chosen].paint(photo).picture
+
+
+def _spread(traits: np.ndarray, eyes: np.ndarray, count: int) -> list[int]:
+    """Chooses style pictures of different colors, each as far from the others as can be.
+
+    Args:
+      traits: Weighted traits, float [N, traits], of which the first six are the colors.
+      eyes: How open the eyes are, [N]: pictures with closed ones are left out, for paintings that
+        disagree about the eyes of similar people would teach the network none.
+      count: Maximum number to choose.
+
+    Returns:
+      Indices of the chosen.
+    """
+    colors = traits[:, :_COLOR_TRAITS]
+    usable = np.flatnonzero(eyes >= min(_LEAST_OPEN, eyes.max()))
+    middle = np.abs(colors[usable] - np.median(colors[usable], axis=0)).sum(axis=1)
+    chosen = [int(usable[np.argmin(middle)])]
+    while len(chosen) < min(count, len(usable)):
+        distances = np.abs(colors[usable][:, np.newaxis] - colors[chosen]).sum(axis=2)
+        chosen.append(int(usable[np.argmax(distances.min(axis=1))]))
+    return chosen
 
 
 def _traits(portrait: Portrait) -> np.ndarray:
@@ -235,16 +274,32 @@ def _paint(path: pathlib.Path, photos: np.ndarray, rows: np.ndarray) -> None:
 
     painter, finder = _tools()
     side = photos.shape[1]
-    painted, found = [], []
+    painted, masks, found = [], [], []
     for photo, row in zip(photos, rows, strict=True):
         with contextlib.suppress(NoFaceError):
-            painting = painter.paint(finder.find_aligned(_at_multiple(photo)))
+            portrait = finder.find_aligned(_at_multiple(photo))
+            painting = painter.paint(portrait)
             painted.append(cv2.resize(painting, (side, side), interpolation=cv2.INTER_AREA))
+            masks.append(_features(portrait, side))
             found.append(row)
     buffer = io.BytesIO()
-    pictures = np.array(painted, np.uint8).reshape(-1, side, side, 3)
-    np.savez_compressed(buffer, paintings=pictures, photos=np.array(found, np.int64))
+    np.savez_compressed(
+        buffer,
+        paintings=np.array(painted, np.uint8).reshape(-1, side, side, 3),
+        masks=np.array(masks, np.uint8).reshape(-1, side, side),
+        photos=np.array(found, np.int64),
+    )
     atomic_write(path, buffer.getvalue(), overwrite=True)
+
+
+def _features(portrait: Portrait, side: int) -> np.ndarray:
+    """Returns the soft mask of eyes, brows, lips and mouth with their outlines, [side, side]."""
+    import cv2
+
+    mask = np.maximum.reduce([portrait.parts[name] for name in _FEATURES])
+    reach = max(3, portrait.side // 32) | 1
+    mask = cv2.blur(cv2.dilate(mask, np.ones((reach, reach))), (reach, reach))
+    return np.uint8(255 * cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA))
 
 
 def _at_multiple(picture: np.ndarray) -> np.ndarray:

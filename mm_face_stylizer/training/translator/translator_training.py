@@ -37,6 +37,8 @@ from mm_face_stylizer.training.translator.picture_pool import PicturePool
 
 IDENTITIES = ("perceptual", "l1")
 _AVERAGE = 0.995
+# Weight of the features of a face beside the whole picture in the distance to paintings.
+_FACE_WEIGHT = 8.0
 _SHEET_PICTURES = 8
 _BETAS = (0.5, 0.999)
 
@@ -228,9 +230,9 @@ class TranslatorTraining(TrainingRun):
             forget_moments(self._judges_optimizer)
         size, seed = stage.batch_size, options.seed
         photos, styles = self._domains.batch(size, seed, step)
-        painted, paintings = photos[:0], photos[:0]
+        painted, paintings, masks = photos[:0], photos[:0], photos[:0, ..., :1]
         if stage.paintings:
-            painted, paintings = self._paintings.batch(size, seed, step)
+            painted, paintings, masks = self._paintings.batch(size, seed, step)
             if not stage.is_unpaired:
                 # All that is seen of photos are those that were painted.
                 photos = painted
@@ -238,7 +240,8 @@ class TranslatorTraining(TrainingRun):
         rate = options.learning_rate * stage.rate * self._decay(step)
         self._optimizer.learning_rate.assign(rate)
         self._judges_optimizer.learning_rate.assign(rate)
-        values = self._steps[index](*map(tf.constant, (photos, styles, painted, paintings, draws)))
+        batch = (photos, styles, painted, paintings, masks, draws)
+        values = self._steps[index](*map(tf.constant, batch))
         update_average(self._average.network.weights, self._forward.network.weights, _AVERAGE, step)
         return values
 
@@ -249,15 +252,18 @@ class TranslatorTraining(TrainingRun):
     def _step_of(self, stage: TranslatorStage):
         """Returns the function that trains on a batch with the losses of a stage."""
 
-        def train(photos, styles, painted, paintings, draws):
+        def train(photos, styles, painted, paintings, masks, draws):
             photos, styles, painted, paintings = (
                 distribution.own_rows(tf.cast(x, tf.float32) / 127.5 - 1.0)
                 for x in (photos, styles, painted, paintings)
             )
+            masks = distribution.own_rows(tf.cast(masks, tf.float32) / 255.0)
             variables = [*self._generators, *self._searched()]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                values, fakes = self._generator_terms(stage, photos, styles, painted, paintings)
+                values, fakes = self._generator_terms(
+                    stage, photos, styles, painted, paintings, masks
+                )
             gradients = tape.gradient(
                 values["loss"], variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
@@ -285,7 +291,7 @@ class TranslatorTraining(TrainingRun):
         """Returns further terms of the generators' loss, by name, with their weights."""
         return {}
 
-    def _generator_terms(self, stage, photos, styles, painted, paintings):
+    def _generator_terms(self, stage, photos, styles, painted, paintings, masks):
         """Computes the losses of the generators, and what the discriminators are to judge.
 
         The fakes are a photo and a style picture; None where a stage makes none.
@@ -296,7 +302,7 @@ class TranslatorTraining(TrainingRun):
         made_photo = None
         if stage.paintings:
             drawn = made_style if not stage.is_unpaired else forward(painted)[0]
-            loss += stage.paintings * self._painting_terms(drawn, paintings, values)
+            loss += stage.paintings * self._painting_terms(drawn, paintings, masks, values)
             if stage.backward:
                 values["backward"] = losses.l1(backward(paintings)[0], painted)
                 loss += stage.paintings * values["backward"]
@@ -329,9 +335,11 @@ class TranslatorTraining(TrainingRun):
             loss += value
         return {"loss": loss} | values, fakes
 
-    def _painting_terms(self, drawn, paintings, values):
+    def _painting_terms(self, drawn, paintings, masks, values):
         values["l1"] = losses.l1(drawn, paintings)
-        loss = values["l1"]
+        # Eyes and mouth are a face, and few pixels of the picture.
+        values["face"] = losses.l1(masks * drawn, masks * paintings)
+        loss = values["l1"] + _FACE_WEIGHT * values["face"]
         if self._features is not None:
             ours, theirs = self._features(drawn), self._features(paintings)
             values["features"] = losses.feature_distance(ours, theirs)

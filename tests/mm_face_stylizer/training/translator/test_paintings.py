@@ -13,7 +13,7 @@ from mm_face_stylizer.training.translator.paintings import Paintings
 class _InThisProcess:
     """Stands in for a pool of processes, whose start takes seconds."""
 
-    def __init__(self, workers, context, initializer, arguments):
+    def __init__(self, workers, initializer, arguments):
         paintings_module._process.clear()
         initializer(*arguments)
 
@@ -35,8 +35,8 @@ class _Done:
 
 @pytest.fixture
 def painting(monkeypatch):
+    monkeypatch.setattr(paintings_module, "worker_pool", _InThisProcess)
     futures = paintings_module.concurrent.futures
-    monkeypatch.setattr(futures, "ProcessPoolExecutor", _InThisProcess)
     monkeypatch.setattr(futures, "as_completed", lambda waiting: waiting)
     monkeypatch.setattr(domains_module, "_check_faces", lambda *_: None)
 
@@ -62,8 +62,10 @@ def test_photos_are_painted_once(folders, tmp_path, monkeypatch, face_models):
     monkeypatch.setattr(paintings_module, "_paint", None)
     again = Paintings(domains, tmp_path / "paintings", **options)
     np.testing.assert_array_equal(again.pictures, made.pictures)
-    photos, paintings = again.batch(3, 0, 5)
+    photos, paintings, masks = again.batch(3, 0, 5)
     assert photos.shape == paintings.shape == (3, 56, 56, 3)
+    # Eyes and mouth are a small part of a face.
+    assert masks.shape == (3, 56, 56, 1) and 0.01 < masks.mean() / 255 < 0.3 and masks.max() > 200
     np.testing.assert_array_equal(again.batch(3, 0, 5)[1], paintings)
 
 
@@ -71,7 +73,7 @@ def test_photos_are_painted_once(folders, tmp_path, monkeypatch, face_models):
 def test_a_style_without_faces(folders, tmp_path, face_models):
     domains = Domains(*folders, tmp_path / "cache", 56)
     domains.styles._train = np.zeros_like(domains.styles.training())
-    with pytest.raises(DataError, match="no face was found in any of 2 style pictures"):
+    with pytest.raises(DataError, match="no face was found in any of 8 style pictures"):
         Paintings(domains, tmp_path / "p", people=9, style_pictures=2, face_models=face_models)
 
 
@@ -88,6 +90,18 @@ def test_the_style_picture_that_suits_a_photo_paints_it(grace_hopper, face_model
             return type("Painting", (), {"picture": self._style.picture})
 
     monkeypatch.setattr(paintings_module, "Painter", Stand)
-    painters = paintings_module._Painters([dark, light], 0)
+    painters = paintings_module._Painters([dark, light], 2, 0)
     np.testing.assert_array_equal(painters.paint(light), light.picture)
     np.testing.assert_array_equal(painters.paint(dark), dark.picture)
+
+
+def test_style_pictures_of_all_colors_and_open_eyes_are_kept():
+    random = np.random.default_rng(0)
+    colors = np.repeat([[0.0], [5.0], [9.0]], 10, axis=0) + random.uniform(-0.2, 0.2, (30, 11))
+    eyes = np.where(np.arange(30) % 2, 1.0, 0.3)
+    kept = paintings_module._spread(colors, eyes, 3)
+    assert sorted(index // 10 for index in kept) == [0, 1, 2]
+    assert all(index % 2 for index in kept)
+    assert len(paintings_module._spread(colors, eyes, 99)) == 15
+    # A style whose eyes are all closed can be painted after, too.
+    assert len(paintings_module._spread(colors, np.zeros(30), 99)) == 30
