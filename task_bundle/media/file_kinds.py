@@ -6,7 +6,7 @@ from pathlib import Path
 
 _HEIF = "HEIF; convert it to JPEG or PNG"
 _RAW = "a camera's raw file; export it as JPEG or PNG"
-_VIDEO = "a video, which needs the suffix of its format, such as .mp4"
+_VIDEO = "a video; `stylize` takes videos, with the suffix of their format, such as .mp4"
 
 # The brands of files of the ISO base media format: in `ftyp`, the first box.
 _BRANDS = {

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import struct
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,9 @@ _MAX_SCANNED_MEGAPIXELS = 1000
 # Formats whose further frames are an animation or further pages. Those of MPO are other views of
 # the first, or maps that belong to it.
 _FRAME_NAMES = {"GIF": "frame", "PNG": "frame", "WEBP": "frame", "AVIF": "frame", "TIFF": "page"}
-# White in gray pictures of more than eight bits is the lowest of these that is not exceeded: files
+# Color pictures of 16 bits that are not brighter than this, of 255, may be ones of 14 or 12 bits.
+_DARK = 63
+# White in pictures of more than eight bits is the lowest of these that is not exceeded: files
 # rarely state that 12 bits are stored in 16, or bytes in floating point numbers.
 _WHITES = tuple(2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 31, 32))
 # Floating point gray up to here is in [0, 1] with highlights that exceed 1, because in [0, 255] it
@@ -83,7 +86,7 @@ _MAX_UNIT_GRAY = 8.0
 _MAX_OVERSHOOT = 1.1
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
 _SAMPLE_FORMAT_TAG, _UNSIGNED = 339, 1
-_DEPTH_TAG, _PLANES_TAG, _SEPARATE = 258, 284, 2
+_DEPTH_TAG, _COMPRESSION_TAG, _PLANES_TAG, _SEPARATE = 258, 259, 284, 2
 # Raw files of most cameras are TIFF, in which the first picture is a preview.
 _DNG_VERSION_TAG = 50706
 _SUBFILE_TYPE_TAG, _REDUCED = 254, 1
@@ -97,10 +100,10 @@ def load_image(path: str | os.PathLike[str], max_megapixels: float = 50.0) -> np
     The EXIF orientation is applied, transparent pixels are blended with white, and all color modes
     are converted to RGB. PNG and AVIF files that state a large color space or range in numbers
     (BT.2020, Display P3, HLG, PQ) are converted to that of ordinary screens. White in gray pictures
-    of more than eight bits is the largest value of 8, 10, 12, 14, 16, 24 or 32 bits, whichever is
-    the first that no pixel exceeds; or 1, if no floating point pixel exceeds it by much. EXIF that
-    is damaged is ignored. Of a file with several frames or pages, the first is read, and a warning
-    is logged.
+    of more than eight bits, and in TIFF of 16 bits per color, is the largest value of 8, 10, 12,
+    14, 16, 24 or 32 bits, whichever is the first that no pixel exceeds; or 1, if no floating point
+    pixel exceeds it by much. EXIF that is damaged is ignored. Of a file with several frames or
+    pages, the first is read, and a warning is logged.
 
     Args:
       path: a JPEG, PNG, WebP, TIFF, GIF, BMP or JPEG 2000 file, or AVIF if Pillow supports it.
@@ -137,6 +140,9 @@ def decode_image(content: bytes, name: str, max_megapixels: float = 50.0) -> npt
         # The EXIF of a PNG may follow the pixels, so it is complete only after they are decoded.
         _shorten_exif(image)
         pixels = _to_rgb(image)
+        if _is_color_of_16_bits(image) and pixels.max() <= _DARK:
+            low_bytes = _low_bytes(content, name, max_megapixels)
+            pixels = _stretched(pixels, low_bytes)
         table = _table(content)
         if table is not None:
             pixels = convert(pixels, table)
@@ -516,6 +522,38 @@ def _gray_band(
         # Pillow has no mode for unsigned numbers of 32 bits, and reads them as signed ones.
         values = values.view(np.uint32)
     return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+
+
+def _is_color_of_16_bits(image: "PIL.Image.Image") -> bool:
+    tags = getattr(image, "tag_v2", {})
+    # Of compressed planes, Pillow reads the upper halves in either byte order.
+    is_readable = _number(tags, _PLANES_TAG) != _SEPARATE or _number(tags, _COMPRESSION_TAG) == 1
+    return image.mode == "RGB" and _number(tags, _DEPTH_TAG) == 16 and is_readable
+
+
+def _low_bytes(content: bytes, name: str, max_megapixels: float) -> npt.NDArray[np.uint8]:
+    """Reads the lower halves of the numbers in a TIFF with 16 bits per color.
+
+    Pillow reads only the upper halves; in the other byte order they are the lower ones.
+    """
+    other = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+    with _opened(content, name, max_megapixels) as opened:
+        image: Any = opened
+        image.tile = [
+            tile._replace(args=(f"{mode[:-1]}{other[mode[-1]]}", *tile.args[1:]))
+            for tile in image.tile
+            for mode in tile.args[:1]
+        ]
+        image.load()
+        return _to_rgb(image)
+
+
+def _stretched(
+    high_bytes: npt.NDArray[np.uint8], low_bytes: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    values = high_bytes * np.float32(256) + low_bytes
+    values *= 255.0 / _white(float(values.max()), "RGB")
+    return np.asarray(np.rint(values), np.uint8)
 
 
 def _white(brightest: float, mode: str) -> float:

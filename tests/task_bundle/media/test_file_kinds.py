@@ -14,7 +14,7 @@ from task_bundle.media.images import load_image
     [
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF; convert it to JPEG or PNG"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a camera's raw file"),
-        (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a video, which needs the suffix"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a video; `stylize` takes videos, with the suffix"),
         (b"\x1aE\xdf\xa3\x9fB\x86\x81\1", "a video"),
         (b"RIFF\0\0\0\0AVI LIST", "a video"),
         (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "TIFF with pixels of an unusual type"),

@@ -507,13 +507,18 @@ def test_the_profile_of_converted_pixels_does_not_go_on(tmp_path: Path) -> None:
     assert load_color_profile(path) is None
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_planes_of_16_bits_are_colors(tmp_path: Path, order: str) -> None:
-    """As tifffile writes arrays of shape [3, height, width]."""
-    planes = np.zeros((3, 8, 16), f"{order}u2")
-    planes[0], planes[1], planes[2, :4] = 0xC8C8, 0x3C3C, 0x2828
-    tags = {256: (16,), 257: (8,), 258: (16,) * 3, 259: (1,), 262: (2,), 277: (3,), 278: (8,)}
-    tags |= {273: (512, 768, 1024), 279: (256,) * 3, 284: (2,)}
+def _tiff_of_16_bits(
+    pixels: npt.NDArray[np.uint16], order: str, has_planes: bool, is_compressed: bool
+) -> bytes:
+    """Has [height, width, 3] pixels, behind each other or in planes; tags in 512 bytes."""
+    height, width = pixels.shape[:2]
+    planes = pixels.transpose(2, 0, 1) if has_planes else pixels[None]
+    strips = [plane.astype(f"{order}u2").tobytes() for plane in planes]
+    strips = [zlib.compress(strip) for strip in strips] if is_compressed else strips
+    compression = (8,) if is_compressed else (1,)
+    tags = {256: (width,), 257: (height,), 258: (16,) * 3, 259: compression, 262: (2,), 277: (3,)}
+    tags |= {278: (height,), 279: tuple(map(len, strips)), 284: (1 + has_planes,)}
+    tags |= {273: tuple(512 + len(b"".join(strips[:number])) for number in range(len(strips)))}
     entries = extra = b""
     for tag, values in sorted(tags.items()):
         data = struct.pack(f"{order}{len(values)}H", *values).ljust(4, b"\0")
@@ -521,9 +526,25 @@ def test_planes_of_16_bits_are_colors(tmp_path: Path, order: str) -> None:
             data, extra = struct.pack(f"{order}I", 256 + len(extra)), extra + data
         entries += struct.pack(f"{order}HHI", tag, 3, len(values)) + data
     start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(tags))
-    path = tmp_path / "planes.tif"
-    path.write_bytes(
-        (start + entries).ljust(256, b"\0") + extra.ljust(256, b"\0") + planes.tobytes()
-    )
-    assert load_image(path)[0, 0].tolist() == [200, 60, 40]
-    assert load_image(path)[7, 15].tolist() == [200, 60, 0]
+    head = (start + entries).ljust(256, b"\0") + extra.ljust(256, b"\0")
+    return head + b"".join(strips)
+
+
+_FORMS = [(False, False), (False, True), (True, False)]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("has_planes", "is_compressed", "bits"),
+    [*((*form, bits) for form in _FORMS for bits in (8, 12, 14, 16)), (True, True, 16)],
+)
+def test_colors_of_16_bits(
+    tmp_path: Path, order: str, has_planes: bool, is_compressed: bool, bits: int
+) -> None:
+    """In planes as tifffile writes arrays of shape [3, height, width]."""
+    colors = np.zeros((8, 16, 3), np.uint8)
+    colors[:4], colors[4:], colors[0, 0] = (200, 60, 40), (200, 60, 0), 255
+    path = tmp_path / "a.tif"
+    deep = np.rint(colors / 255 * (2**bits - 1)).astype(np.uint16)
+    path.write_bytes(_tiff_of_16_bits(deep, order, has_planes, is_compressed))
+    np.testing.assert_allclose(load_image(path).astype(int), colors, atol=1)
