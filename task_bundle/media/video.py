@@ -147,7 +147,7 @@ class Video:
         previous = None
         converter = None
         decoded = _Decoded(self._container, self._stream)
-        for frame in deinterlaced(decoded, self._stream):
+        for frame in self._deinterlaced(decoded):
             converter = converter or self._converter(frame)
             try:
                 image = converter.convert(frame)
@@ -179,6 +179,14 @@ class Video:
                 *(self.path, decoded.end_ms / 1000, self._stated_ms / 1000),
                 round((self._stated_ms - decoded.end_ms) / step),
             )
+
+    def _deinterlaced(self, decoded: "_Decoded") -> "Iterator[VideoFrame]":
+        import av
+
+        try:
+            yield from deinterlaced(decoded, self._stream)
+        except av.FFmpegError as error:
+            raise VideoError(f"{self.path} cannot be deinterlaced: {error.strerror}") from error
 
     def close(self) -> None:
         """Closes the file."""

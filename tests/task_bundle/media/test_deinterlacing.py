@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from task_bundle.errors import VideoError
+from task_bundle.media import deinterlacing
 from task_bundle.media.video import Frame, Video
 
 
@@ -80,3 +82,12 @@ def test_a_recording_whose_size_changes_goes_on(tmp_path: Path) -> None:
     joined = tmp_path / "a.ts"
     joined.write_bytes((tmp_path / "1.ts").read_bytes() + (tmp_path / "2.ts").read_bytes())
     assert len(_frames(joined)) == 8
+
+
+def test_a_filter_that_fails_is_an_error_for_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _write(tmp_path / "a.mp4", "libx264", {**_X264, "x264-params": "tff=1"})
+    monkeypatch.setattr(deinterlacing, "_OPTIONS", "unknown=1")
+    with pytest.raises(VideoError, match=r"a\.mp4 cannot be deinterlaced: "):
+        _frames(path)
