@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -225,6 +226,9 @@ def _native_messages(are_wanted: bool, is_program: bool) -> Iterator[None]:
         yield
 
 
+_OWN_FOLDER = Path(__file__).resolve().parent
+
+
 class _LineHandler(logging.Handler):
     """Writes each message as one line on stderr, without disturbing a progress bar."""
 
@@ -233,9 +237,13 @@ class _LineHandler(logging.Handler):
         self._program = program
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.write(record.getMessage())
+
+    def write(self, text: str) -> None:
+        """Writes a warning."""
         from tqdm import tqdm
 
-        tqdm.write(f"{self._program}: warning: {_one_line(record.getMessage())}", file=sys.stderr)
+        tqdm.write(f"{self._program}: warning: {_one_line(text)}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -247,9 +255,22 @@ def _warnings_on_stderr(program: str) -> Iterator[None]:
         logger.addHandler(handler)
         # TensorFlow gives the root logger a handler, which would write the line again.
         logger.propagate = False
+    show = warnings.showwarning
+
+    def show_as_line(
+        message: Warning | str, category: type[Warning], filename: str, *more: Any, **others: Any
+    ) -> None:
+        # The place in the code, which Python adds, is for developers.
+        if issubclass(category, RuntimeWarning) and _OWN_FOLDER in Path(filename).parents:
+            handler.write(str(message))
+        else:
+            show(message, category, filename, *more, **others)
+
+    warnings.showwarning = show_as_line
     try:
         yield
     finally:
+        warnings.showwarning = show
         for logger, propagate in zip(loggers, before, strict=True):
             logger.removeHandler(handler)
             logger.propagate = propagate

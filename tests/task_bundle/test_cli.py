@@ -1,6 +1,7 @@
 """Tests of task_bundle.cli."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -202,3 +203,25 @@ def test_python_m_runs_the_command(bundle_file: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=_REPOSITORY, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{bundle_file}: ")
+
+
+def test_a_warning_of_the_check_is_one_line(bundle_file: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.frozen = True; from task_bundle.cli import main;"
+        f" sys.exit(main(['validate', {str(bundle_file)!r}]))"
+    )
+    environment = {**os.environ, CACHE_VARIABLE: str(tmp_path / "cache")}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=_REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [
+        line for line in result.stderr.splitlines() if not line.startswith(("INFO: ", "W0000"))
+    ]
+    assert [line.partition(" in this process")[0] for line in lines] == [
+        "task-bundle: warning: models are checked"
+    ]
