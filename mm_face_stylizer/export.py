@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mm_face_stylizer._keras import keras, tf
+from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.export_options import check_precision
 
@@ -65,7 +65,7 @@ def convert(
         for index, shape in enumerate(input_shapes)
     ]
 
-    @tf.function(input_signature=specification)
+    @graph_function(input_signature=specification)
     def serve(*inputs):
         return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
 
