@@ -26,10 +26,11 @@ pytestmark = pytest.mark.usefixtures("face_models")
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """Options that make a training short: a step with networks of 64 px."""
+    """Options that make a training short: a step of two faces with networks of 64 px."""
     folder = tmp_path_factory.mktemp("tiny")
     save_preset(folder / "tiny", tiny_networks(), {"name": "tiny"})
-    return ["--preset", str(folder / "tiny"), "--swap-layers", "4", "5", "--steps", "1"]
+    steps = ["--steps", "1", "--batch-size", "2"]
+    return ["--preset", str(folder / "tiny"), "--swap-layers", "4", "5", *steps]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_stylize_goes_on_after_a_photo_without_a_face(made, grace_hopper_file, t
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["grace_hopper.png"]
 
 
-def test_create_from_a_preset_of_another_side(tiny, grace_hopper_file, tmp_path, capsys):
+def test_create_from_a_preset_of_another_side(made, tiny, grace_hopper_file, tmp_path, capsys):
     command = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task"), *tiny[:2]]
     assert main(command) == 1
     assert "the latent has rows 0 to 7, but not 10, 11" in _error(capsys)
@@ -90,9 +91,7 @@ def test_create_from_a_preset_of_another_side(tiny, grace_hopper_file, tmp_path,
         (1, 64, 64, 3)
     ]
     # The same seed, the same bytes.
-    with eager_steps():
-        assert main([*command, *tiny[2:], "-o", str(tmp_path / "y.task")]) == 0
-    assert (tmp_path / "x.task").read_bytes() == (tmp_path / "y.task").read_bytes()
+    assert (tmp_path / "x.task").read_bytes() == (made / "x.task").read_bytes()
 
 
 def test_create_from_an_unknown_preset(grace_hopper_file, tmp_path, capsys):
