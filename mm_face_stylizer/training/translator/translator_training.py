@@ -378,20 +378,20 @@ class TranslatorTraining(TrainingRun):
     def _sheet(self, step: int) -> ContactSheet:
         photos, styles = (from_pixels(x) for x in self._domains.held_out(_SHEET_PICTURES))
         forward, backward = self.released().network, self._backward
-        rows = []
-        for own, there, back in ((photos, forward, backward), (styles, backward, forward)):
-            made = there(own)
-            rows += [own, made, back(made), back(own)]
-        captions = [
-            "photo, held out",
-            f"to the style, {step} steps",
-            "and back again",
-            "identity: what the other generator makes of the photo",
-            "style, held out",
-            "to a photo",
-            "and back again",
-            "identity: what the other generator makes of the style",
-        ]
+        translated = forward(photos)
+        sheet = [("photo, held out", photos), (f"to the style, {step} steps", translated)]
+        # Without such a stage the generator to photos is as it was initialized.
+        if any(stage.backward or stage.is_unpaired for stage in self.options.stages):
+            photographed = backward(styles)
+            sheet += [
+                ("and back again", backward(translated)),
+                ("identity: what the other generator makes of the photo", backward(photos)),
+                ("style, held out", styles),
+                ("to a photo", photographed),
+                ("and back again", forward(photographed)),
+                ("identity: what the other generator makes of the style", forward(styles)),
+            ]
+        captions, rows = zip(*sheet, strict=True)
         return ContactSheet([list(to_pixels(row.numpy())) for row in rows], captions)
 
 

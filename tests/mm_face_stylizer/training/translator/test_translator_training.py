@@ -60,6 +60,15 @@ def test_a_killed_run_resumes(finished, domains):
     assert_resumes(again, _SAVED, history)
 
 
+def test_a_sheet_shows_both_directions_only_if_both_are_trained(finished, domains, tmp_path):
+    run, _ = finished
+    assert len(run._sheet(30).rows) == 8
+    stages = (TranslatorStage.from_paintings(1, 2, 1.0, backward=False),)
+    options = dataclasses.replace(_OPTIONS, stages=stages)
+    one_way = TranslatorTraining(options, domains, tmp_path, features, InvertedPairs(domains))
+    assert one_way._sheet(1).captions == ("photo, held out", "to the style, 1 steps")
+
+
 def test_the_preset_has_widths_measures_and_a_sheet(finished, domains, tmp_path):
     run, _ = finished
     provenance = Provenance("tiny", "command", "commit")
