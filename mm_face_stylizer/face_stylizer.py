@@ -49,7 +49,7 @@ from mm_face_stylizer.training.blaze_stylegan.painting_trainer import (
     new_step,
 )
 from mm_face_stylizer.training.blaze_stylegan.step_cache import StepCache
-from mm_face_stylizer.training.step_callbacks import StepCallbacks
+from mm_face_stylizer.training.step_callbacks import StepCallbacks, check_callbacks
 from task_bundle.bundle import TaskBundle
 from task_bundle.faces.face_models import FaceModels, find_face_models
 from task_bundle.files import atomic_write
@@ -184,6 +184,7 @@ class FaceStylizer:
           FaceModelsError: No face models were found.
           FloatingPointError: The training diverged.
         """
+        check_callbacks(callbacks)
         stylizer = cls(
             SupportedModels.get(options.model),
             options.model_options or FaceStylizerModelOptions(),
@@ -248,16 +249,13 @@ class FaceStylizer:
         state = self._trained()
         fields = {"start": state.start, "likeness": state.likeness, "random": state.random}
         fields["picture"] = self.picture
-        card = (
-            self._made
-            | fields
-            | {
-                "preset": self._model_spec.name,
-                "key": self._preset_key(),
-                "options": dataclasses.asdict(self._options),
-                "history": state.history,
-            }
-        )
+        card = self._made | fields
+        card |= {
+            "preset": self._model_spec.name,
+            "key": self._preset_key(),
+            "options": dataclasses.asdict(self._options),
+            "history": state.history,
+        }
         arrays = {"photos": state.photos, "paintings": state.paintings}
         arrays |= {f"variable{i:04}": value for i, value in enumerate(state.variables)}
         SavedTraining(card, arrays, self._face_models).save(path, overwrite)

@@ -7,6 +7,20 @@ from collections.abc import Mapping, Sequence
 from mm_face_stylizer._keras import keras
 
 
+def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Checks that all callbacks are of tf_keras.
+
+    Raises:
+      TypeError: An element is no callback of tf_keras.
+    """
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(
+                f"callbacks has {callback!r}; it must be a list of "
+                "tf_keras.callbacks.Callback (Keras 2)"
+            )
+
+
 class StepCallbacks:
     """Calls callbacks of Keras; as in Model Maker, a step is an epoch of one batch."""
 
@@ -23,12 +37,7 @@ class StepCallbacks:
         Raises:
           TypeError: An element is no callback of tf_keras.
         """
-        for callback in callbacks:
-            if not isinstance(callback, keras.callbacks.Callback):
-                raise TypeError(
-                    f"callbacks has {callback!r}; it must be a list of "
-                    "tf_keras.callbacks.Callback (Keras 2)"
-                )
+        check_callbacks(callbacks)
         self._model = model
         self._list = keras.callbacks.CallbackList(
             list(callbacks), model=model, epochs=steps, steps=1, verbose=0
