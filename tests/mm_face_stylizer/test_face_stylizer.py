@@ -16,8 +16,9 @@ from mm_face_stylizer import face_stylizer
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.errors import PresetError
 from mm_face_stylizer.model_spec import ModelSpec
-from mm_face_stylizer.preset import save_preset
+from mm_face_stylizer.preset import Preset, save_preset
 from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep
+from mm_face_stylizer.training.blaze_stylegan.painting_trainer import PaintingTrainer
 from mm_face_stylizer.training.blaze_stylegan.step_cache import StepCache
 from task_bundle import BundleError, FaceFinder, NoFaceError, TaskBundle
 from task_bundle.mediapipe_import import import_mediapipe
@@ -37,7 +38,10 @@ def data(grace_hopper_file):
 def stylizer(data, tmp_path_factory):
     hparams = mm.HParams(epochs=2, export_dir=str(tmp_path_factory.mktemp("export")))
     options = mm.FaceStylizerOptions(model=_MODEL, hparams=hparams)
-    with eager_steps():
+    nearest = Preset.find().styles.index("tempera_fresco_2")
+    with pytest.MonkeyPatch.context() as monkeypatch, eager_steps():
+        # To find it among all known styles, as the demo does, takes longer than everything else.
+        monkeypatch.setattr(PaintingTrainer, "_nearest", lambda *_: nearest)
         return mm.FaceStylizer.create(train_data=data, options=options)
 
 

@@ -7,6 +7,7 @@ from mm_face_stylizer.models.blaze_stylegan.generator import copied
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.practice_faces import faces_of_folder, practice_faces
 from mm_face_stylizer.style_pictures import draw_style
+from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep
 from mm_face_stylizer.training.blaze_stylegan.painting_trainer import (
     PaintingOptions,
     PaintingTrainer,
@@ -61,6 +62,21 @@ def test_a_style_is_learned_from_its_paintings(practice, face_models):
     np.testing.assert_array_equal(drawing.codes, codes)
     tuned = trainer.drawing
     assert tuned.synthesis is not synthesis and tuned.codes.shape == (1, *codes.shape[1:])
+
+
+def test_training_starts_from_the_most_similar_known_style(practice, monkeypatch):
+    networks = tiny_networks()
+    codes = np.arange(3, dtype=np.float32)[:, np.newaxis, np.newaxis] * np.ones((8, 512))
+    synthesis = copied(networks.synthesis, noise=True)
+    drawing = Drawing(("one", "two", "photo"), synthesis, codes.astype(np.float32))
+    # Paintings as the second code draws them.
+    monkeypatch.setattr(
+        PaintingStep, "distance", lambda self, latents, paintings, code: abs(code.mean() - 1.0)
+    )
+    options = PaintingOptions(steps=1, swap_rows=())
+    trainer = PaintingTrainer(networks, drawing, practice[:1], practice, options)
+    assert trainer.start == "two"
+    np.testing.assert_array_equal(trainer.drawing.codes, codes[1:2])
 
 
 def test_of_several_pictures_the_most_suitable_one_is_learned(practice, face_models):
