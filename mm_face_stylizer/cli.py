@@ -23,6 +23,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mm_face_stylizer import families
+from mm_face_stylizer.continued_training import (
+    add_continue_options,
+    check_continue_options,
+    continued,
+)
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.evaluation.command import add_evaluate
 from mm_face_stylizer.model_maker.command import add_model_maker
@@ -221,11 +226,11 @@ def _add_create(commands) -> None:
         "create",
         help="fine-tune on style pictures and write a bundle",
         description="Fine-tunes on one to ten pictures of a style, each showing a face, and writes "
-        "a .task bundle. About a minute on a laptop.",
+        "a .task bundle. About a minute on a laptop. Or goes on with a training that --save kept.",
     )
     create.add_argument(
         "styles",
-        nargs="+",
+        nargs="*",
         type=pathlib.Path,
         metavar="STYLE",
         help="a picture of the style that shows a face, or a folder of such pictures",
@@ -238,6 +243,7 @@ def _add_create(commands) -> None:
         help="which face of a picture with several to take, 0 the biggest",
     )
     create.add_argument("--plot", type=pathlib.Path, metavar="X.png", help="draw the losses")
+    add_continue_options(create)
     _add_training_options(create)
     upscaling = create.add_argument_group("larger pictures")
     upscaling.add_argument(
@@ -247,7 +253,12 @@ def _add_create(commands) -> None:
         help="factor on the side of the stylizer's pictures, by an upscaler in the same graph",
     )
     add_upscaler_option(upscaling)
-    create.set_defaults(run=_create)
+
+    def run_create(arguments: argparse.Namespace) -> int:
+        check_continue_options(create, arguments)
+        return _create(arguments)
+
+    create.set_defaults(run=run_create)
 
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
@@ -348,16 +359,40 @@ def _run_operations_in_turn() -> None:
 
 def _create(arguments: argparse.Namespace) -> int:
     _run_operations_in_turn()
-    check_output_files(arguments.output, arguments.plot, overwrite=arguments.overwrite)
-    options, paintings = _options(arguments), _paintings(arguments)
-    styles = _pictures(arguments.styles)
-    from mm_face_stylizer.dataset import Dataset
+    check_output_files(
+        arguments.output, arguments.plot, arguments.save, overwrite=arguments.overwrite
+    )
     from mm_face_stylizer.upscaling.upscaler import Upscaler
-    from task_bundle.faces.face_models import find_face_models
 
     upscaler = None
     if arguments.upscale is not None or arguments.upscaler is not None:
         upscaler = Upscaler.find(arguments.upscaler, arguments.upscale)
+    begin = _begun if arguments.saved is None else _continued
+    stylizer, steps = begin(arguments)
+    _stage(f"writing {arguments.output}")
+    bundle = stylizer.bundle(arguments.precision, arguments.strength)
+    if upscaler is not None:
+        made = bundle.provenance
+        bundle = upscaler.behind(bundle, arguments.precision).with_provenance(made)
+    bundle.save(arguments.output, overwrite=arguments.overwrite)
+    if arguments.plot is not None:
+        _plot(stylizer.history, arguments.plot, arguments.overwrite)
+    if arguments.save is not None:
+        stylizer.save(arguments.save, overwrite=arguments.overwrite)
+    sys.stdout.write(f"{arguments.output}\n")
+    if stylizer.steps < steps:
+        return _stopped(stylizer.steps, steps, arguments.save)
+    _next_steps(arguments.output)
+    return 0
+
+
+def _begun(arguments: argparse.Namespace):
+    """Fine-tunes on style pictures; returns the stylizer, and the steps that it was to have."""
+    options, paintings = _options(arguments), _paintings(arguments)
+    styles = _pictures(arguments.styles)
+    from mm_face_stylizer.dataset import Dataset
+    from task_bundle.faces.face_models import find_face_models
+
     face_models = find_face_models(arguments.face_landmarker)
     _stage(f"finding the face in {_counted(len(styles), 'style picture')}")
     side = options.model.input_image_shape[0]
@@ -368,19 +403,24 @@ def _create(arguments: argparse.Namespace) -> int:
     stylizer = _tuned(data, options, paintings, face_models, arguments)
     if len(styles) > 1:
         _stage(f"learned {styles[stylizer.picture]}, which suits most faces")
-    _stage(f"writing {arguments.output}")
-    bundle = stylizer.bundle(arguments.precision, arguments.strength)
-    if upscaler is not None:
-        made = bundle.provenance
-        bundle = upscaler.behind(bundle, arguments.precision).with_provenance(made)
-    bundle.save(arguments.output, overwrite=arguments.overwrite)
-    if arguments.plot is not None:
-        _plot(stylizer.history, arguments.plot, arguments.overwrite)
-    sys.stdout.write(f"{arguments.output}\n")
-    if stylizer.steps < arguments.steps:
-        return _stopped(stylizer.steps, arguments)
-    _next_steps(arguments.output)
-    return 0
+    return stylizer, arguments.steps
+
+
+def _continued(arguments: argparse.Namespace):
+    """Goes on with a saved training; returns what `_begun` does."""
+    from mm_face_stylizer.export_options import check_precision
+
+    check_precision(arguments.precision, arguments.strength)
+    with _without_interruption_warning():
+        return continued(arguments.saved, arguments.steps, _stage)
+
+
+@contextlib.contextmanager
+def _without_interruption_warning() -> Iterator[None]:
+    """Leaves out what a training says after Ctrl-C: this program says it at its end."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="interrupted after ")
+        yield
 
 
 def _tuned(data, options, paintings: PaintingChoices, face_models, arguments: argparse.Namespace):
@@ -388,9 +428,7 @@ def _tuned(data, options, paintings: PaintingChoices, face_models, arguments: ar
     _stage(f"loading TensorFlow and {arguments.preset}")
     from mm_face_stylizer.face_stylizer import FaceStylizer
 
-    with warnings.catch_warnings():
-        # What it says is said at the end, for this program.
-        warnings.filterwarnings("ignore", message="interrupted after ")
+    with _without_interruption_warning():
         stylizer = FaceStylizer.create(data, options, face_models=face_models, paintings=paintings)
     _report_likeness(stylizer.likeness, arguments.likeness)
     return stylizer
@@ -405,11 +443,14 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _stopped(steps: int, arguments: argparse.Namespace) -> int:
+def _stopped(done: int, steps: int, saved: pathlib.Path | None = None) -> int:
     sys.stderr.write(
-        f"{_PROGRAM}: interrupted after {steps} of {arguments.steps} steps; the bundle has what "
-        "was learned by then\n"
+        f"{_PROGRAM}: interrupted after {done} of {steps} steps; the bundle has what was learned "
+        "by then\n"
     )
+    if saved is not None:
+        command = f"create --continue {shlex.quote(str(saved))} --steps {steps - done} -o X.task"
+        sys.stderr.write(f"next: {_PROGRAM} {command}\n")
     return INTERRUPTED
 
 
@@ -519,7 +560,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     demo.compare(data, bundle, arguments.overwrite)
     sys.stdout.write("".join(f"{path}\n" for path in demo.paths))
     if stylizer.steps < arguments.steps:
-        return _stopped(stylizer.steps, arguments)
+        return _stopped(stylizer.steps, arguments.steps)
     sys.stderr.write(f"look at {demo.before_after}\n")
     _next_steps(demo.bundle)
     return 0

@@ -76,7 +76,10 @@ class SavedTraining:
             card = json.loads(arrays.pop(_CARD).tobytes())
             models = [arrays.pop(name).tobytes() for name in (_DETECTOR, _LANDMARKS)]
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} is not what FaceStylizer.save writes: {error}") from error
+            raise DataError(
+                f"{path} is no saved training, as FaceStylizer.save and `create --save` write: "
+                f"{error}"
+            ) from error
         if card.get("format") != _FORMAT or card.get("version") != _VERSION:
             raise DataError(
                 f"{path} is {card.get('format')!r} of version {card.get('version')!r}; this "

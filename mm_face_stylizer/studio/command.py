@@ -79,6 +79,7 @@ def _studio(arguments: argparse.Namespace) -> int:
     port = arguments.port or _free_port()
     if not _is_free(port):
         raise OSError(f"cannot listen on port {port} of {_HOST}, which is in use; try --port 0")
+    sys.stderr.write("loading the studio\n")
     with tempfile.TemporaryDirectory(prefix="face-stylizer-studio-") as folder:
         keep_gradio_at_home(folder)
         from mm_face_stylizer.studio.page import StudioPage

@@ -10,8 +10,6 @@ import pathlib
 import shutil
 import tempfile
 import threading
-import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from mm_face_stylizer.ready_styles import ready_styles
 from mm_face_stylizer.studio.code_lines import CODE_LINES
+from mm_face_stylizer.studio.markup import HEADER, bar, bar_of, message, step_heading
 from mm_face_stylizer.studio.tuner import TuningJob
 from mm_face_stylizer.studio.tuning import Tuning, TuningState, can_tune
 from mm_face_stylizer.studio.workshop import FINE_SIDE, MOST_STYLES, QUICK_SIDE, Look, Workshop
@@ -39,11 +38,30 @@ _STEPS = 100
 _FIRST_STYLE = "oil"
 # The least side of pictures in the page, in pixels.
 _SHOWN_SIDE = 768
-_SECONDS_BETWEEN_LOOKS = 0.5
+# Gradio's page misses an event now and then that begins while another one ends: its answer waits
+# for the next event. So the page asks for news all the time, and misses nothing for long.
+_SECONDS_BETWEEN_LOOKS = 1.0
 _NEEDS_TRAINING = (
     "Making a stylizer needs TensorFlow, which is not installed: "
     "<code>pip install 'mm-face-stylizer[train]'</code>, then start the studio again."
 )
+
+
+@dataclasses.dataclass
+class _Watch:
+    """A tuning that a page watches.
+
+    Attributes:
+      tuning: The tuning.
+      face: The face that shows the progress, as `Workshop.aligned` returns it.
+      bar: The progress as the page shows it.
+      step: The step of the picture that the page shows; 0 before the first.
+    """
+
+    tuning: Tuning
+    face: np.ndarray
+    bar: str = ""
+    step: int = 0
 
 
 @dataclasses.dataclass
@@ -54,15 +72,17 @@ class _Session:
       look: `painting`, `mine` or `ready:` and the name of a style.
       likeness: What the user chose; None for what suits the style.
       bundle: The stylizer that was made; None before.
-      tuning: The tuning that goes on; None if none does.
+      watch: The tuning that goes on; None if none does.
       wishes: Number of pictures that were asked for: only the last one is shown.
+      given: Photo, style pictures and colors, as they were last.
     """
 
     look: str = f"{_READY}{_FIRST_STYLE}"
     likeness: float | None = None
     bundle: pathlib.Path | None = None
-    tuning: Tuning | None = None
+    watch: _Watch | None = None
     wishes: int = 0
+    given: tuple[str | None, Any, str] = (None, None, "style")
 
 
 class StudioPage:
@@ -83,7 +103,8 @@ class StudioPage:
         self._sample_file = folder / f"sample{sample_photo().suffix}"
         shutil.copyfile(sample_photo(), self._sample_file)
         self._making = threading.Lock()
-        self._tunings: weakref.WeakSet[Tuning] = weakref.WeakSet()
+        # By page, as Gradio numbers them.
+        self._tunings: dict[str | None, Tuning] = {}
         with gr.Blocks(title="Face stylizer studio", analytics_enabled=False) as self.blocks:
             self._lay_out()
             self._connect()
@@ -120,7 +141,7 @@ class StudioPage:
 
     def close(self) -> None:
         """Ends the server, and tunings that go on."""
-        for tuning in list(self._tunings):
+        for tuning in list(self._tunings.values()):
             tuning.close()
         self.blocks.close(verbose=False)
 
@@ -128,8 +149,9 @@ class StudioPage:
 
     def _lay_out(self) -> None:
         self._session = gr.State(_Session())
-        gr.HTML(_HEADER, elem_id="top", padding=False)
-        self._message = gr.HTML(_message(), elem_id="message", padding=False)
+        self._clock = gr.Timer(_SECONDS_BETWEEN_LOOKS)
+        gr.HTML(HEADER, elem_id="top", padding=False)
+        self._message = gr.HTML(message(), elem_id="message", padding=False)
         with gr.Row(elem_id="main", equal_height=False):
             with gr.Column(scale=7, min_width=300, elem_id="stage"):
                 self._result = gr.ImageSlider(
@@ -175,7 +197,7 @@ class StudioPage:
                                 show_line_numbers=False,
                             )
             with gr.Column(scale=5, min_width=300, elem_id="side"):
-                gr.HTML(_step(1, "A photo"), padding=False)
+                gr.HTML(step_heading(1, "A photo"), padding=False)
                 self._photo = gr.Image(
                     str(self._sample_file),
                     label="Photo",
@@ -192,7 +214,7 @@ class StudioPage:
                 # pictures that are too big before they are decoded, and names what is wrong.
                 self._photo.preprocess = _path_of  # type: ignore[method-assign]
                 self._sample = gr.Button("Use the sample photo", size="sm", elem_id="sample")
-                gr.HTML(_step(2, "A style"), padding=False)
+                gr.HTML(step_heading(2, "A style"), padding=False)
                 with gr.Tabs(elem_id="style-tabs") as self._tabs:
                     with gr.Tab("Ready styles", id="ready"):
                         self._ready = gr.Gallery(
@@ -214,7 +236,7 @@ class StudioPage:
                             "with a face. A painting comes in seconds, without training.</p>",
                             padding=False,
                         )
-                gr.HTML(_step(3, "A stylizer of your own"), padding=False)
+                gr.HTML(step_heading(3, "A stylizer of your own"), padding=False)
                 with gr.Column(elem_id="make-box"):
                     gr.HTML(
                         "<p class='note'>Learns the style of your pictures into a "
@@ -294,13 +316,14 @@ class StudioPage:
         )  # fmt: skip
         self._sample.click(lambda: str(self._sample_file), None, self._photo, **quiet)
         self._samples.click(self._draw_samples, None, self._styles, **quiet)
-        self._make.click(
-            self._tune,
-            given,
-            [*shown, self._progress, self._make, self._stop],
-            **quiet,
-        )
+        making = [self._progress, self._make, self._stop]
+        self._make.click(self._begin_tuning, given, [self._message, *making], **quiet)
+        self._clock.tick(
+            self._look_at_tuning, [self._session], [*shown, *making], trigger_mode="multiple",
+            show_progress_on=self._progress, **quiet,
+        )  # fmt: skip
         self._stop.click(self._stop_tuning, [self._session], [self._stop], **quiet)
+        self.blocks.unload(self._leave)
 
     def _show(
         self, session: _Session, photo: str | None, styles: Any, colors: str
@@ -308,11 +331,12 @@ class StudioPage:
         """Shows the photo in the chosen look; a painting first quickly, then finely."""
         session.wishes += 1
         mine = session.wishes
-        if session.tuning is not None:
-            yield {self._message: _message("The picture is shown when the tuning has ended.")}
+        session.given = photo, styles, colors
+        if session.watch is not None:
+            yield {self._message: message("The picture is shown when the tuning has ended.")}
             return
         if photo is None:
-            yield {self._message: _message("Drop a photo, or use the sample."), self._result: None}
+            yield {self._message: message("Drop a photo, or use the sample."), self._result: None}
             return
         paths = _paths(styles)
         if session.look == _PAINTING and not paths:
@@ -324,10 +348,12 @@ class StudioPage:
                     if session.wishes != mine:
                         return
                     look = make()
+                shown = self._shown(session, look, is_final)
+                # A tuning does not wait for paintings, and they are not to cover its pictures.
                 if session.wishes == mine:
-                    yield self._shown(session, look, is_final)
+                    yield shown
         except UserError as error:
-            yield {self._message: _message(str(error), is_error=True), self._result: None,
+            yield {self._message: message(str(error), is_error=True), self._result: None,
                    self._caption: ""}  # fmt: skip
 
     def _pictures(
@@ -360,7 +386,7 @@ class StudioPage:
         return {
             self._result: (_large(look.before), _large(look.after)),
             self._caption: f"<p><b>{html.escape(title)}</b><span>{facts}</span></p>",
-            self._message: _message(),
+            self._message: message(),
             self._knobs: gr.Row(visible=painting),
             self._likeness: look.likeness if painting else gr.skip(),
             self._picture_file: gr.DownloadButton(value=str(picture)),
@@ -403,50 +429,77 @@ class StudioPage:
 
     # --- The tuning
 
-    def _tune(
-        self, session: _Session, photo: str | None, styles: Any, colors: str
-    ) -> Iterator[dict[Any, Any]]:
-        """Makes a stylizer, and shows how it learns."""
-        if session.tuning is not None:
-            yield {self._message: _message("A stylizer is being made already.")}
-            return
+    def _begin_tuning(
+        self, session: _Session, photo: str | None, styles: Any, colors: str, request: gr.Request
+    ) -> dict[Any, Any]:
+        """Begins to make a stylizer; `_look_at_tuning` shows how it learns."""
+        if session.watch is not None:
+            return {self._message: message("A stylizer is being made already.")}
+        # A picture that is being painted is not to take the place of those of the tuning.
+        session.wishes += 1
         paths = _paths(styles)
         folder = self._new_folder()
         try:
-            if photo is None:
-                photo = str(self._sample_file)
             self._workshop.check_styles(paths)
-            face = self._workshop.aligned(pathlib.Path(photo))
+            face = self._workshop.aligned(pathlib.Path(photo) if photo else self._sample_file)
             job = self._job(paths, face, session.likeness, colors, folder)
         except UserError as error:
-            yield {self._message: _message(str(error), is_error=True)}
-            return
-        with Tuning(job, folder) as tuning:
-            session.tuning = tuning
-            self._tunings.add(tuning)
-            try:
-                yield {
-                    self._message: _message(),
-                    self._make: gr.Button(visible=False),
-                    self._stop: gr.Button(visible=True, interactive=True),
-                }
-                yield from self._watch(tuning, face)
-            finally:
-                session.tuning = None
-            state = tuning.state
-        ended = {
+            return {self._message: message(str(error), is_error=True)}
+        session.given = photo or str(self._sample_file), styles, colors
+        tuning = Tuning(job, folder)
+        self._tunings[request.session_hash] = tuning
+        session.watch = _Watch(tuning, face, bar_of(tuning.state))
+        return {
+            self._message: message(),
+            self._progress: session.watch.bar,
+            self._make: gr.Button(visible=False),
+            self._stop: gr.Button(visible=True, interactive=True),
+        }
+
+    def _look_at_tuning(self, session: _Session, request: gr.Request) -> Any:
+        """Shows how far the tuning is, if one goes on, and what has come of it at its end."""
+        watch = session.watch
+        if watch is None:
+            return gr.skip()
+        state = watch.tuning.state
+        if not state.running:
+            session.watch = None
+            watch.tuning.close()
+            self._tunings.pop(request.session_hash, None)
+            return self._ended(session, state)
+        changes: dict[Any, Any] = {}
+        if (news := bar_of(state)) != watch.bar:
+            changes[self._progress] = watch.bar = news
+        if state.preview is not None and state.preview_step != watch.step:
+            watch.step = state.preview_step
+            after = f"after {watch.step} step{'s' if watch.step != 1 else ''}"
+            changes[self._result] = (_large(watch.face), _large(load_image(state.preview)))
+            changes[self._caption] = f"<p><b>Learning</b><span>{after}</span></p>"
+            changes[self._knobs] = gr.Row(visible=False)
+        return changes or gr.skip()
+
+    def _ended(self, session: _Session, state: TuningState) -> dict[Any, Any]:
+        changes: dict[Any, Any] = {
             self._make: gr.Button("Make it again", visible=True),
             self._stop: gr.Button(visible=False),
         }
         if state.bundle is None:
             reason = state.error or "It was stopped before its first step; nothing was made."
-            yield {**ended, self._progress: "",
-                   self._message: _message(reason, is_error=state.error is not None)}  # fmt: skip
-            return
+            changes[self._progress] = ""
+            changes[self._message] = message(reason, is_error=state.error is not None)
+            return changes
         session.look, session.bundle = _MINE, state.bundle
         kept = f"after {state.step} of {state.steps} steps" if state.step < state.steps else ""
-        yield {**ended, self._progress: _bar(1.0, f"Done {kept}".strip(), "")}
-        yield from self._show(session, photo, styles, colors)
+        changes[self._progress] = bar(1.0, f"Done {kept}".strip(), "")
+        for shown in self._show(session, *session.given):
+            changes |= shown
+        return changes
+
+    def _leave(self, request: gr.Request) -> None:
+        """Ends the tuning of a page that is closed: nobody would see what comes of it."""
+        tuning = self._tunings.pop(request.session_hash, None)
+        if tuning is not None:
+            tuning.close()
 
     def _job(
         self, paths: Sequence[pathlib.Path], face: np.ndarray, likeness: float | None, colors: str,
@@ -467,26 +520,9 @@ class StudioPage:
             steps=self._steps, seed=0, face_models=str(models),
         )  # fmt: skip
 
-    def _watch(self, tuning: Tuning, face: np.ndarray) -> Iterator[dict[Any, Any]]:
-        seen = 0
-        said = ""
-        while (state := tuning.state).running:
-            changes: dict[Any, Any] = {}
-            if (bar := _bar_of(state)) != said:
-                changes[self._progress] = said = bar
-            if state.preview is not None and state.preview_step != seen:
-                seen = state.preview_step
-                after = f"after {seen} step{'s' if seen != 1 else ''}"
-                changes[self._result] = (_large(face), _large(load_image(state.preview)))
-                changes[self._caption] = f"<p><b>Learning</b><span>{after}</span></p>"
-                changes[self._knobs] = gr.Row(visible=False)
-            if changes:
-                yield changes
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-
     def _stop_tuning(self, session: _Session) -> Any:
-        if session.tuning is not None:
-            session.tuning.stop()
+        if session.watch is not None:
+            session.watch.tuning.stop()
         return gr.Button(interactive=False)
 
     def _new_folder(self) -> pathlib.Path:
@@ -512,44 +548,6 @@ def _css() -> str:
         importlib.resources.files("mm_face_stylizer")
         .joinpath("studio", "studio.css")
         .read_text(encoding="utf-8")
-    )
-
-
-_HEADER = """
-<header><h1>Face stylizer studio</h1>
-<p>Pictures stay on this computer.</p></header>
-"""
-
-
-def _step(number: int, title: str) -> str:
-    return f"<h2 class='step'><span>{number}</span>{html.escape(title)}</h2>"
-
-
-def _message(text: str = "", is_error: bool = False) -> str:
-    kind = "error" if is_error else "info"
-    return f"<p role='status' data-kind='{kind}'>{html.escape(text)}</p>"
-
-
-def _bar_of(state: TuningState) -> str:
-    # Loading and painting take about as long as a tenth of the steps.
-    share = 0.1 + 0.85 * state.step / state.steps if state.step else 0.05
-    if state.step and state.stage == "Learning":
-        left = "" if state.seconds_left is None else _left(state.seconds_left)
-        return _bar(share, f"Learning, step {state.step} of {state.steps}", left)
-    return _bar(share, f"{state.stage} …", "")
-
-
-def _left(seconds: float) -> str:
-    if seconds < 60:
-        return f"about {max(5, 5 * round(seconds / 5))} s left"
-    return f"about {round(seconds / 60)} min left"
-
-
-def _bar(share: float, text: str, right: str) -> str:
-    return (
-        f"<div class='bar' role='progressbar' aria-valuemin='0' aria-valuemax='100' "
-        f"aria-valuenow='{100 * share:.0f}'><i style='width:{100 * share:.0f}%'></i></div>"
-        f"<p class='bar-text'><span>{html.escape(text)}</span><span>{html.escape(right)}</span></p>"
     )
 
 

@@ -39,7 +39,8 @@ def made(tiny, tmp_path_factory, grace_hopper_file):
     folder = tmp_path_factory.mktemp("made")
     arguments = ["create", str(grace_hopper_file), "-o", str(folder / "x.task"), *tiny]
     with eager_steps():
-        assert main([*arguments, "--plot", str(folder / "x.png")]) == 0
+        kept = ["--plot", str(folder / "x.png"), "--save", str(folder / "x.npz")]
+        assert main([*arguments, *kept]) == 0
     return folder
 
 
@@ -62,6 +63,43 @@ def test_create_writes_bundle_and_plot(made):
 
 
 @native
+def test_a_kept_training_goes_on(made, tmp_path, capsys):
+    bundle, kept = tmp_path / "y.task", tmp_path / "y.npz"
+    arguments = ["create", "--continue", str(made / "x.npz"), "--steps", "2", "-o", str(bundle)]
+    with eager_steps():
+        assert main([*arguments, "--save", str(kept)]) == 0
+    assert "going on after 1 step\n" in capsys.readouterr().err
+    before, after = (TaskBundle.open(path).provenance for path in (made / "x.task", bundle))
+    assert (before.steps, after.steps, after.styles) == (1, 3, before.styles)
+    assert kept.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "give either STYLE, one picture or more, or --continue X.npz"),
+        (["style.png", "--continue", "x.npz"], "give either STYLE"),
+        (["--continue", "x.npz", "--seed", "3"], "--seed was chosen when the training began"),
+        (["--continue", "x.npz", "--face", "0"], "--face was chosen when the training began"),
+    ],
+)
+def test_what_does_not_go_with_continue(words, reason, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["create", *words, "-o", str(tmp_path / "y.task")])
+    assert exit_.value.code == 2
+    assert reason in _last_line(capsys)
+
+
+def test_what_is_no_saved_training_is_named(made, tmp_path, capsys):
+    for name, reason in (("x.task", "x.task is no saved training"), ("lost.npz", "lost.npz")):
+        arguments = ["create", "--continue", str(made / name), "-o", str(tmp_path / "y.task")]
+        assert main(arguments) == 1
+        assert reason in _error(capsys)
+    kept = ["--continue", str(made / "x.npz"), "--save", str(made / "x.npz")]
+    assert main(["create", *kept, "-o", str(tmp_path / "y.task")]) == 1
+    assert "x.npz exists" in _error(capsys)
+
+
 def test_stylize_writes_a_picture_a_photo(made, grace_hopper_file, tmp_path, capsys):
     out = tmp_path / "deep" / "out"
     assert main(["stylize", str(made / "x.task"), str(grace_hopper_file), "-o", str(out)]) == 0
@@ -279,8 +317,10 @@ def test_ctrl_c_after_a_step_keeps_what_was_learned(
     output = tmp_path / "x.task"
     command = ["create", str(grace_hopper_file), "-o", str(output), *tiny, "--steps", "3"]
     with eager_steps():
-        assert main(command) == 130
-    assert "interrupted after 1 of 3 steps; the bundle has" in _last_line(capsys)
+        assert main([*command, "--save", str(tmp_path / "x.npz")]) == 130
+    said = capsys.readouterr().err.splitlines()
+    assert "interrupted after 1 of 3 steps; the bundle has" in said[-2]
+    assert f"create --continue {tmp_path / 'x.npz'} --steps 2 -o" in said[-1]
     assert TaskBundle.open(output).provenance.steps == 1
 
 

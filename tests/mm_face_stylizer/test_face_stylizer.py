@@ -155,7 +155,7 @@ def test_an_interrupted_training_goes_on(tiny_options, tiny_data, unwatched, tmp
     with pytest.raises(FileExistsError):
         half.save(tmp_path / "half.npz")
     (tmp_path / "other.npz").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="other.npz is not what"):
+    with pytest.raises(ValueError, match="other.npz is no saved training"):
         mm.FaceStylizer.load(tmp_path / "other.npz")
 
 

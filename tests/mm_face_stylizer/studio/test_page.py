@@ -1,9 +1,11 @@
 """Tests of mm_face_stylizer.studio.page, in Chromium."""
 
+import asyncio
 import contextlib
 import io
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,13 +14,15 @@ from browser import launcher, write_camera
 from PIL import Image
 
 from mm_face_stylizer.studio.command import keep_gradio_at_home
+from mm_face_stylizer.studio.tuning import Tuning
 from task_bundle.bundle import TaskBundle
 from task_bundle.media.images import save_png
 
 pytest.importorskip("gradio", reason="the studio's page needs the extra 'studio'")
 
 # Chromium's first picture may take a busy build server a minute.
-_PATIENCE_MS = 120_000
+_START_MS = 120_000
+_PATIENCE_MS = 30_000
 _FINE_SIDE = 264
 
 
@@ -28,8 +32,33 @@ def launch() -> Iterator:
         yield made
 
 
+class _SlowNetwork:
+    """Between server and page; messages that end a stream of events are late if it is told so."""
+
+    def __init__(self) -> None:
+        self.delay = 0.0
+
+    def put_before(self, app) -> None:
+        behind = app.middleware_stack
+
+        async def respond(scope, receive, send) -> None:
+            async def send_late(message) -> None:
+                if self.delay and b"close_stream" in message.get("body", b""):
+                    await asyncio.sleep(self.delay)
+                await send(message)
+
+            await behind(scope, receive, send_late)
+
+        app.middleware_stack = respond
+
+
 @pytest.fixture(scope="module")
-def address(workshop, tmp_path_factory) -> Iterator[str]:
+def network() -> _SlowNetwork:
+    return _SlowNetwork()
+
+
+@pytest.fixture(scope="module")
+def address(workshop, network, tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("studio")
     before = dict(os.environ)
     keep_gradio_at_home(str(folder))
@@ -46,6 +75,7 @@ def address(workshop, tmp_path_factory) -> Iterator[str]:
         monkeypatch.setattr(module, "FINE_SIDE", _FINE_SIDE)
         local, public = page.launch(port)
         assert local == f"http://127.0.0.1:{port}/" and not public
+        network.put_before(page.blocks.app)
         yield local
     os.environ.clear()
     os.environ.update(before)
@@ -66,8 +96,8 @@ def asked() -> list[str]:
 def shared_page(chromium, address, asked):
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(address, timeout=_PATIENCE_MS)
-    _expect(page.locator("#caption b")).to_have_text("Oil", timeout=_PATIENCE_MS)
+    page.goto(address, timeout=_START_MS)
+    _expect(page.locator("#caption b")).to_have_text("Oil", timeout=_START_MS)
     return page
 
 
@@ -102,6 +132,8 @@ def _choose_styles(page, files) -> None:
     clear = page.locator("#styles").get_by_role("button", name="Clear")
     if clear.count():
         clear.click()
+        # What is shown of the pictures from before is not to be taken for these pictures' own.
+        _expect(page.locator("#caption b")).to_have_text("Oil")
     page.locator("#styles input[type=file]").first.set_input_files(files)
 
 
@@ -198,7 +230,7 @@ def test_lines_of_code_to_copy(page) -> None:
 def test_it_fits_the_screen(width: int, chromium, address) -> None:
     # Opened anew: Gradio lays a page out otherwise that has been wider.
     page = chromium.new_page(viewport={"width": width, "height": 900})
-    page.goto(address, timeout=_PATIENCE_MS)
+    page.goto(address, timeout=_START_MS)
     _expect(page.locator("#ready img")).to_have_count(12)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     page.close()
@@ -214,8 +246,8 @@ def test_the_camera(launch, address, grace_hopper, tmp_path) -> None:
         f"--use-file-for-fake-video-capture={tmp_path / 'film.y4m'}",
     )
     page = chromium.new_page()
-    page.goto(address, timeout=_PATIENCE_MS)
-    _expect(page.locator("#caption b")).to_have_text("Oil", timeout=_PATIENCE_MS)
+    page.goto(address, timeout=_START_MS)
+    _expect(page.locator("#caption b")).to_have_text("Oil", timeout=_START_MS)
     before = _after(page)
     page.locator("#photo").get_by_role("button", name="Remove Image").click()
     page.locator("#photo").get_by_role("button", name="Capture from camera").click()
@@ -242,7 +274,7 @@ def test_a_page_without_tensorflow(workshop, tmp_path, monkeypatch: pytest.Monke
 def test_a_whole_tuning(chromium, address, style_files, tmp_path, grace_hopper) -> None:
     pytest.importorskip("tensorflow", reason="the tuning needs the extra 'train'")
     page = chromium.new_page()
-    page.goto(address, timeout=_PATIENCE_MS)
+    page.goto(address, timeout=_START_MS)
     photo = tmp_path / "grace.png"
     save_png(photo, grace_hopper)
     _choose_photo(page, photo)
@@ -257,20 +289,11 @@ def test_a_whole_tuning(chromium, address, style_files, tmp_path, grace_hopper) 
     page.close()
 
 
-# In one of two runs of the whole suite the page heard nothing of the tuning after its first
-# message; the cause is not known. A tuning that goes on in vain disturbs what follows, so these
-# tests come last.
-_sometimes_unheard = pytest.mark.xfail(
-    reason="now and then the page hears nothing more of a tuning", strict=False
-)
-
-
-@_sometimes_unheard
 def test_a_stylizer_is_made_while_one_watches(page, can_tune, stand_in, style_files) -> None:
     stand_in("wait")
     _choose_styles(page, style_files)
+    # A finer painting is on its way now, which is not to cover what the tuning shows.
     _expect(page.locator("#caption")).to_contain_text("Painted in your style")
-    _expect(page.locator("#caption")).not_to_contain_text("finer in a moment")
     page.locator("#make").click()
     _expect(page.locator("#caption")).to_contain_text("after 1 step")
     _expect(page.get_by_role("progressbar")).to_be_visible()
@@ -285,11 +308,33 @@ def test_a_stylizer_is_made_while_one_watches(page, can_tune, stand_in, style_fi
     TaskBundle.open(download.value.path())
 
 
-@_sometimes_unheard
-def test_a_tuning_that_fails_says_why(page, can_tune, stand_in, style_files) -> None:
+def test_a_tuning_that_fails_says_why(
+    shared_page, can_tune, stand_in, network, monkeypatch
+) -> None:
+    page = shared_page
     stand_in("refuse")
-    _choose_styles(page, style_files)
-    _expect(page.locator("#caption")).to_contain_text("Painted in your style")
+    # Every event of the page now begins while the stream of the one before is being closed, which
+    # Gradio's page takes for open: it never hears of an event that is its last.
+    monkeypatch.setattr(network, "delay", 1.5)
+    page.wait_for_timeout(2000)
     page.locator("#make").click()
     _expect(_message(page)).to_have_text("ink.png is no use")
     _expect(page.locator("#make")).to_be_visible()
+
+
+def test_closing_the_page_ends_the_tuning(shared_page, can_tune, stand_in, monkeypatch) -> None:
+    from mm_face_stylizer.studio import page as module
+
+    page = shared_page
+    stand_in("wait")
+    begun = []
+    monkeypatch.setattr(module, "Tuning", lambda *given: begun.append(Tuning(*given)) or begun[-1])
+    page.locator("#make").click()
+    _expect(page.locator("#progress")).to_contain_text("step 4 of 5")
+    assert begun[0].state.running
+    # It is the page of all tests, of which this is the last.
+    page.close()
+    deadline = time.monotonic() + _PATIENCE_MS / 1000
+    while begun[0].state.running:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
