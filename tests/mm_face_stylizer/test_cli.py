@@ -97,7 +97,7 @@ def test_what_is_no_saved_training_is_named(made, tmp_path, capsys):
         assert reason in _error(capsys)
     kept = ["--continue", str(made / "x.npz"), "--save", str(made / "x.npz")]
     assert main(["create", *kept, "-o", str(tmp_path / "y.task")]) == 1
-    assert "x.npz exists" in _error(capsys)
+    assert "x.npz already exists" in _error(capsys)
 
 
 def test_stylize_writes_a_picture_a_photo(made, grace_hopper_file, tmp_path, capsys):
