@@ -62,7 +62,6 @@ def test_create_writes_bundle_and_plot(made):
     assert load_image(made / "x.png").std() > 0
 
 
-@native
 def test_a_kept_training_goes_on(made, tmp_path, capsys):
     bundle, kept = tmp_path / "y.task", tmp_path / "y.npz"
     arguments = ["create", "--continue", str(made / "x.npz"), "--steps", "2", "-o", str(bundle)]
@@ -100,6 +99,7 @@ def test_what_is_no_saved_training_is_named(made, tmp_path, capsys):
     assert "x.npz already exists" in _error(capsys)
 
 
+@native
 def test_stylize_writes_a_picture_a_photo(made, grace_hopper_file, tmp_path, capsys):
     out = tmp_path / "deep" / "out"
     assert main(["stylize", str(made / "x.task"), str(grace_hopper_file), "-o", str(out)]) == 0
