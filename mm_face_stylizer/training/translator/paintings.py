@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import io
+import math
 import os
 import pathlib
 
@@ -26,9 +27,10 @@ from task_bundle.files import atomic_write
 _MULTIPLE = 8
 _CHUNK = 32
 # Is raised when photos get other paintings than before, so that older caches are not read.
-_CHOICE = 3
-# Style pictures that are looked at for each that is painted after.
-_CANDIDATES = 4
+_CHOICE = 4
+# Style pictures that are looked at for each that is painted after, and those with mouths alike
+# among which colors decide.
+_CANDIDATES, _ALIKE = 12, 1.5
 _LEAST_PAINTINGS = 8
 # Points of the face mesh: upper and lower lid, and both corners of each eye.
 _EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
@@ -52,6 +54,9 @@ _OPEN_EYES, _OPEN_QUANTILE = 0.28, 0.8
 _LEAST_OPEN = 0.7
 # The first traits are colors.
 _COLOR_TRAITS = 6
+# Where an aligned picture has the mouth, rows and columns as shares of its side, and the width and
+# height in pixels at which mouths are compared.
+_MOUTH, _MOUTH_SIZE = ((0.60, 0.78), (0.34, 0.66)), (16, 9)
 _FEATURES = ("eyes", "brows", "lips", "mouth")
 
 
@@ -80,8 +85,9 @@ class Paintings:
           domains: Photos and style pictures.
           cache: Folder of the paintings; made if it is missing. A killed run goes on from there.
           people: Maximum number of photos that are painted.
-          style_pictures: Number of style pictures to choose from. They have open eyes, and skin
-            and hair as different as can be. Fewer make paintings that are more alike.
+          style_pictures: Number of style pictures to choose from. They have open eyes, mouths that
+            are drawn alike, and skin and hair as different as can be. Fewer make paintings that are
+            more alike.
           seed: Seed of the choice of photos, and of the painter.
           face_models: The models that find faces; `find_face_models()` if None.
           workers: Number of processes that paint.
@@ -205,7 +211,10 @@ class _Painters:
         # Eyes are drawn larger or smaller than they are: a style's open ones count as open.
         open_eyes = np.quantile(traits[:, _EYES_TRAIT], _OPEN_QUANTILE)
         traits[:, _EYES_TRAIT] = np.minimum(1.0, traits[:, _EYES_TRAIT] / open_eyes)
-        kept = _spread(traits * _TRAIT_WEIGHTS, traits[:, _EYES_TRAIT], style_pictures)
+        mouths = np.stack([_mouth(style) for style in styles])
+        usable = _alike(mouths, traits[:, _EYES_TRAIT], math.ceil(_ALIKE * style_pictures))
+        colors = (traits * _TRAIT_WEIGHTS)[usable, :_COLOR_TRAITS]
+        kept = usable[_spread(colors, style_pictures)]
         self._styles, self._traits = [styles[index] for index in kept], traits[kept]
         self._seed = seed
         self._painters: dict[int, Painter] = {}
@@ -221,26 +230,46 @@ class _Painters:
         return self._painters[chosen].paint(photo).picture
 
 
-def _spread(traits: np.ndarray, eyes: np.ndarray, count: int) -> list[int]:
-    """Chooses style pictures of different colors, each as far from the others as can be.
+def _alike(mouths: np.ndarray, eyes: np.ndarray, count: int) -> np.ndarray:
+    """Chooses style pictures with open eyes, and with mouths that are drawn alike.
+
+    Paintings that disagree about the eyes and mouths of similar people would teach the network to
+    draw none.
 
     Args:
-      traits: Weighted traits, float [N, traits], of which the first six are the colors.
-      eyes: How open the eyes are, [N]: pictures with closed ones are left out, for paintings that
-        disagree about the eyes of similar people would teach the network none.
+      mouths: See `_mouth`, [N, values].
+      eyes: How open the eyes are, [N].
       count: Maximum number to choose.
 
     Returns:
-      Indices of the chosen.
+      Indices of the chosen, in ascending order.
     """
-    colors = traits[:, :_COLOR_TRAITS]
     usable = np.flatnonzero(eyes >= min(_LEAST_OPEN, eyes.max()))
-    middle = np.abs(colors[usable] - np.median(colors[usable], axis=0)).sum(axis=1)
-    chosen = [int(usable[np.argmin(middle)])]
-    while len(chosen) < min(count, len(usable)):
-        distances = np.abs(colors[usable][:, np.newaxis] - colors[chosen]).sum(axis=2)
-        chosen.append(int(usable[np.argmax(distances.min(axis=1))]))
+    distances = np.stack([np.abs(mouths[usable] - mouth).mean(axis=1) for mouth in mouths[usable]])
+    # The mouth that has so many others nearest to it.
+    middle = np.argmin(np.sort(distances, axis=1)[:, :count].sum(axis=1))
+    return np.sort(usable[np.argsort(distances[middle], kind="stable")[:count]])
+
+
+def _spread(colors: np.ndarray, count: int) -> list[int]:
+    """Chooses colors, [N, values], each as far from the others as can be; returns their indices."""
+    middle = np.abs(colors - np.median(colors, axis=0)).sum(axis=1)
+    chosen = [int(np.argmin(middle))]
+    while len(chosen) < min(count, len(colors)):
+        distances = np.abs(colors[:, np.newaxis] - colors[chosen]).sum(axis=2)
+        chosen.append(int(np.argmax(distances.min(axis=1))))
     return chosen
+
+
+def _mouth(portrait: Portrait) -> np.ndarray:
+    """Describes how the mouth of an aligned face is drawn: brightness against the skin around."""
+    import cv2
+
+    rows, columns = ([int(share * portrait.side) for share in part] for part in _MOUTH)
+    luma = portrait.luma[slice(*rows), slice(*columns)]
+    luma = cv2.resize(luma, _MOUTH_SIZE, interpolation=cv2.INTER_AREA).ravel()
+    skin = np.median(luma)
+    return (luma - skin) / (skin + 0.1)
 
 
 def _traits(portrait: Portrait) -> np.ndarray:

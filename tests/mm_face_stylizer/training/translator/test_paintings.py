@@ -73,7 +73,7 @@ def test_photos_are_painted_once(folders, tmp_path, monkeypatch, face_models):
 def test_a_style_without_faces(folders, tmp_path, face_models):
     domains = Domains(*folders, tmp_path / "cache", 56)
     domains.styles._train = np.zeros_like(domains.styles.training())
-    with pytest.raises(DataError, match="no face was found in any of 8 style pictures"):
+    with pytest.raises(DataError, match="no face was found in any of 24 style pictures"):
         Paintings(domains, tmp_path / "p", people=9, style_pictures=2, face_models=face_models)
 
 
@@ -95,13 +95,19 @@ def test_the_style_picture_that_suits_a_photo_paints_it(grace_hopper, face_model
     np.testing.assert_array_equal(painters.paint(dark), dark.picture)
 
 
-def test_style_pictures_of_all_colors_and_open_eyes_are_kept():
+def test_style_pictures_of_all_colors_are_kept():
+    colors = np.repeat([[0.0], [5.0], [9.0]], 10, axis=0) + np.linspace(0, 0.2, 30)[:, np.newaxis]
+    assert sorted(i // 10 for i in paintings_module._spread(colors, 3)) == [0, 1, 2]
+    assert sorted(paintings_module._spread(colors, 99)) == list(range(30))
+
+
+def test_style_pictures_with_open_eyes_and_like_mouths_are_kept():
     random = np.random.default_rng(0)
-    colors = np.repeat([[0.0], [5.0], [9.0]], 10, axis=0) + random.uniform(-0.2, 0.2, (30, 11))
-    eyes = np.where(np.arange(30) % 2, 1.0, 0.3)
-    kept = paintings_module._spread(colors, eyes, 3)
-    assert sorted(index // 10 for index in kept) == [0, 1, 2]
-    assert all(index % 2 for index in kept)
-    assert len(paintings_module._spread(colors, eyes, 99)) == 15
+    mouths = random.uniform(-1, 1, (30, 20))
+    mouths[5:13] = mouths[5] + random.uniform(-0.1, 0.1, (8, 20))
+    eyes = np.ones(30)
+    eyes[[6, 8]] = 0.3
+    assert list(paintings_module._alike(mouths, eyes, 6)) == [5, 7, 9, 10, 11, 12]
+    assert len(paintings_module._alike(mouths, eyes, 99)) == 28
     # A style whose eyes are all closed can be painted after, too.
-    assert len(paintings_module._spread(colors, np.zeros(30), 99)) == 30
+    assert len(paintings_module._alike(mouths, np.zeros(30), 99)) == 30
