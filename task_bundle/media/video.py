@@ -48,6 +48,9 @@ _MAX_PIXEL_ASPECT = 4
 # may be wrong by a few frames.
 _FORMATS_WITH_DURATION = frozenset(("matroska,webm", "avi", "asf", "flv"))
 _DURATION_ERROR_MS = 300.0
+# Formats whose packets are one frame each. FFmpeg's decoder of both loses the last frame before the
+# size changes, as where recordings were joined, without an error.
+_FRAME_PER_PACKET = ("mpeg1video", "mpeg2video")
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # FFmpeg decodes with at most this many threads, each of which holds a frame.
 _THREADS = 4
@@ -258,7 +261,7 @@ class _Decoded:
     def __iter__(self) -> "Iterator[VideoFrame]":
         import av
 
-        failed = skipped = 0
+        failed = skipped = sent = 0
         streams = self._container.streams
         packets = self._container.demux(*streams.video, *streams.audio)
         clock = StreamClock(self._container)
@@ -275,6 +278,7 @@ class _Decoded:
             if packet.stream.index != self._stream.index:
                 continue
             skipped += packet.is_discard
+            sent += packet.size > 0
             try:
                 frames = self._decoder.decode(cast("Packet[VideoStream]", packet))
             except av.FFmpegError:
@@ -284,9 +288,10 @@ class _Decoded:
                 self.count += 1
                 yield frame
         # The index of an MP4 file has the number of all its frames, even if the file was cut.
-        is_exact = "mp4" in self._container.format.name.split(",")
-        stated = self._stream.frames - skipped if is_exact else 0
-        self.missing = max(failed, stated - self.count)
+        stated = sent if self._stream.codec_context.name in _FRAME_PER_PACKET else 0
+        if "mp4" in self._container.format.name.split(","):
+            stated = self._stream.frames
+        self.missing = max(failed, stated - skipped - self.count)
 
 
 def _alpha_decoder(stream: "VideoStream") -> "VideoCodecContext | None":

@@ -215,6 +215,34 @@ def test_colors_that_cannot_be_converted_are_told(
     ]
 
 
+def test_a_frame_lost_where_recordings_were_joined_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recordings = []
+    for width, height in ((64, 48), (96, 64), (96, 64)):
+        path = tmp_path / "one.ts"
+        with av.open(str(path), "w") as output:
+            stream = output.add_stream(
+                "mpeg2video", 25, width=width, height=height, pix_fmt="yuv420p"
+            )
+            for i in range(6):
+                frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 20 * i, np.uint8))
+                frame.pts = i
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+        recordings.append(path.read_bytes())
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(recordings[1:]))
+    assert len(_read(path)) == 12 and not caplog.records
+    path.write_bytes(b"".join(recordings[:2]))
+    count = len(_read(path))
+    messages = [record.getMessage() for record in caplog.records]
+    if count < 12:
+        assert f"{path}: {12 - count} of 12 frames cannot be decoded and are missing" in messages
+    else:
+        assert not messages
+
+
 def test_frames_that_cannot_be_decoded_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
