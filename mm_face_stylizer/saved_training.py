@@ -76,9 +76,10 @@ class SavedTraining:
             card = json.loads(arrays.pop(_CARD).tobytes())
             models = [arrays.pop(name).tobytes() for name in (_DETECTOR, _LANDMARKS)]
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
             raise DataError(
                 f"{path} is no saved training, as FaceStylizer.save and `create --save` write: "
-                f"{error}"
+                f"{reason}"
             ) from error
         if card.get("format") != _FORMAT or card.get("version") != _VERSION:
             raise DataError(

@@ -157,6 +157,9 @@ def test_an_interrupted_training_goes_on(tiny_options, tiny_data, unwatched, tmp
     (tmp_path / "other.npz").write_bytes(b"PK")
     with pytest.raises(ValueError, match="other.npz is no saved training"):
         mm.FaceStylizer.load(tmp_path / "other.npz")
+    np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match=r"arrays.npz is no saved training.*: it has no 'card'"):
+        mm.FaceStylizer.load(tmp_path / "arrays.npz")
 
 
 def test_a_second_training_does_not_trace_again(tiny_options, tiny_data, monkeypatch):
