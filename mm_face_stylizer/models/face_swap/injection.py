@@ -2,7 +2,8 @@
 
 Sources: Xu et al., "MobileFaceSwap" (2022), section 3.1: depthwise kernels are predicted, pointwise
 kernels are modulated; Karras et al., "Analyzing and Improving the Image Quality of StyleGAN"
-(2020), section 2.2, for modulation and demodulation.
+(2020), section 2.2, for modulation and demodulation; Karras et al., "Progressive Growing of GANs"
+(2018), section 4.1, for the equalized learning rate.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class InjectionNetwork(keras.Model):
         super().__init__(**kwargs)
         self.config = config
 
-        def convolution(name, filters, side=3, padding="same", gain=2.0, bias=True):
+        def convolution(name, filters, side=3, padding="same", bias=True):
             return keras.layers.Conv2D(
                 filters,
                 side,
                 padding=padding,
                 use_bias=bias,
-                kernel_initializer=keras.initializers.VarianceScaling(gain),
+                kernel_initializer=keras.initializers.RandomNormal(stddev=1.0),
                 name=name,
             )
 
@@ -49,15 +50,13 @@ class InjectionNetwork(keras.Model):
         # From the side of the encoder's kernels to that of the decoder's.
         self._smaller = convolution("smaller", config.width, 2, "valid")
         self._predictions = [
-            convolution(f"prediction{index}", inputs, gain=_SMALL**2, bias=False)
-            if config.predicted
-            else None
+            convolution(f"prediction{index}", inputs, bias=False) if config.predicted else None
             for index, (_, inputs, _) in enumerate(config.layers)
         ]
         self._styles = [
             keras.layers.Dense(
                 inputs,
-                kernel_initializer=keras.initializers.VarianceScaling(_SMALL),
+                kernel_initializer=keras.initializers.RandomNormal(stddev=1.0),
                 name=f"style{index}",
             )
             if config.modulated
@@ -98,8 +97,9 @@ class InjectionNetwork(keras.Model):
         features, embedding = inputs
         features = _normalized(features, (1, 2, 3))
         embedding = _normalized(embedding, (1,))
-        large = _activated(self._second(_activated(self._first(features))))
-        small = _activated(self._smaller(large))
+        large = _activated(_equalized(self._first, features))
+        large = _activated(_equalized(self._second, large))
+        small = _activated(_equalized(self._smaller, large))
         people, kernels = tf.shape(embedding)[0], []
         for index, (side, _, _) in enumerate(self.config.layers):
             depthwise, pointwise = self._depthwise[index][tf.newaxis], self._pointwise[index]
@@ -107,11 +107,15 @@ class InjectionNetwork(keras.Model):
                 depthwise = tf.repeat(depthwise, people, axis=0)
             else:
                 source = large if side == FEATURE_SIDE else small
-                depthwise = depthwise + self._predictions[index](source) / side
+                predicted = _equalized(self._predictions[index], source)
+                depthwise = depthwise + _SMALL * predicted / side
+            # Kernels of one energy: nine layers without normalization would multiply their growth.
+            energy = tf.reduce_sum(tf.square(depthwise), axis=(1, 2), keepdims=True)
+            depthwise *= tf.math.rsqrt(energy + _EPSILON)
             if self._styles[index] is None:
                 pointwise = tf.repeat(pointwise[tf.newaxis], people, axis=0)
             else:
-                scale = 1.0 + self._styles[index](embedding)
+                scale = 1.0 + _SMALL * _equalized(self._styles[index], embedding)
                 pointwise = scale[:, :, tf.newaxis] * pointwise
             energy = tf.reduce_sum(tf.square(pointwise), axis=1, keepdims=True)
             kernels.append((depthwise, _GAIN * pointwise * tf.math.rsqrt(energy + _EPSILON)))
@@ -122,8 +126,18 @@ class InjectionNetwork(keras.Model):
         return {"config": self.config}
 
 
+def _equalized(layer, x):
+    """Applies a layer with an equalized learning rate, so that the variance is kept.
+
+    Adam moves all weights equally far per step. Weights of unit variance, scaled where they are
+    used, let the sums over thousands of them move no farther than those over a few.
+    """
+    y = layer(x)
+    return y / float(np.sqrt(np.prod(layer.kernel.shape[:-1])))
+
+
 def _activated(x):
-    return tf.nn.leaky_relu(x, SLOPE)
+    return _GAIN * tf.nn.leaky_relu(x, SLOPE)
 
 
 def _normalized(x, axes):

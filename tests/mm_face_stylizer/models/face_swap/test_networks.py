@@ -67,6 +67,26 @@ def test_a_person_is_exported_number_by_number(changes):
     assert np.abs(other(_photos()).numpy() - run_litert(exported, _photos())[0]).max() > 0.01
 
 
+def test_a_step_of_training_changes_kernels_little():
+    networks = _networks(FaceSwapConfig(image_size=64))
+    people = _people(4)
+    before = networks.injection((people.features, people.embedding))
+    optimizer = keras.optimizers.Adam(1e-3)
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            kernels = networks.injection((people.features, people.embedding))
+            # All kernels are to follow one direction, the worst case for their growth.
+            loss = -tf.add_n([tf.reduce_sum(kernel) for pair in kernels for kernel in pair])
+        variables = networks.injection.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    for one, other in zip(before, kernels, strict=True):
+        # Depthwise kernels keep the energy 1 for each channel.
+        np.testing.assert_allclose(np.square(other[0]).sum(axis=(1, 2)), 1.0, atol=1e-3)
+        for old, new in zip(one, other, strict=True):
+            assert np.abs(new - old).mean() < 0.2 * np.abs(old).mean()
+
+
 def test_kernels_of_several_people_are_those_of_each():
     networks, people, photos = _networks(), _people(3), _photos(3) * 2 - 1
     kernels = networks.injection((people.features, people.embedding))
