@@ -202,17 +202,20 @@ def _gray(frame: npt.NDArray[np.uint8], crop: FaceCrop) -> _Gray:
     """Crops a face, [_SIDE, _SIDE] uint8, without the aliasing that would look like motion."""
     import cv2
 
-    # Half a diagonal, and a margin for the blur.
+    # Half a diagonal, and a margin.
     reach = 0.75 * crop.side
     left, top = (max(0, int(c - reach)) for c in (crop.center_x, crop.center_y))
     right, bottom = (max(0, int(c + reach) + 1) for c in (crop.center_x, crop.center_y))
-    region = frame[top:bottom, left:right]
-    if not region.size:
+    # A larger face is first reduced, by a whole number.
+    factor = max(1, round(crop.side / _SIDE))
+    rows, columns = (n // factor for n in frame[top:bottom, left:right].shape[:2])
+    if not rows or not columns:
         return np.zeros((_SIDE, _SIDE), np.uint8)
-    gray = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
-    width = round(crop.side / _SIDE)
-    if width > 1:
-        gray = cv2.blur(gray, (width, width))
-    matrix = crop.matrix(_SIDE)[:2]
-    matrix[:, 2] += matrix[:, :2] @ (left, top)
+    region = frame[top : top + rows * factor, left : left + columns * factor]
+    small = cv2.resize(region, (columns, rows), interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    # From reduced pixels to those of the frame; integer coordinates are the centers of pixels.
+    middle = (factor - 1) / 2
+    to_frame = np.array([[factor, 0, left + middle], [0, factor, top + middle], [0, 0, 1]])
+    matrix = crop.matrix(_SIDE)[:2] @ to_frame
     return np.asarray(cv2.warpAffine(gray, matrix, (_SIDE, _SIDE)), np.uint8)
