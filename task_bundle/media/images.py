@@ -22,6 +22,7 @@ from task_bundle.media.file_kinds import kind_of_file
 from task_bundle.media.picture_colors import coded_colors
 from task_bundle.media.segments import MAX_SEGMENTS, PNG_START, count_scans, without_idle_chunks
 from task_bundle.media.source_type import PNG_KEYWORD, xmp_packet
+from task_bundle.media.tiff import TiffTags
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -79,17 +80,12 @@ _DARK = 63
 # White in pictures of more than eight bits is the lowest of these that is not exceeded: files
 # rarely state that 12 bits are stored in 16, or bytes in floating point numbers.
 _WHITES = tuple(2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 31, 32))
+_LARGEST_OF_15_BITS = 2.0**15 - 1
 # Floating point gray up to here is in [0, 1] with highlights that exceed 1, because in [0, 255] it
 # would be black.
 _MAX_UNIT_GRAY = 8.0
 # By how much sharpened floating point gray may exceed white.
 _MAX_OVERSHOOT = 1.1
-_PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
-_SAMPLE_FORMAT_TAG, _UNSIGNED = 339, 1
-_DEPTH_TAG, _COMPRESSION_TAG, _PLANES_TAG, _SEPARATE = 258, 259, 284, 2
-# Raw files of most cameras are TIFF, in which the first picture is a preview.
-_DNG_VERSION_TAG = 50706
-_SUBFILE_TYPE_TAG, _REDUCED = 254, 1
 # Number of pixels that are converted at a time, to avoid further copies of the whole picture.
 _BAND_PIXELS = 2**20
 
@@ -140,9 +136,14 @@ def decode_image(content: bytes, name: str, max_megapixels: float = 50.0) -> npt
         # The EXIF of a PNG may follow the pixels, so it is complete only after they are decoded.
         _shorten_exif(image)
         pixels = _to_rgb(image)
-        if _is_color_of_16_bits(image) and pixels.max() <= _DARK:
-            low_bytes = _low_bytes(content, name, max_megapixels)
-            pixels = _stretched(pixels, low_bytes)
+        tags = TiffTags(image)
+        if tags.has_colors_of_16_bits and pixels.max() <= _DARK:
+            if tags.has_lower_halves:
+                pixels = _stretched(pixels, _low_bytes(content, name, max_megapixels))
+            else:
+                _log.warning(
+                    "%s is dark: if its colors have fewer than 16 bits, save it uncompressed", name
+                )
         table = _table(content)
         if table is not None:
             pixels = convert(pixels, table)
@@ -239,7 +240,9 @@ def _opened(content: bytes, name: str, max_megapixels: float = 50.0) -> Iterator
             Image.init()
             with Image.open(stream, formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
                 _check_decoding_cost(image, scans, name, max_megapixels)
-                _read_planes_of_16_bits(image)
+                tags = TiffTags(image)
+                tags.check(name)
+                tags.correct(image)
                 stream.reads_left = MAX_SEGMENTS
                 yield image
     except ImageError:
@@ -401,8 +404,7 @@ def _check_decoding_cost(
             f" for {image.format}"
         )
     _check_sides(name, width, height)
-    tags = getattr(image, "tag_v2", {})
-    if _DNG_VERSION_TAG in tags or (_number(tags, _SUBFILE_TYPE_TAG) or 0) & _REDUCED:
+    if TiffTags(image).is_raw:
         raise ImageError(
             f"{name} is a camera's raw file, of which only a small preview can be read; export it"
             " as JPEG or PNG"
@@ -412,22 +414,6 @@ def _check_decoding_cost(
     # Pillow decodes run-length encoded BMP in Python, which is slow.
     if image.format == "BMP" and image.info.get("compression") in _RUN_LENGTH_CODES:
         raise ImageError(f"{name} is a run-length encoded BMP; save it as PNG")
-
-
-def _read_planes_of_16_bits(image: Any) -> None:
-    """Makes Pillow read a TIFF whose colors lie one behind the other as what it is.
-
-    Pillow takes each plane for one of eight bits unless it is compressed: all are garbled then.
-    """
-    tags = getattr(image, "tag_v2", {})
-    if _number(tags, _PLANES_TAG) == _SEPARATE and (_number(tags, _DEPTH_TAG) or 8) > 8:
-        order = "L" if getattr(tags, "prefix", b"II") == b"II" else "B"
-        image.tile = [
-            tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-            if tile.codec_name == "raw" and tile.args[0] in ("R", "G", "B")
-            else tile
-            for tile in image.tile
-        ]
 
 
 def _shorten_exif(image: "PIL.Image.Image") -> None:
@@ -484,33 +470,27 @@ def _has_several_frames(image: "PIL.Image.Image") -> bool:
 
 
 def _to_rgb(image: "PIL.Image.Image") -> npt.NDArray[np.uint8]:
-    image, tags = _upright(image), getattr(image, "tag_v2", {})
+    image, tags = _upright(image), TiffTags(image)
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, _BAND_PIXELS // max(1, width))
     edges = [(top, min(top + rows, height)) for top in range(0, height, rows)]
     deep = image.mode in _DEEP_MODES
     if deep:
-        is_unsigned = _number(tags, _SAMPLE_FORMAT_TAG) == _UNSIGNED
-        is_negative = _number(tags, _PHOTOMETRIC_TAG) == _WHITE_IS_ZERO
         # What is white depends on all pixels, not on one band.
         white = _white(
-            max(_gray_band(image, *edge, is_unsigned).max() for edge in edges), image.mode
+            max(_gray_band(image, *edge, tags.is_unsigned).max() for edge in edges),
+            image.mode,
+            tags.has_15_bits,
         )
     for top, bottom in edges:
         if deep:
-            gray = _gray_band(image, top, bottom, is_unsigned) * (255.0 / white)
+            gray = _gray_band(image, top, bottom, tags.is_unsigned) * (255.0 / white)
             gray = np.clip(np.rint(gray), 0, 255).astype(np.uint8)[..., None]
-            pixels[top:bottom] = 255 - gray if is_negative else gray
+            pixels[top:bottom] = 255 - gray if tags.is_negative else gray
         else:
             pixels[top:bottom] = _band_to_rgb(image.crop((0, top, width, bottom)))
     return pixels
-
-
-def _number(tags: Any, tag: int) -> int | None:
-    value = tags.get(tag)
-    value = value[0] if isinstance(value, tuple) and value else value
-    return value if isinstance(value, int) else None
 
 
 def _gray_band(
@@ -522,13 +502,6 @@ def _gray_band(
         # Pillow has no mode for unsigned numbers of 32 bits, and reads them as signed ones.
         values = values.view(np.uint32)
     return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-
-
-def _is_color_of_16_bits(image: "PIL.Image.Image") -> bool:
-    tags = getattr(image, "tag_v2", {})
-    # Of compressed planes, Pillow reads the upper halves in either byte order.
-    is_readable = _number(tags, _PLANES_TAG) != _SEPARATE or _number(tags, _COMPRESSION_TAG) == 1
-    return image.mode == "RGB" and _number(tags, _DEPTH_TAG) == 16 and is_readable
 
 
 def _low_bytes(content: bytes, name: str, max_megapixels: float) -> npt.NDArray[np.uint8]:
@@ -556,13 +529,14 @@ def _stretched(
     return np.asarray(np.rint(values), np.uint8)
 
 
-def _white(brightest: float, mode: str) -> float:
-    """Returns which gray value is white, given the highest and the mode of the picture."""
+def _white(brightest: float, mode: str, has_15_bits: bool = False) -> float:
+    """Returns which gray value is white, given the highest, the mode, and if 15 bits are likely."""
     if mode == "F":
         if brightest <= _MAX_UNIT_GRAY:
             return 1.0
         brightest /= _MAX_OVERSHOOT
-    return next((white for white in _WHITES if brightest <= white), _WHITES[-1])
+    white = next((white for white in _WHITES if brightest <= white), _WHITES[-1])
+    return min(white, _LARGEST_OF_15_BITS) if has_15_bits else white
 
 
 def _upright(image: "PIL.Image.Image") -> "PIL.Image.Image":

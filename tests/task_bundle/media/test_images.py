@@ -507,6 +507,35 @@ def test_the_profile_of_converted_pixels_does_not_go_on(tmp_path: Path) -> None:
     assert load_color_profile(path) is None
 
 
+def test_signed_gray_tiff(tmp_path: Path) -> None:
+    gray = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
+    signed = struct.pack("<HHIHH", 339, 3, 1, 2, 0)
+    unsigned = struct.pack("<HHIHH", 339, 3, 1, 1, 0)
+    path = tmp_path / "a.tif"
+    for bits, levels in ((16, np.rint(gray / 255.0 * 32767).astype(np.uint16)), (8, gray // 2)):
+        tags = {339: 1}
+        Image.fromarray(levels).save(path, tiffinfo=tags)
+        content = path.read_bytes()
+        assert unsigned in content
+        path.write_bytes(content.replace(unsigned, signed))
+        if bits == 16:
+            read = load_image(path).astype(int)
+            np.testing.assert_allclose(read, gray[..., None].repeat(3, 2), atol=1)
+        else:
+            with pytest.raises(ImageError, match="a.tif is a TIFF of signed numbers of 8 bits"):
+                load_image(path)
+
+
+def test_dark_compressed_planes_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.tif"
+    twelve = np.full((8, 16, 3), 4095, np.uint16)
+    path.write_bytes(_tiff_of_16_bits(twelve, "<", has_planes=True, is_compressed=True))
+    assert load_image(path).max() == 15
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} is dark: if its colors have fewer than 16 bits, save it uncompressed"
+    ]
+
+
 def _tiff_of_16_bits(
     pixels: npt.NDArray[np.uint16], order: str, has_planes: bool, is_compressed: bool
 ) -> bytes:
