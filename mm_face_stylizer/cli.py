@@ -60,7 +60,7 @@ from task_bundle.runtime.command import add_stylize
 
 _PROGRAM = "mm-face-stylizer"
 # The demo uses the code-drawn style whose results look best.
-_DEMO_STYLE = "ink"
+_DEMO_STYLE = "oil"
 # Names of arguments in messages of the Python API, and the options of this program for them.
 _OPTIONS = {
     "face_index": "--face",
