@@ -50,7 +50,7 @@ face-models:
 	    "'make demo FACE_LANDMARKER=X.task'; or put Google's face_landmarker.task there:" \
 	    "$(CACHED_FACE_MODELS)" >&2; exit 1; }
 
-test: $(READY)  ## Run all tests but the slow ones, in about six minutes on two cores.
+test: $(READY)  ## Run all tests but the slow ones, in about eight minutes on two cores.
 	$(PYTEST) -m "not slow"
 
 test-slow: $(READY)  ## Run the slow tests: whole trainings, the demo, the notebook.
