@@ -8,6 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from films import read_frames
 
 from task_bundle.media.video import Frame, Video, save_video
 
@@ -21,14 +22,9 @@ def _frames(brightnesses: list[int], fps: float = 25.0) -> Iterator[Frame]:
         yield Frame(_picture(brightness), 1000 * i / fps)
 
 
-def _read(path: Path) -> list[Frame]:
-    with Video(path) as video:
-        return list(video.frames())
-
-
 def _brightnesses(path: Path) -> list[int]:
     """To the nearest ten: the codec loses a little."""
-    return [round(frame.image.mean() / 10) * 10 for frame in _read(path)]
+    return [round(frame.image.mean() / 10) * 10 for frame in read_frames(path)]
 
 
 @pytest.fixture
@@ -108,9 +104,9 @@ def test_sound_is_copied_and_stays_in_step(
     ((codec, start, end),) = _sound(tmp_path / "out.mp4")
     assert codec == "aac"
     assert start == pytest.approx(0, abs=0.03) and end == pytest.approx(3, abs=0.07)
-    times = [frame.timestamp_ms for frame in _read(tmp_path / "out.mp4")]
+    times = [frame.timestamp_ms for frame in read_frames(tmp_path / "out.mp4")]
     assert times == pytest.approx([1000 * delay + 100 * i for i in range(30)], abs=30)
-    assert times == pytest.approx([frame.timestamp_ms for frame in _read(source)], abs=0.02)
+    assert times == pytest.approx([frame.timestamp_ms for frame in read_frames(source)], abs=0.02)
     assert _messages(caplog) == []
 
 
@@ -121,14 +117,14 @@ def test_recordings_that_were_joined_go_on(
     # The clock of each part begins anew.
     part = _write_sound(tmp_path / "a.ts", [codec]).read_bytes()
     (tmp_path / "a.ts").write_bytes(3 * part)
-    times = [frame.timestamp_ms for frame in _read(tmp_path / "a.ts")]
+    times = [frame.timestamp_ms for frame in read_frames(tmp_path / "a.ts")]
     assert len(times) == 90
     steps = np.diff(times)
     assert np.median(steps) == pytest.approx(100) and min(steps) > 50 and max(steps) < 200
     _copy(tmp_path / "a.ts", tmp_path / "out.mp4")
     ((_, start, end),) = _sound(tmp_path / "out.mp4")
     assert start == pytest.approx(0, abs=0.05) and end == pytest.approx(9, abs=0.2)
-    assert len(_read(tmp_path / "out.mp4")) == 90
+    assert len(read_frames(tmp_path / "out.mp4")) == 90
     assert _messages(caplog) == []
 
 
@@ -171,7 +167,7 @@ def test_samples_without_a_layout_of_channels_are_encoded_anew(
     ((codec, start, end),) = _sound(tmp_path / "out.mp4")
     assert codec == "aac" and start == pytest.approx(0, abs=0.05)
     assert end == pytest.approx(3, abs=0.1)
-    assert len(_read(tmp_path / "out.mp4")) == 30
+    assert len(read_frames(tmp_path / "out.mp4")) == 30
     assert _messages(caplog) == []
 
 
@@ -230,6 +226,6 @@ def test_a_pause_loses_no_picture_and_no_sound(tmp_path: Path) -> None:
     times = [*(100.0 * i for i in range(40)), *(600_000 + 100.0 * i for i in range(40))]
     frames = (Frame(_picture(50 + i), t) for i, t in enumerate(times))
     save_video(tmp_path / "b.mp4", frames, 20, sound_of=source)
-    copied = _read(tmp_path / "b.mp4")
+    copied = read_frames(tmp_path / "b.mp4")
     assert [frame.timestamp_ms for frame in copied] == pytest.approx(times, abs=0.02)
     assert len(_sound(tmp_path / "b.mp4")) == 1

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from films import read_frames
 
 from task_bundle.errors import ImageError, VideoError
 from task_bundle.media.video import Frame, Video, save_video
@@ -29,14 +30,9 @@ def _frames(brightnesses: list[int], fps: float = 25.0) -> Iterator[Frame]:
         yield Frame(_picture(brightness), 1000 * i / fps)
 
 
-def _read(path: Path) -> list[Frame]:
-    with Video(path) as video:
-        return list(video.frames())
-
-
 def _brightnesses(path: Path) -> list[int]:
     """To the nearest ten: the codec loses a little."""
-    return [round(frame.image[40:, 50:].mean() / 10) * 10 for frame in _read(path)]
+    return [round(frame.image[40:, 50:].mean() / 10) * 10 for frame in read_frames(path)]
 
 
 @pytest.fixture
@@ -66,7 +62,7 @@ def test_colors_stay_however_often_a_video_is_written(
     for generation in range(3):
         path = tmp_path / f"{generation}.mp4"
         save_video(path, frames, 25)
-        frames = _read(path)
+        frames = read_frames(path)
     assert np.abs(frames[1].image.astype(int) - color).max() <= 4
 
 
@@ -77,7 +73,7 @@ def test_frames_keep_their_times(tmp_path: Path) -> None:
     frames[-1] = Frame(_picture(30), times[-1], 5000.0)
     save_video(tmp_path / "a.mp4", frames, 25)
     assert _brightnesses(tmp_path / "a.mp4") == brightnesses
-    copied = _read(tmp_path / "a.mp4")
+    copied = read_frames(tmp_path / "a.mp4")
     assert [frame.timestamp_ms + 1000 for frame in copied] == pytest.approx(times, abs=0.02)
     assert copied[-1].duration_ms == pytest.approx(5000)
 
@@ -100,7 +96,7 @@ def test_a_phones_rotation_is_applied(video_file: Path) -> None:
     matrix = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 48 * 65536, 0, 2**30)
     data[header + 40 : header + 76] = matrix
     video_file.write_bytes(data)
-    frame = _read(video_file)[2]
+    frame = read_frames(video_file)[2]
     assert frame.image.shape == (64, 48, 3)
     np.testing.assert_allclose(frame.image[8, 40], (250, 0, 0), atol=12)
     np.testing.assert_allclose(frame.image[8, 8], (100, 100, 100), atol=12)
@@ -111,7 +107,7 @@ def test_a_mirrored_video_is_applied_too(video_file: Path) -> None:
     header = data.index(b"tkhd") + 4
     data[header + 40 : header + 76] = struct.pack(">9i", -65536, 0, 0, 0, 65536, 0, 0, 0, 2**30)
     video_file.write_bytes(data)
-    frame = _read(video_file)[2]
+    frame = read_frames(video_file)[2]
     np.testing.assert_allclose(frame.image[8, 56], (250, 0, 0), atol=12)
     np.testing.assert_allclose(frame.image[8, 8], (100, 100, 100), atol=12)
 
@@ -124,7 +120,7 @@ def test_a_file_without_times(tmp_path: Path) -> None:
             output.mux(stream.encode(av.VideoFrame.from_ndarray(_picture(brightness), "rgb24")))
         output.mux(stream.encode(None))
     assert _brightnesses(path) == [10, 60, 110, 160]
-    assert np.diff([frame.timestamp_ms for frame in _read(path)]) == pytest.approx(40)
+    assert np.diff([frame.timestamp_ms for frame in read_frames(path)]) == pytest.approx(40)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +134,10 @@ def test_pixels_become_square(tmp_path: Path, aspect: str, size: tuple[int, int]
         picture = av.VideoFrame.from_ndarray(_picture(90, 576, 720), "rgb24")
         output.mux(stream.encode(picture))
         output.mux(stream.encode(None))
-    (frame,) = _read(path)
+    (frame,) = read_frames(path)
     assert frame.image.shape == (*size, 3)
     save_video(tmp_path / "b.mp4", [frame], 25)
-    assert _read(tmp_path / "b.mp4")[0].image.shape == (*size, 3)
+    assert read_frames(tmp_path / "b.mp4")[0].image.shape == (*size, 3)
 
 
 def _linear_bt2020(color: tuple[int, int, int]) -> npt.NDArray[np.float64]:
@@ -195,7 +191,7 @@ def test_ten_bits_of_bt2020_become_the_colors_of_ordinary_screens(
         context.color_trc = transfer
         output.mux(stream.encode(picture))
         output.mux(stream.encode(None))
-    (frame,) = _read(path)
+    (frame,) = read_frames(path)
     assert np.abs(frame.image[32, 32].astype(int) - color).max() <= 6
 
 
@@ -208,7 +204,7 @@ def test_colors_that_cannot_be_converted_are_told(
         stream.codec_context.colorspace = 14
         output.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p10le")))
         output.mux(stream.encode(None))
-    assert len(_read(path)) == 1
+    assert len(read_frames(path)) == 1
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: its colors are coded with matrix 14 of ITU-T H.273, which is not supported: they"
         " will be wrong"
@@ -233,9 +229,9 @@ def test_a_frame_lost_where_recordings_were_joined_is_counted(
         recordings.append(path.read_bytes())
     path = tmp_path / "joined.ts"
     path.write_bytes(b"".join(recordings[1:]))
-    assert len(_read(path)) == 12 and not caplog.records
+    assert len(read_frames(path)) == 12 and not caplog.records
     path.write_bytes(b"".join(recordings[:2]))
-    count = len(_read(path))
+    count = len(read_frames(path))
     messages = [record.getMessage() for record in caplog.records]
     if count < 12:
         assert f"{path}: {12 - count} of 12 frames cannot be decoded and are missing" in messages
@@ -251,7 +247,7 @@ def test_frames_that_cannot_be_decoded_are_counted(
     save_video(path, (Frame(picture, 40.0 * i) for i, picture in enumerate(noise)), 25)
     # The index comes first, so that a file that was cut still opens.
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    count = len(_read(path))
+    count = len(read_frames(path))
     assert 10 < count < 25
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: {30 - count} of 30 frames cannot be decoded and are missing"
@@ -321,7 +317,7 @@ def test_without_pyav_the_extra_is_named(
 def test_odd_sides_lose_a_pixel(tmp_path: Path) -> None:
     picture = _picture(90, 49, 65)
     save_video(tmp_path / "a.mp4", [Frame(picture, 0.0)], 25)
-    (frame,) = _read(tmp_path / "a.mp4")
+    (frame,) = read_frames(tmp_path / "a.mp4")
     assert frame.image.shape == (48, 64, 3)
     assert np.abs(frame.image.astype(int) - picture[:48, :64]).mean() < 6
 
@@ -388,7 +384,7 @@ def test_other_files_are_refused(tmp_path: Path, video_file: Path) -> None:
     # Only the index is left.
     (tmp_path / "cut.mp4").write_bytes(video_file.read_bytes()[:1000])
     with pytest.raises(VideoError, match=r"cut\.mp4 has no frames"):
-        _read(tmp_path / "cut.mp4")
+        read_frames(tmp_path / "cut.mp4")
 
 
 def test_a_file_that_was_cut_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -398,9 +394,9 @@ def test_a_file_that_was_cut_is_told(tmp_path: Path, caplog: pytest.LogCaptureFi
         for _ in range(50):
             output.mux(stream.encode(av.VideoFrame.from_ndarray(_picture(90), "rgb24")))
         output.mux(stream.encode(None))
-    assert len(_read(path)) == 50 and not caplog.records
+    assert len(read_frames(path)) == 50 and not caplog.records
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    count = len(_read(path))
+    count = len(read_frames(path))
     assert 15 < count < 30
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: the file is damaged or was cut: it lasts for {count / 25:.1f} s instead of 2.0 s,"
@@ -413,7 +409,7 @@ def test_pauses_of_hours_and_months(tmp_path: Path) -> None:
     times = [0.0, 40.0, 11.5 * hour, 11.5 * hour + 40]
     frames = [Frame(_picture(50 + 50 * i), time) for i, time in enumerate(times)]
     save_video(tmp_path / "a.mp4", frames, 25)
-    copied = _read(tmp_path / "a.mp4")
+    copied = read_frames(tmp_path / "a.mp4")
     # In a pause for which MP4 has no number, the frame is repeated.
     assert len(copied) == 4 + 11
     assert [round(frame.image[40:, 50:].mean() / 10) for frame in copied] == [5, *[10] * 12, 15, 20]
