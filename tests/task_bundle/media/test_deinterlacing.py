@@ -7,10 +7,11 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from films import read_frames
 
 from task_bundle.errors import VideoError
 from task_bundle.media import deinterlacing
-from task_bundle.media.video import Frame, Video
+from task_bundle.media.video import Frame
 
 
 def _moving(time: float) -> npt.NDArray[np.uint8]:
@@ -37,11 +38,6 @@ def _write(
     return path
 
 
-def _frames(path: Path) -> list[Frame]:
-    with Video(path) as video:
-        return list(video.frames())
-
-
 def _bars(frame: Frame, number: int) -> list[float]:
     """The brightness where the bar is in the frame's two fields, the darker first."""
     places = 8 + 32 * number, 8 + 32 * number + 16
@@ -61,7 +57,7 @@ _X264 = {"crf": "4"}
 def test_what_moves_is_seen_once(
     tmp_path: Path, name: str, codec: str, options: dict[str, str]
 ) -> None:
-    frames = _frames(_write(tmp_path / name, codec, options))
+    frames = read_frames(_write(tmp_path / name, codec, options))
     assert [frame.timestamp_ms for frame in frames] == pytest.approx([0, 40, 80, 120])
     for number, frame in enumerate(frames):
         dark, bright = _bars(frame, number)
@@ -69,7 +65,7 @@ def test_what_moves_is_seen_once(
 
 
 def test_progressive_frames_stay_as_they_are(tmp_path: Path) -> None:
-    frames = _frames(_write(tmp_path / "a.mp4", "libx264", _X264, is_interlaced=False))
+    frames = read_frames(_write(tmp_path / "a.mp4", "libx264", _X264, is_interlaced=False))
     for number, frame in enumerate(frames):
         np.testing.assert_allclose(frame.image, _moving(number), atol=60)
         assert np.abs(frame.image.astype(int) - _moving(number)).mean() < 3
@@ -81,7 +77,7 @@ def test_a_recording_whose_size_changes_goes_on(tmp_path: Path) -> None:
         _write(tmp_path / name, "libx264", options, height=height)
     joined = tmp_path / "a.ts"
     joined.write_bytes((tmp_path / "1.ts").read_bytes() + (tmp_path / "2.ts").read_bytes())
-    assert len(_frames(joined)) == 8
+    assert len(read_frames(joined)) == 8
 
 
 def test_a_filter_that_fails_is_an_error_for_users(
@@ -90,4 +86,4 @@ def test_a_filter_that_fails_is_an_error_for_users(
     path = _write(tmp_path / "a.mp4", "libx264", {**_X264, "x264-params": "tff=1"})
     monkeypatch.setattr(deinterlacing, "_OPTIONS", "unknown=1")
     with pytest.raises(VideoError, match=r"a\.mp4 cannot be deinterlaced: "):
-        _frames(path)
+        read_frames(path)
