@@ -34,10 +34,9 @@ def worker_pool(
         try:
             yield pool
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            processes = set(multiprocessing.active_children()) - before
-            for process in processes:
+            for process in set(multiprocessing.active_children()) - before:
                 process.terminate()
-            for process in processes:
-                process.join()
+            # The executor's own thread waits for the processes. Waiting for them here, too, would
+            # be a race: the system reports the end of a process to one of the two alone.
+            pool.shutdown(cancel_futures=True)
             raise
