@@ -51,6 +51,7 @@ from task_bundle.command_line import (
     check_output_folder,
     fraction,
     index,
+    plot_file,
     positive_int,
     positive_number,
     run,
@@ -242,7 +243,7 @@ def _add_create(commands) -> None:
         metavar="N",
         help="which face of a picture with several to take, 0 the biggest",
     )
-    create.add_argument("--plot", type=pathlib.Path, metavar="X.png", help="draw the losses")
+    create.add_argument("--plot", type=plot_file, metavar="X.png", help="draw the losses")
     add_continue_options(create)
     _add_training_options(create)
     upscaling = create.add_argument_group("larger pictures")
@@ -269,7 +270,12 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME_OR_FOLDER",
         help=f"what to fine-tune: of the package, or what pretrain wrote ({DEFAULT_PRESET})",
     )
-    training.add_argument("--steps", type=positive_int, default=100, help="training steps (100)")
+    training.add_argument(
+        "--steps",
+        type=positive_int,
+        default=100,
+        help="training steps (100); with --continue, how many more",
+    )
     training.add_argument("--batch-size", type=positive_int, default=4, help="pictures a step (4)")
     training.add_argument(
         "--learning-rate", type=positive_number, default=8e-4, help="of Adam (8e-4)"
@@ -391,6 +397,7 @@ def _begun(arguments: argparse.Namespace):
     options, paintings = _options(arguments), _paintings(arguments)
     styles = _pictures(arguments.styles)
     from mm_face_stylizer.dataset import Dataset
+    from mm_face_stylizer.practice_faces import check_faces_of_folder
     from task_bundle.faces.face_models import find_face_models
 
     face_models = find_face_models(arguments.face_landmarker)
@@ -400,6 +407,9 @@ def _begun(arguments: argparse.Namespace):
         data = Dataset.from_images(
             styles, [arguments.face] * len(styles), size=side, face_models=face_models
         )
+    if paintings.practice is not None:
+        _stage(f"finding faces in {paintings.practice}")
+        check_faces_of_folder(paintings.practice, face_models)
     stylizer = _tuned(data, options, paintings, face_models, arguments)
     if len(styles) > 1:
         _stage(f"learned {styles[stylizer.picture]}, which suits most faces")

@@ -43,7 +43,7 @@ def add_continue_options(create: argparse.ArgumentParser) -> None:
         type=pathlib.Path,
         dest="saved",
         metavar="X.npz",
-        help="go on with a training that --save kept, for --steps further steps; without STYLE",
+        help="go on with a training that --save kept, for --steps more; without STYLE",
     )
 
 

@@ -23,6 +23,7 @@ from task_bundle.media.images import load_image
 _SHEET, _CARD = "practice_faces.jpg", "practice_faces.json"
 _CALIBRATION_PICTURES = 32
 _MIN_FACES = 8
+_CHECKED_SIZE = 64
 
 
 def practice_pictures(size: int, count: int | None = None) -> np.ndarray:
@@ -102,7 +103,19 @@ def faces_of_folder(
                 portraits.append(finder.find(load_image(file), size))
     if len(portraits) < _MIN_FACES:
         raise NoFaceError(
-            f"a face was found in only {len(portraits)} pictures of {folder}; training needs at "
-            f"least {_MIN_FACES}"
+            f"faces were found in {len(portraits)} of the {len(files)} pictures in {folder};"
+            f" training needs at least {_MIN_FACES}"
         )
     return portraits
+
+
+def check_faces_of_folder(
+    folder: str | os.PathLike[str], face_models: FaceModels | None = None
+) -> None:
+    """Checks that a folder has enough faces; looks at no more of them.
+
+    Args:
+      folder: See `faces_of_folder`, which raises the same exceptions.
+      face_models: The models that find faces; `find_face_models()` if None.
+    """
+    faces_of_folder(folder, _CHECKED_SIZE, _MIN_FACES, face_models)

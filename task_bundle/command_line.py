@@ -11,9 +11,9 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from task_bundle.errors import InvalidArgumentError, UserError
 from task_bundle.standard_streams import open_missing, output_error
@@ -55,15 +55,36 @@ _EXTRAS: Final = {
 }
 
 
+class _ShortUsage(argparse.HelpFormatter):
+    """Names in the usage what a command needs; all its options are listed below that anyway."""
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        needed = [action for action in actions if action.required or not action.option_strings]
+        # Without a prefix this is the name of the program for its commands.
+        if prefix != "":
+            # A list of commands comes last, since what follows belongs to the command.
+            place = len(needed) - any(action.nargs == argparse.PARSER for action in needed)
+            needed.insert(place, argparse.Action([], "options", metavar="[options]"))
+        super().add_usage(usage, needed, (), prefix)
+
+
 class CommandParser(argparse.ArgumentParser):
     """An argument parser with `--debug` and `--verbose`, which all of its sub-commands have, too.
 
     `add_subparsers` makes the parsers of sub-commands with the class of their parent, so that a
-    program only has to use this class for its top-level parser.
+    program only has to use this class for its top-level parser. A command that needs arguments and
+    is given none shows its help.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **({"formatter_class": _ShortUsage} | kwargs))
+        self._is_bare = False
         self.add_argument(
             "--debug",
             action="store_true",
@@ -88,6 +109,18 @@ class CommandParser(argparse.ArgumentParser):
         # A sub-command's own `run` takes the place of this one.
         self.set_defaults(run=show_help)
         return super().add_subparsers(title="commands", metavar="COMMAND", **kwargs)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses as argparse does, which calls this for commands, too."""
+        self._is_bare = args is not None and not args
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with status 2."""
+        if self._is_bare:
+            self.print_help(sys.stderr)
+            self.exit(2, f"\n{self.prog}: error: {message}\n")
+        super().error(message)
 
 
 class _Version(argparse.Action):
@@ -364,6 +397,17 @@ def bundle_file(text: str) -> Path:
         raise argparse.ArgumentTypeError(
             f"{text!r} does not end in {_BUNDLE_SUFFIX}, as bundles do"
         )
+    return Path(text)
+
+
+def plot_file(text: str) -> Path:
+    """Parses the path of a plot to write.
+
+    Raises:
+      argparse.ArgumentTypeError: it does not end in `.png`.
+    """
+    if Path(text).suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png; plots are PNG files")
     return Path(text)
 
 

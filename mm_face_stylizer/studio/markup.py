@@ -29,20 +29,22 @@ def bar_of(state: TuningState) -> str:
     share = 0.1 + 0.85 * state.step / state.steps if state.step else 0.05
     if state.step and state.stage == "Learning":
         left = "" if state.seconds_left is None else _left(state.seconds_left)
-        return bar(share, f"Learning, step {state.step} of {state.steps}", left)
-    return bar(share, f"{state.stage} …", "")
+        return bar(share, f"Learning, step {state.step} of {state.steps}", left, True)
+    return bar(share, f"{state.stage} …", "", True)
 
 
-def bar(share: float, text: str, right: str) -> str:
+def bar(share: float, text: str, right: str, goes_on: bool = False) -> str:
     """A bar of progress.
 
     Args:
       share: How much of it is filled, from 0 to 1.
       text: What is being done.
       right: What stands at the right end.
+      goes_on: Whether `clock.js` is to ask for news of it.
     """
+    mark = " data-goes-on" if goes_on else ""
     return (
-        f"<div class='bar' role='progressbar' aria-valuemin='0' aria-valuemax='100' "
+        f"<div class='bar'{mark} role='progressbar' aria-valuemin='0' aria-valuemax='100' "
         f"aria-valuenow='{100 * share:.0f}'><i style='width:{100 * share:.0f}%'></i></div>"
         f"<p class='bar-text'><span>{html.escape(text)}</span><span>{html.escape(right)}</span></p>"
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import html
-import importlib.resources
 import pathlib
 import shutil
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,71 +17,39 @@ import numpy as np
 
 from mm_face_stylizer.ready_styles import ready_styles
 from mm_face_stylizer.studio.code_lines import CODE_LINES
+from mm_face_stylizer.studio.makings import Making, Makings, Order
 from mm_face_stylizer.studio.markup import HEADER, bar, bar_of, message, step_heading
-from mm_face_stylizer.studio.tuner import TuningJob
-from mm_face_stylizer.studio.tuning import Tuning, TuningState, can_tune
+from mm_face_stylizer.studio.session import (
+    FIRST_STYLE,
+    MINE,
+    PAINTING,
+    READY,
+    Session,
+    Watch,
+    paths_of,
+)
+from mm_face_stylizer.studio.theme import script, style_sheet, theme
+from mm_face_stylizer.studio.tuning import TuningState, can_tune
 from mm_face_stylizer.studio.workshop import FINE_SIDE, MOST_STYLES, QUICK_SIDE, Look, Workshop
 from mm_face_stylizer.style_pictures import draw_style
 from task_bundle.errors import UserError
 from task_bundle.media.images import load_image, save_png
 from task_bundle.sample_photo import sample_photo
 
-_PAINTING, _MINE, _READY = "painting", "mine", "ready:"
 _SAMPLE_STYLE, _SAMPLE_PICTURES = "ink", 3
 _COLORS = [("The style's", "style"), ("The person's own", "photo")]
 HOST = "127.0.0.1"
 # Of an uploaded file. Pictures of more are refused anyway, with 50 megapixels.
 _MAX_UPLOAD = "320mb"
 _STEPS = 100
-# Shown first, on the sample photo.
-_FIRST_STYLE = "oil"
 # The least side of pictures in the page, in pixels.
 _SHOWN_SIDE = 768
-# Gradio's page misses an event now and then that begins while another one ends: its answer waits
-# for the next event. So the page asks for news all the time, and misses nothing for long.
-_SECONDS_BETWEEN_LOOKS = 1.0
+# Where a browser keeps its name, by which it finds its stylizer again.
+_BROWSER_KEY = "mm-face-stylizer-studio"
 _NEEDS_TRAINING = (
     "Making a stylizer needs TensorFlow, which is not installed: "
     "<code>pip install 'mm-face-stylizer[train]'</code>, then start the studio again."
 )
-
-
-@dataclasses.dataclass
-class _Watch:
-    """A tuning that a page watches.
-
-    Attributes:
-      tuning: The tuning.
-      face: The face that shows the progress, as `Workshop.aligned` returns it.
-      bar: The progress as the page shows it.
-      step: The step of the picture that the page shows; 0 before the first.
-    """
-
-    tuning: Tuning
-    face: np.ndarray
-    bar: str = ""
-    step: int = 0
-
-
-@dataclasses.dataclass
-class _Session:
-    """What one open page has, beside what its components show.
-
-    Attributes:
-      look: `painting`, `mine` or `ready:` and the name of a style.
-      likeness: What the user chose; None for what suits the style.
-      bundle: The stylizer that was made; None before.
-      watch: The tuning that goes on; None if none does.
-      wishes: Number of pictures that were asked for: only the last one is shown.
-      given: Photo, style pictures and colors, as they were last.
-    """
-
-    look: str = f"{_READY}{_FIRST_STYLE}"
-    likeness: float | None = None
-    bundle: pathlib.Path | None = None
-    watch: _Watch | None = None
-    wishes: int = 0
-    given: tuple[str | None, Any, str] = (None, None, "style")
 
 
 class StudioPage:
@@ -98,13 +65,11 @@ class StudioPage:
         """
         self._workshop = workshop
         self._folder = folder
-        self._steps = steps
         # Gradio serves the files of temporary folders alone.
         self._sample_file = folder / f"sample{sample_photo().suffix}"
         shutil.copyfile(sample_photo(), self._sample_file)
         self._making = threading.Lock()
-        # By page, as Gradio numbers them.
-        self._tunings: dict[str | None, Tuning] = {}
+        self._makings = Makings(workshop, folder, steps)
         with gr.Blocks(title="Face stylizer studio", analytics_enabled=False) as self.blocks:
             self._lay_out()
             self._connect()
@@ -134,22 +99,27 @@ class StudioPage:
             ssr_mode=False,
             footer_links=[],
             max_file_size=_MAX_UPLOAD,
-            theme=_theme(),
-            css=_css(),
+            theme=theme(),
+            css=style_sheet(),
+            js=script(),
         )
         return local, public or ""
 
     def close(self) -> None:
         """Ends the server, and tunings that go on."""
-        for tuning in list(self._tunings.values()):
-            tuning.close()
+        self._makings.close()
         self.blocks.close(verbose=False)
 
     # --- What is on the page
 
     def _lay_out(self) -> None:
-        self._session = gr.State(_Session())
-        self._clock = gr.Timer(_SECONDS_BETWEEN_LOOKS)
+        self._session = gr.State(Session())
+        self._browser = gr.BrowserState(storage_key=_BROWSER_KEY)
+        # In an event that may leave the photo as it is, Gradio would exchange its component for a
+        # new one, which does not read files as the workshop does.
+        self._order = gr.State(None)
+        # `clock.js` presses it.
+        self._clock = gr.Button("Look", elem_id="clock")
         gr.HTML(HEADER, elem_id="top", padding=False)
         self._message = gr.HTML(message(), elem_id="message", padding=False)
         with gr.Row(elem_id="main", equal_height=False):
@@ -164,6 +134,10 @@ class StudioPage:
                     format="png",
                 )
                 self._caption = gr.HTML("", elem_id="caption", padding=False)
+                self._view = gr.Radio(
+                    [("Painting", PAINTING), ("Your stylizer", MINE)],
+                    show_label=False, container=False, visible=False, elem_id="view",
+                )  # fmt: skip
                 with gr.Row(elem_id="knobs", visible=False) as self._knobs:
                     self._likeness = gr.Slider(
                         0, 1, 0.5, step=0.05, label="Likeness", elem_id="likeness",
@@ -262,7 +236,7 @@ class StudioPage:
 
     def _connect(self) -> None:
         shown = [
-            self._result, self._caption, self._message, self._knobs, self._likeness,
+            self._result, self._caption, self._message, self._view, self._knobs, self._likeness,
             self._picture_file, self._bundle_file,
         ]  # fmt: skip
         given = [self._session, self._photo, self._styles, self._colors]
@@ -275,39 +249,56 @@ class StudioPage:
             "api_visibility": "private",
         }
 
-        def show_on(event: Any, prepare: Any, inputs: Sequence[Any]) -> None:
+        def show_on(event: Any, prepare: Any, inputs: Sequence[Any], by_user: bool = True) -> None:
             """Shows the result again after an event, for which `prepare` changes the session."""
 
             def handle(*values: Any) -> Iterator[dict[Any, Any]]:
                 session, photo, styles, colors, *rest = values
+                if not by_user and session.is_restored(photo, styles):
+                    yield self._unchanged()
+                    return
                 prepare(session, *rest)
                 yield from self._show(session, photo, styles, colors)
 
             event(handle, [*given, *inputs], shown, **options)
 
-        def choose_ready(session: _Session, selected: gr.SelectData) -> None:
-            session.look = f"{_READY}{ready_styles()[selected.index]}"
+        def choose_ready(session: Session, selected: gr.SelectData) -> None:
+            session.look = f"{READY}{ready_styles()[selected.index]}"
 
         def on_ready(
-            session: _Session, photo: str, styles: Any, colors: str, event: gr.SelectData
+            session: Session, photo: str, styles: Any, colors: str, event: gr.SelectData
         ) -> Iterator[dict[Any, Any]]:
             choose_ready(session, event)
             yield from self._show(session, photo, styles, colors)
 
-        def new_styles(session: _Session) -> None:
-            session.look, session.likeness = _PAINTING, None
+        def new_styles(session: Session) -> None:
+            session.look, session.likeness = PAINTING, None
 
-        def new_likeness(session: _Session, value: float) -> None:
-            session.look, session.likeness = _PAINTING, value
+        def new_likeness(session: Session, value: float) -> None:
+            session.look, session.likeness = PAINTING, value
 
-        def nothing(session: _Session) -> None:
+        def new_view(session: Session, value: str) -> None:
+            session.look = value
+
+        def nothing(session: Session) -> None:
             """The session stays as it is."""
 
-        show_on(self.blocks.load, nothing, [])
-        show_on(self._photo.change, nothing, [])
-        show_on(self._styles.change, new_styles, [])
+        making = [self._progress, self._make, self._stop]
+        self.blocks.load(
+            self._arrive,
+            [*given, self._browser],
+            [*shown, *making, self._browser, self._order],
+            **options,
+        )
+        self._order.change(
+            self._restore, [self._order], [self._photo, self._styles, self._colors, self._tabs],
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        show_on(self._photo.change, nothing, [], by_user=False)
+        show_on(self._styles.change, new_styles, [], by_user=False)
         show_on(self._likeness.input, new_likeness, [self._likeness])
         show_on(self._colors.input, nothing, [])
+        show_on(self._view.input, new_view, [self._view])
         self._ready.select(on_ready, given, shown, **options)
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         gr.on(
@@ -316,17 +307,43 @@ class StudioPage:
         )  # fmt: skip
         self._sample.click(lambda: str(self._sample_file), None, self._photo, **quiet)
         self._samples.click(self._draw_samples, None, self._styles, **quiet)
-        making = [self._progress, self._make, self._stop]
-        self._make.click(self._begin_tuning, given, [self._message, *making], **quiet)
-        self._clock.tick(
-            self._look_at_tuning, [self._session], [*shown, *making], trigger_mode="multiple",
-            show_progress_on=self._progress, **quiet,
+        self._make.click(
+            self._begin_tuning, [*given, self._browser], [self._message, *making], **quiet
+        )
+        self._clock.click(
+            self._look_at_tuning, [self._session, self._browser], [*shown, *making],
+            trigger_mode="multiple", show_progress_on=self._progress, **quiet,
         )  # fmt: skip
         self._stop.click(self._stop_tuning, [self._session], [self._stop], **quiet)
-        self.blocks.unload(self._leave)
+
+    def _arrive(
+        self, session: Session, photo: str | None, styles: Any, colors: str, browser: str | None
+    ) -> Iterator[dict[Any, Any]]:
+        """Shows the browser's own stylizer, if one is being made or has been; or the photo."""
+        name = browser or uuid.uuid4().hex
+        making = self._makings.of(name)
+        if making is None:
+            yield {self._browser: name}
+            yield from self._show(session, photo, styles, colors)
+            return
+        order = making.order
+        session.likeness = order.likeness
+        watching = self._watch(session, making)
+        session.restore()
+        yield watching | {self._browser: name, self._order: session.given}
+
+    def _restore(self, given: tuple[str, Any, str]) -> dict[Any, Any]:
+        """Shows what a stylizer is made from."""
+        photo, styles, colors = given
+        return {
+            self._photo: photo,
+            self._styles: [path for path, _ in styles],
+            self._colors: colors,
+            self._tabs: gr.Tabs(selected="mine"),
+        }
 
     def _show(
-        self, session: _Session, photo: str | None, styles: Any, colors: str
+        self, session: Session, photo: str | None, styles: Any, colors: str
     ) -> Iterator[dict[Any, Any]]:
         """Shows the photo in the chosen look; a painting first quickly, then finely."""
         session.wishes += 1
@@ -338,14 +355,15 @@ class StudioPage:
         if photo is None:
             yield {self._message: message("Drop a photo, or use the sample."), self._result: None}
             return
-        paths = _paths(styles)
-        if session.look == _PAINTING and not paths:
-            session.look = f"{_READY}{_FIRST_STYLE}"
+        paths = paths_of(styles)
+        if session.look == PAINTING and not paths:
+            session.look = f"{READY}{FIRST_STYLE}"
         try:
             for make, is_final in self._pictures(session, pathlib.Path(photo), paths, colors):
                 with self._making:
                     # Wishes wait here while a slider is drawn; all but the last are dropped.
                     if session.wishes != mine:
+                        yield self._unchanged()
                         return
                     look = make()
                 shown = self._shown(session, look, is_final)
@@ -356,27 +374,31 @@ class StudioPage:
             yield {self._message: message(str(error), is_error=True), self._result: None,
                    self._caption: ""}  # fmt: skip
 
+    def _unchanged(self) -> dict[Any, Any]:
+        """What leaves the page as it is. A handler that yields nothing would empty it."""
+        return {self._message: gr.skip()}
+
     def _pictures(
-        self, session: _Session, photo: pathlib.Path, styles: list[pathlib.Path], colors: str
+        self, session: Session, photo: pathlib.Path, styles: list[pathlib.Path], colors: str
     ) -> Iterator[tuple[Callable[[], Look], bool]]:
         """Ways to make the picture, each better than the one before; and whether it is the best."""
         workshop, likeness = self._workshop, session.likeness
-        if session.look == _PAINTING:
+        if session.look == PAINTING:
             for side in (QUICK_SIDE, FINE_SIDE):
                 paint = functools.partial(workshop.paint, styles, photo, likeness, colors, side)
                 yield paint, side == FINE_SIDE
-        elif session.look == _MINE and session.bundle is not None:
+        elif session.look == MINE and session.bundle is not None:
             yield functools.partial(workshop.with_bundle, session.bundle, photo), True
         else:
-            name = session.look.removeprefix(_READY)
+            name = session.look.removeprefix(READY)
             yield functools.partial(workshop.in_ready_style, name, photo), True
 
-    def _shown(self, session: _Session, look: Look, is_final: bool) -> dict[Any, Any]:
+    def _shown(self, session: Session, look: Look, is_final: bool) -> dict[Any, Any]:
         picture = self._new_folder() / "picture.png"
         save_png(picture, look.after)
-        painting = session.look == _PAINTING
-        title = {_PAINTING: "Painted in your style", _MINE: "Your stylizer"}.get(
-            session.look, session.look.removeprefix(_READY).capitalize()
+        painting = session.look == PAINTING
+        title = {PAINTING: "Painted in your style", MINE: "Your stylizer"}.get(
+            session.look, session.look.removeprefix(READY).capitalize()
         )
         facts = f"{look.seconds:.1f} s" + ("" if is_final else ", and finer in a moment")
         if look.likeness is not None:
@@ -387,6 +409,10 @@ class StudioPage:
             self._result: (_large(look.before), _large(look.after)),
             self._caption: f"<p><b>{html.escape(title)}</b><span>{facts}</span></p>",
             self._message: message(),
+            self._view: gr.Radio(
+                value=session.look if session.look in (PAINTING, MINE) else None,
+                visible=session.bundle is not None and bool(paths_of(session.given[1])),
+            ),
             self._knobs: gr.Row(visible=painting),
             self._likeness: look.likeness if painting else gr.skip(),
             self._picture_file: gr.DownloadButton(value=str(picture)),
@@ -395,13 +421,13 @@ class StudioPage:
             ),
         }
 
-    def _bundle_of(self, session: _Session) -> pathlib.Path | None:
+    def _bundle_of(self, session: Session) -> pathlib.Path | None:
         """The bundle that draws what is shown; a painting has none until it is learned."""
-        if session.look == _MINE:
+        if session.look == MINE:
             return session.bundle
-        if session.look == _PAINTING:
+        if session.look == PAINTING:
             return None
-        name = session.look.removeprefix(_READY)
+        name = session.look.removeprefix(READY)
         folder = self._folder / "ready" / name
         path = folder / f"{name}.task"
         if not path.exists():
@@ -430,25 +456,30 @@ class StudioPage:
     # --- The tuning
 
     def _begin_tuning(
-        self, session: _Session, photo: str | None, styles: Any, colors: str, request: gr.Request
+        self, session: Session, photo: str | None, styles: Any, colors: str, browser: str | None
     ) -> dict[Any, Any]:
         """Begins to make a stylizer; `_look_at_tuning` shows how it learns."""
         if session.watch is not None:
             return {self._message: message("A stylizer is being made already.")}
-        # A picture that is being painted is not to take the place of those of the tuning.
-        session.wishes += 1
-        paths = _paths(styles)
-        folder = self._new_folder()
+        order = Order(
+            pathlib.Path(photo or self._sample_file),
+            tuple(paths_of(styles)),
+            colors,
+            session.likeness,
+        )
         try:
-            self._workshop.check_styles(paths)
-            face = self._workshop.aligned(pathlib.Path(photo) if photo else self._sample_file)
-            job = self._job(paths, face, session.likeness, colors, folder)
+            making = self._makings.begin(browser or "", order)
         except UserError as error:
             return {self._message: message(str(error), is_error=True)}
-        session.given = photo or str(self._sample_file), styles, colors
-        tuning = Tuning(job, folder)
-        self._tunings[request.session_hash] = tuning
-        session.watch = _Watch(tuning, face, bar_of(tuning.state))
+        # A picture that is being painted is not to take the place of those of the tuning.
+        session.wishes += 1
+        return self._watch(session, making)
+
+    def _watch(self, session: Session, making: Making) -> dict[Any, Any]:
+        """Begins to watch a stylizer that is being made, or has been."""
+        order = making.order
+        session.given = str(order.photo), [(str(path), None) for path in order.styles], order.colors
+        session.watch = Watch(making, bar_of(making.tuning.state))
         return {
             self._message: message(),
             self._progress: session.watch.bar,
@@ -456,16 +487,16 @@ class StudioPage:
             self._stop: gr.Button(visible=True, interactive=True),
         }
 
-    def _look_at_tuning(self, session: _Session, request: gr.Request) -> Any:
+    def _look_at_tuning(self, session: Session, browser: str | None) -> Any:
         """Shows how far the tuning is, if one goes on, and what has come of it at its end."""
         watch = session.watch
         if watch is None:
             return gr.skip()
-        state = watch.tuning.state
+        state = watch.making.tuning.state
         if not state.running:
             session.watch = None
-            watch.tuning.close()
-            self._tunings.pop(request.session_hash, None)
+            if state.bundle is None:
+                self._makings.forget(browser or "")
             return self._ended(session, state)
         changes: dict[Any, Any] = {}
         if (news := bar_of(state)) != watch.bar:
@@ -473,12 +504,15 @@ class StudioPage:
         if state.preview is not None and state.preview_step != watch.step:
             watch.step = state.preview_step
             after = f"after {watch.step} step{'s' if watch.step != 1 else ''}"
-            changes[self._result] = (_large(watch.face), _large(load_image(state.preview)))
+            changes[self._result] = (_large(watch.making.face), _large(load_image(state.preview)))
             changes[self._caption] = f"<p><b>Learning</b><span>{after}</span></p>"
-            changes[self._knobs] = gr.Row(visible=False)
+            changes[self._knobs], changes[self._view] = (
+                gr.Row(visible=False),
+                gr.Radio(visible=False),
+            )
         return changes or gr.skip()
 
-    def _ended(self, session: _Session, state: TuningState) -> dict[Any, Any]:
+    def _ended(self, session: Session, state: TuningState) -> dict[Any, Any]:
         changes: dict[Any, Any] = {
             self._make: gr.Button("Make it again", visible=True),
             self._stop: gr.Button(visible=False),
@@ -488,72 +522,20 @@ class StudioPage:
             changes[self._progress] = ""
             changes[self._message] = message(reason, is_error=state.error is not None)
             return changes
-        session.look, session.bundle = _MINE, state.bundle
+        session.look, session.bundle = MINE, state.bundle
         kept = f"after {state.step} of {state.steps} steps" if state.step < state.steps else ""
         changes[self._progress] = bar(1.0, f"Done {kept}".strip(), "")
         for shown in self._show(session, *session.given):
             changes |= shown
         return changes
 
-    def _leave(self, request: gr.Request) -> None:
-        """Ends the tuning of a page that is closed: nobody would see what comes of it."""
-        tuning = self._tunings.pop(request.session_hash, None)
-        if tuning is not None:
-            tuning.close()
-
-    def _job(
-        self, paths: Sequence[pathlib.Path], face: np.ndarray, likeness: float | None, colors: str,
-        folder: pathlib.Path,
-    ) -> TuningJob:  # fmt: skip
-        photo, models = folder / "photo.png", folder / "face_models.task"
-        save_png(photo, face)
-        models.write_bytes(self._workshop.face_models.landmarker_task())
-        copies = []
-        # The page's own files may be exchanged while the process starts.
-        for index, path in enumerate(paths):
-            # A folder for each: bundles say the names of the pictures that they were made from.
-            copies.append(folder / f"style_{index + 1}" / path.name)
-            copies[-1].parent.mkdir()
-            shutil.copyfile(path, copies[-1])
-        return TuningJob(
-            styles=tuple(map(str, copies)), photo=str(photo), likeness=likeness, colors=colors,
-            steps=self._steps, seed=0, face_models=str(models),
-        )  # fmt: skip
-
-    def _stop_tuning(self, session: _Session) -> Any:
+    def _stop_tuning(self, session: Session) -> Any:
         if session.watch is not None:
-            session.watch.tuning.stop()
+            session.watch.making.tuning.stop()
         return gr.Button(interactive=False)
 
     def _new_folder(self) -> pathlib.Path:
         return pathlib.Path(tempfile.mkdtemp(dir=self._folder))
-
-
-def _theme() -> gr.themes.Base:
-    """The page's colors and shapes; fonts are the system's, so that none is fetched."""
-    sans = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
-    return gr.themes.Base(
-        primary_hue=gr.themes.colors.teal,
-        secondary_hue=gr.themes.colors.teal,
-        neutral_hue=gr.themes.colors.stone,
-        radius_size=gr.themes.sizes.radius_lg,
-        font=sans,
-        font_mono=["ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"],
-    )
-
-
-def _css() -> str:
-    """The page's style sheet."""
-    return (
-        importlib.resources.files("mm_face_stylizer")
-        .joinpath("studio", "studio.css")
-        .read_text(encoding="utf-8")
-    )
-
-
-def _paths(gallery: Any) -> list[pathlib.Path]:
-    """Files of a gallery's pictures, which come with captions."""
-    return [pathlib.Path(path) for path, _ in gallery or []]
 
 
 def _large(picture: np.ndarray) -> np.ndarray:

@@ -12,11 +12,13 @@ from typing import Any
 
 HOST = "127.0.0.1"
 
-# Host headers that name this computer: localhost, or a loopback address, with any port. The port is
-# that of the browser's side of a tunnel (`ssh -L 9000:localhost:8765`, a container's published
-# port), which this server cannot know. DNS rebinding always shows a domain name of the attacker.
+# Host headers that name this computer: localhost, a name below it, or a loopback address, with any
+# port. The port is that of the browser's side of a tunnel (`ssh -L 9000:localhost:8765`, a
+# container's published port), which this server cannot know. DNS rebinding always shows a domain
+# name of the attacker, who can have none that ends in `.localhost`: RFC 6761 reserves it.
 _LOOPBACK = re.compile(
-    r"(localhost|127(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE
+    r"(([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*localhost|127(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}|\[::1\])(:\d{1,5})?",
+    re.ASCII | re.IGNORECASE,
 )
 
 # Scripts, styles and models are only loaded from this server, and nothing is inline. Other pages

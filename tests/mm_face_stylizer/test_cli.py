@@ -14,7 +14,7 @@ from PIL import Image
 from tiny import eager_steps, tiny_networks
 
 import mm_face_stylizer
-from mm_face_stylizer import face_stylizer
+from mm_face_stylizer import cli, face_stylizer
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.preset import save_preset
 from task_bundle import TaskBundle
@@ -197,6 +197,7 @@ def test_bad_options_are_named(options, words, tmp_path, grace_hopper_file, caps
         ["--seed", "-1"],
         ["--face", "-1"],
         ["-o", "x.png"],
+        ["--plot", "x.txt"],
     ],
 )
 def test_values_out_of_range_are_wrong_usage(words, tmp_path, grace_hopper_file, capsys):
@@ -221,6 +222,19 @@ def test_inputs_are_checked_before_tensorflow_is_imported(tmp_path, grace_hopper
     assert done.returncode == 1
     # All pictures without a face are named at once.
     assert f"no face was found in {tmp_path}/a.png, {tmp_path}/b.png; each" in done.stderr
+
+
+def test_faces_to_practice_on_are_looked_for_first(
+    tmp_path, grace_hopper_file, monkeypatch, capsys
+):
+    (tmp_path / "faces").mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 64), "grey").save(tmp_path / "faces" / f"{number}.png")
+    monkeypatch.setattr(cli, "_tuned", lambda *arguments: pytest.fail("it was trained"))
+    words = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task")]
+    assert main([*words, "--practice", str(tmp_path / "faces")]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "faces were found in 0 of the 3 pictures" in error and "at least 8" in error
 
 
 def test_a_folder_of_style_pictures(tiny, tmp_path, grace_hopper, capsys):

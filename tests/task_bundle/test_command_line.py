@@ -49,6 +49,31 @@ def test_where_an_extra_is_missing_it_is_named(module, extra, capsys):
     assert capsys.readouterr().err == f"program: error: {wanted}\n"
 
 
+def test_what_a_command_needs_is_told(capsys):
+    parser = CommandParser(prog="program")
+    command = parser.add_subparsers().add_parser("command", description="Makes bundles.")
+    command.add_argument("inputs", nargs="*", metavar="PICTURE", help="what to read")
+    command.add_argument("-o", "--output", required=True, metavar="X.task")
+    command.add_argument("--steps", help="how many")
+    reason = "program command: error: the following arguments are required: -o/--output\n"
+    usage = "usage: program command -o X.task [PICTURE ...] [options]\n"
+    # Without arguments the whole help.
+    with pytest.raises(SystemExit) as stop:
+        run(parser, ["command"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(usage)
+    assert "Makes bundles." in error and "--steps STEPS" in error
+    assert error.endswith(
+        "program command: error: the following arguments are required: -o/--output\n"
+    )
+    # Then only what is missing, not the list of all options.
+    with pytest.raises(SystemExit):
+        run(parser, ["command", "x.png"])
+    assert capsys.readouterr().err == usage + reason
+    assert parser.format_usage() == "usage: program [options] COMMAND ...\n"
+
+
 def test_success_is_quiet(capsys):
     assert _run(None) == 0
     assert capsys.readouterr() == ("", "")

@@ -5,7 +5,6 @@ import contextlib
 import io
 import os
 import socket
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -322,19 +321,71 @@ def test_a_tuning_that_fails_says_why(
     _expect(page.locator("#make")).to_be_visible()
 
 
-def test_closing_the_page_ends_the_tuning(shared_page, can_tune, stand_in, monkeypatch) -> None:
-    from mm_face_stylizer.studio import page as module
+def test_a_page_that_is_loaded_again_shows_its_tuning(
+    chromium, address, can_tune, stand_in, style_files, grace_hopper_file, monkeypatch
+) -> None:
+    from mm_face_stylizer.studio import makings
 
-    page = shared_page
     stand_in("wait")
     begun = []
-    monkeypatch.setattr(module, "Tuning", lambda *given: begun.append(Tuning(*given)) or begun[-1])
+    monkeypatch.setattr(makings, "Tuning", lambda *given: begun.append(Tuning(*given)) or begun[-1])
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(address, timeout=_START_MS)
+    _choose_photo(page, grace_hopper_file)
+    _choose_styles(page, style_files)
+    _expect(page.locator("#caption")).to_contain_text("Painted in your style")
+    page.get_by_label("The person's own").check()
     page.locator("#make").click()
-    _expect(page.locator("#progress")).to_contain_text("step 4 of 5")
-    assert begun[0].state.running
-    # It is the page of all tests, of which this is the last.
+    _expect(page.locator("#caption")).to_contain_text("after 1 step")
+    face = _after(page)
     page.close()
-    deadline = time.monotonic() + _PATIENCE_MS / 1000
-    while begun[0].state.running:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    page = context.new_page()
+    page.goto(address, timeout=_START_MS)
+    _expect(page.locator("#progress")).to_contain_text("step 4 of 5", timeout=_START_MS)
+    _expect(page.locator("#caption")).to_contain_text("after 1 step")
+    assert (_after(page) == face).all()
+    # What it is made from is there, too, and the page does not say that it was exchanged.
+    _expect(page.locator("#styles .thumbnail-item")).to_have_count(len(style_files))
+    _expect(_message(page)).to_be_empty()
+    page.get_by_role("button", name="Stop and keep it").click()
+    _expect(page.locator("#progress")).to_contain_text("Done after 4 of 5 steps")
+    # Whoever comes back later finds what was made.
+    page.reload()
+    _expect(page.locator("#caption b")).to_have_text("Your stylizer", timeout=_START_MS)
+    _expect(page.locator("#progress")).to_contain_text("Done after 4 of 5 steps")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download .task").click()
+    TaskBundle.open(download.value.path())
+    assert len(begun) == 1
+    # From the stylizer back to the painting, whose colors are as they were, and the other way.
+    page.get_by_label("Painting").check()
+    _expect(page.locator("#caption")).to_contain_text("Painted in your style")
+    _expect(page.get_by_label("The person's own")).to_be_checked()
+    page.get_by_label("Your stylizer").check()
+    _expect(page.locator("#caption b")).to_have_text("Your stylizer")
+    context.close()
+
+
+def test_another_browser_sees_nothing_of_it(launch, address) -> None:
+    page = launch().new_page()
+    page.goto(address, timeout=_START_MS)
+    _expect(page.locator("#caption b")).to_have_text("Oil", timeout=_START_MS)
+    _expect(page.locator("#progress")).to_be_empty()
+    page.close()
+
+
+def test_a_page_that_nobody_uses_is_silent(chromium, address, monkeypatch) -> None:
+    page = chromium.new_page()
+    page.clock.install()
+    page.goto(address, timeout=_START_MS)
+    _expect(page.locator("#caption b")).to_have_text("Oil", timeout=_START_MS)
+    page.clock.run_for(40_000)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(60_000)
+    assert not asked
+    page.keyboard.press("Shift")
+    with page.expect_request("**/queue/join*"):
+        page.clock.run_for(1_000)
+    page.close()

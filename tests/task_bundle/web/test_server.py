@@ -97,6 +97,9 @@ def test_other_paths_are_not_found(server: WebServer, path: str) -> None:
         "evil.example@localhost:{port}",
         "localhost:evil",
         "localhost:{port}:{port}",
+        "evil.example/.localhost",
+        "evillocalhost:{port}",
+        ".localhost",
         "127.0.0.256",
         "128.0.0.1:{port}",
         "[::2]",
@@ -113,7 +116,7 @@ def test_hosts_that_are_no_loopback_names_are_refused(server: WebServer, host: s
 @pytest.mark.parametrize(
     "host",
     ["localhost:9000", "LocalHost:9000", "127.0.0.1:1", "127.0.0.1", "localhost", "[::1]:9000"]
-    + ["127.1.2.3:8080", "[::1]"],
+    + ["127.1.2.3:8080", "[::1]", "studio.localhost", "my-app.dev.localhost:8765"],
 )
 def test_tunnels_and_published_ports_may_have_another_port(server: WebServer, host: str) -> None:
     assert _ask(server, host=host)[0].status == 200
