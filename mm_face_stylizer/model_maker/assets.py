@@ -268,12 +268,12 @@ def install_assets(
     # Fails early: building the assets takes half a minute.
     files.check(_ASSETS)
     found = Preset.find(preset)
-    networks = found.networks()
-    if networks.config.image_size != _SIDE:
+    if found.image_size != _SIDE:
         raise InvalidArgumentError(
-            f"preset {str(preset)!r} makes pictures of {networks.config.image_size} px; Model "
-            f"Maker's stylizer needs {_SIDE} px"
+            f"preset {str(preset)!r} makes pictures of {found.image_size} px; Model Maker's "
+            f"stylizer needs {_SIDE} px"
         )
+    networks = found.networks()
     about = {"preset": str(found.card.get("name", preset)), "sha256": found.card["sha256"]}
     with files.replacing(_ASSETS, about) as folder:
         write_assets(folder, networks, face_models or find_face_models())

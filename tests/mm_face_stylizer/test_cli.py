@@ -1,22 +1,21 @@
+import contextlib
 import io
 import os
 import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from interrupts import heed_interrupts
 from native import native
 from PIL import Image
-from tiny import eager_steps, tiny_networks
+from tiny import eager_steps, presets_opened_once
 
 import mm_face_stylizer
 from mm_face_stylizer import cli, face_stylizer
 from mm_face_stylizer.cli import main
-from mm_face_stylizer.preset import save_preset
 from task_bundle import TaskBundle
 from task_bundle.media.images import load_image
 from task_bundle.tflite.model import describe
@@ -24,24 +23,40 @@ from task_bundle.tflite.model import describe
 pytestmark = pytest.mark.usefixtures("face_models")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _presets_opened_once():
+    with presets_opened_once():
+        yield
+
+
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
+def tiny(tiny_preset):
     """Options that make a training short: a step of two faces with networks of 64 px."""
-    folder = tmp_path_factory.mktemp("tiny")
-    save_preset(folder / "tiny", tiny_networks(), {"name": "tiny"})
     steps = ["--steps", "1", "--batch-size", "2"]
-    return ["--preset", str(folder / "tiny"), "--swap-layers", "4", "5", *steps]
+    return ["--preset", str(tiny_preset), "--swap-layers", "4", "5", *steps]
 
 
 @pytest.fixture(scope="module")
-def made(tiny, tmp_path_factory, grace_hopper_file):
-    """A folder with a bundle and a plot. The demo and the notebook tune the released preset."""
+def creation(tiny, tmp_path_factory, grace_hopper):
+    """A folder with two pictures of a style, a bundle and a plot; and what `create` printed.
+
+    The demo and the notebook tune the released preset.
+    """
     folder = tmp_path_factory.mktemp("made")
-    arguments = ["create", str(grace_hopper_file), "-o", str(folder / "x.task"), *tiny]
-    with eager_steps():
-        kept = ["--plot", str(folder / "x.png"), "--save", str(folder / "x.npz")]
+    (folder / "style").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(grace_hopper).save(folder / "style" / name)
+    arguments = ["create", str(folder / "style"), "-o", str(folder / "x.task"), *tiny]
+    kept = ["--plot", str(folder / "x.png"), "--save", str(folder / "x.npz")]
+    out, err = io.StringIO(), io.StringIO()
+    with eager_steps(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         assert main([*arguments, *kept]) == 0
-    return folder
+    return folder, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def made(creation):
+    return creation[0]
 
 
 def _error(capsys):
@@ -118,8 +133,8 @@ def test_stylize_goes_on_after_a_photo_without_a_face(made, grace_hopper_file, t
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["grace_hopper.png"]
 
 
-def test_create_from_a_preset_of_another_side(made, tiny, grace_hopper_file, tmp_path, capsys):
-    command = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task"), *tiny[:2]]
+def test_create_from_a_preset_of_another_side(made, tiny, tmp_path, capsys):
+    command = ["create", str(made / "style"), "-o", str(tmp_path / "x.task"), *tiny[:2]]
     assert main(command) == 1
     assert "the latent has rows 0 to 7, but not 10, 11" in _error(capsys)
     with eager_steps():
@@ -237,17 +252,12 @@ def test_faces_to_practice_on_are_looked_for_first(
     assert "faces were found in 0 of the 3 pictures" in error and "at least 8" in error
 
 
-def test_a_folder_of_style_pictures(tiny, tmp_path, grace_hopper, capsys):
-    (tmp_path / "style").mkdir()
-    for name in ("a.png", "b.png"):
-        Image.fromarray(grace_hopper).save(tmp_path / "style" / name)
-    output = tmp_path / "x.task"
-    with eager_steps():
-        assert main(["create", str(tmp_path / "style"), "-o", str(output), *tiny]) == 0
-    text = capsys.readouterr()
-    assert text.out == f"{output}\n"
-    assert "2 style pictures" in text.err and f"stylize {output} PHOTO.jpg" in text.err
-    assert f"learned {tmp_path / 'style' / 'a.png'}" in text.err
+def test_a_folder_of_style_pictures(creation, tmp_path, capsys):
+    folder, out, err = creation
+    output = folder / "x.task"
+    assert out == f"{output}\n"
+    assert "2 style pictures" in err and f"stylize {output} PHOTO.jpg" in err
+    assert f"learned {folder / 'style' / 'a.png'}" in err
     made = TaskBundle.open(output).provenance
     assert (made.styles, made.steps, made.seed) == (("a", "b"), 1, 0)
     assert made.version == mm_face_stylizer.__version__ and 0.0 <= made.likeness <= 1.0
@@ -257,7 +267,8 @@ def test_a_folder_of_style_pictures(tiny, tmp_path, grace_hopper, capsys):
     assert "no pictures in the folder" in capsys.readouterr().err
 
 
-def test_outputs_are_checked_before_training(tmp_path, grace_hopper_file, capsys):
+def test_outputs_are_checked_before_training(tmp_path, grace_hopper_file, monkeypatch, capsys):
+    monkeypatch.setattr(face_stylizer.FaceStylizer, "create", None)
     existing = tmp_path / "x.task"
     existing.write_text("mine")
     folder = tmp_path / "folder.task"
@@ -267,9 +278,7 @@ def test_outputs_are_checked_before_training(tmp_path, grace_hopper_file, capsys
         (folder, "is a folder"),
         (tmp_path / "none" / "x.task", "no folder"),
     ]:
-        begin = time.monotonic()
         assert main(["create", str(grace_hopper_file), "-o", str(output)]) == 1
-        assert time.monotonic() - begin < 5
         assert words in _error(capsys)
     assert existing.read_text() == "mine"
 

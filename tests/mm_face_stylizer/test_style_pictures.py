@@ -68,7 +68,7 @@ def test_another_seed_gives_another_picture(name: str, pictures: dict[str, np.nd
 
 
 @pytest.mark.parametrize("name", STYLE_NAMES)
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 def test_has_one_face_as_large_as_in_a_portrait(name: str, seed: int, finder: FaceFinder) -> None:
     faces = finder.find(_drawn(name, seed))
     assert len(faces) == 1

@@ -14,6 +14,7 @@ from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.blaze_stylegan.config import NetworksConfig
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
 from mm_face_stylizer.models.face_mesh import FaceMesh
+from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.training.run import TrainingRun
 from task_bundle.faces.alignment import FaceFinder
 from task_bundle.media.images import save_png
@@ -27,6 +28,25 @@ def tiny_networks(seed: int = 0) -> Networks:
     """Untrained networks at 64 px."""
     keras.utils.set_random_seed(seed)
     return Networks.build(CONFIG)
+
+
+@contextlib.contextmanager
+def presets_opened_once() -> Iterator[None]:
+    """Builds a preset's networks once, for all who open it, who must leave them as they are.
+
+    Building tiny networks takes as long as all else that a short training does.
+    """
+    opened = {}
+    build = Preset.networks
+
+    def networks(preset: Preset) -> Networks:
+        if preset.folder not in opened:
+            opened[preset.folder] = build(preset)
+        return opened[preset.folder]
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Preset, "networks", networks)
+        yield
 
 
 def write_portraits(folder: pathlib.Path, portrait: np.ndarray, count: int = 24) -> pathlib.Path:

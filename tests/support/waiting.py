@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 def wait_for(condition: Callable[[], object]) -> None:

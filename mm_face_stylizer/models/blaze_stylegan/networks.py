@@ -210,8 +210,7 @@ class Networks:
         """
         with without_initializers():
             networks = cls.build(config)
-        networks._fill(weights)
-        return dataclasses.replace(networks, w_avg=weights[W_AVG].astype(np.float32))
+        return networks._filled(weights)
 
     def assign(self, other: Networks) -> Networks:
         """Copies the weights of other networks into these networks' variables.
@@ -227,9 +226,7 @@ class Networks:
         """
         if other.config != self.config:
             raise ValueError(f"Weights of {other.config} do not fit {self.config}.")
-        weights = other.weights()
-        self._fill(weights)
-        return dataclasses.replace(self, w_avg=weights[W_AVG])
+        return self._filled(other.weights())
 
     def with_spatial_latents(self, sides: Sequence[int]) -> Networks:
         """Returns new networks with other spatial latents that start from these weights.
@@ -249,8 +246,9 @@ class Networks:
         if fresh.prior.spatial_sides != self.prior.spatial_sides:
             # The prior draws all of its latents jointly, so its weights fit one set of them only.
             own = {name: value for name, value in own.items() if not name.startswith("prior/")}
-        weights = {name: own.get(name, value) for name, value in fresh.weights().items()}
-        return Networks.from_weights(config, weights)
+        return fresh._filled(
+            {name: own.get(name, value) for name, value in fresh.weights().items()}
+        )
 
     def with_image_size(self, image_size: int) -> Networks:
         """Returns new networks of twice the side that start from these weights.
@@ -270,14 +268,16 @@ class Networks:
                 f"Networks for {own} px can grow to {2 * own} px, but image_size is {image_size}."
             )
         config = dataclasses.replace(self.config, image_size=image_size)
-        fresh = Networks.build(config).weights()
-        return Networks.from_weights(config, grown_weights(self.weights(), fresh, own))
+        fresh = Networks.build(config)
+        return fresh._filled(grown_weights(self.weights(), fresh.weights(), own))
 
     def _parts(self) -> dict[str, keras.Model]:
         return {part: getattr(self, part) for part in _PARTS}
 
-    def _fill(self, weights: Mapping[str, np.ndarray]) -> None:
+    def _filled(self, weights: Mapping[str, np.ndarray]) -> Networks:
+        """Assigns weights to these networks' variables, and returns them with the mean latent."""
         assign_weights(self._parts(), weights)
+        return dataclasses.replace(self, w_avg=weights[W_AVG].astype(np.float32))
 
 
 def _softened(images: tf.Tensor) -> tf.Tensor:

@@ -5,16 +5,22 @@ import zipfile
 import numpy as np
 import pytest
 from native import native
-from tiny import CONFIG, tiny_networks
+from tiny import presets_opened_once
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.model_maker.assets import install_assets, uninstall_assets
 from mm_face_stylizer.model_maker.installed_files import MANIFEST
 from mm_face_stylizer.models.face_mesh import FaceMeshFeatures
-from mm_face_stylizer.preset import Preset, save_preset
+from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.training import losses
 from task_bundle.mediapipe_import import import_mediapipe
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _presets_opened_once():
+    with presets_opened_once():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +214,9 @@ def test_nothing_is_computed_where_the_files_are_somebody_else_s(face_models, tm
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
 
 
-def test_presets_of_another_size_are_refused(face_models, tmp_path):
-    assert CONFIG.image_size == 64
-    preset = save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
+def test_presets_of_another_size_are_refused(tiny_preset, face_models, tmp_path):
     with pytest.raises(ValueError, match=r"makes pictures of 64 px; .* 256 px"):
-        install_assets(tmp_path, preset.folder, face_models)
+        install_assets(tmp_path, tiny_preset, face_models)
     assert not (tmp_path / "model_maker").exists()
 
 

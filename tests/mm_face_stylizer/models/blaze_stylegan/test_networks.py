@@ -15,8 +15,14 @@ def networks():
     return networks
 
 
-def test_weights_survive_a_round_trip(networks):
-    copy = Networks.from_weights(CONFIG, networks.weights())
+def test_opening_weights_keeps_them_and_draws_nothing(networks):
+    weights = networks.weights()
+    keras.utils.set_random_seed(1)
+    wanted = keras.initializers.HeNormal()((3,)), tf.random.normal((3,))
+    keras.utils.set_random_seed(1)
+    copy = Networks.from_weights(CONFIG, weights)
+    found = keras.initializers.HeNormal()((3,)), tf.random.normal((3,))
+    np.testing.assert_array_equal(found, wanted)
     photo = tf.constant(np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)), tf.float32)
     wanted, found = networks.latents(photo), copy.latents(photo)
     for name in wanted:
@@ -25,16 +31,6 @@ def test_weights_survive_a_round_trip(networks):
         copy.synthesis(found)["image"][-1], networks.synthesis(wanted)["image"][-1]
     )
     np.testing.assert_array_equal(copy.random_latents(2, 0), networks.random_latents(2, 0))
-
-
-def test_opening_weights_draws_nothing(networks):
-    weights = networks.weights()
-    keras.utils.set_random_seed(1)
-    wanted = keras.initializers.HeNormal()((3,)), tf.random.normal((3,))
-    keras.utils.set_random_seed(1)
-    Networks.from_weights(CONFIG, weights)
-    found = keras.initializers.HeNormal()((3,)), tf.random.normal((3,))
-    np.testing.assert_array_equal(found, wanted)
 
 
 def test_the_mean_latent_is_added_once(networks):

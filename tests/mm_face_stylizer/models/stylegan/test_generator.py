@@ -115,7 +115,11 @@ def test_noise_is_constant_unless_it_is_given(synthesis):
         strength.assign(0.0)
 
 
-def test_path_lengths_have_a_second_derivative_that_xla_compiles(synthesis):
+def test_path_lengths_have_a_second_derivative_that_xla_compiles():
+    keras.utils.set_random_seed(0)
+    # Each kind of layer once or twice: compiling takes seconds.
+    synthesis = StyleGanSynthesis(16, width=0.05)
+    synthesis.build()
     variables = synthesis.trainable_variables
 
     @tf.function(jit_compile=True)
@@ -128,9 +132,9 @@ def test_path_lengths_have_a_second_derivative_that_xla_compiles(synthesis):
             length = tf.reduce_sum(tf.square(inner.gradient(total, latents)))
         return [g for g in tape.gradient(length, variables) if g is not None]
 
-    direction = np.random.default_rng(1).standard_normal((2, 32, 32, 3)).astype(np.float32)
-    found = gradients(tf.constant(_latents()), tf.constant(direction))
-    assert len(found) > 20
+    direction = np.random.default_rng(1).standard_normal((2, 16, 16, 3)).astype(np.float32)
+    found = gradients(tf.constant(_latents()[:, : teacher_rows(16)]), tf.constant(direction))
+    assert len(found) > 15
     assert all(np.isfinite(gradient).all() for gradient in found)
     assert max(np.abs(gradient).max() for gradient in found) > 0
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("face_models")
 _CONFIG = FaceSwapConfig(64, (4, 6, 8, 10, 12), (6, 4), (8, 6, 4, 4, 2), skip=True, width=8)
 _STAGE = SwapStage(24, SwapWeights(features=0.0), average=0.7)
 _OPTIONS = SwapOptions(_CONFIG, _STAGE, batch_size=2, learning_rate=3e-2)
-_SAVED = 20
+_SAVED = 21
 
 
 class TinyIdentity:

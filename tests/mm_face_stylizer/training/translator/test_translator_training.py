@@ -28,7 +28,7 @@ _OPTIONS = TranslatorOptions(
     discriminator_width=8,
     learning_rate=1e-3,
 )
-_SAVED = 26
+_SAVED = 28
 
 
 @pytest.fixture(scope="module")
