@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mm_face_stylizer.errors import DataError, InvalidArgumentError, PresetError
+from mm_face_stylizer.painting.face_texture import face_textures
 from mm_face_stylizer.practice_faces import practice_faces
 from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.swapping.person import read_person
@@ -121,17 +122,20 @@ class FaceSwapper:
         face_models = face_models or find_face_models()
         # The size at which the teacher works, whatever the networks do.
         portraits = read_person(photos, 256, face_models)
-        from mm_face_stylizer.models.face_swap.config import FaceSwapConfig
+        from mm_face_stylizer.models.face_swap.config import FINE, FaceSwapConfig
         from mm_face_stylizer.models.face_swap.identity import IdentityNetwork
         from mm_face_stylizer.models.face_swap.networks import FaceSwapNetworks
 
-        network = IdentityNetwork()
-        identity = network.of(np.stack([portrait.pixels for portrait in portraits]))
-        check_same_person(list(photos), identity)
         if self.preset is not None:
             networks = self.preset.networks()
         else:
-            networks = FaceSwapNetworks.build(FaceSwapConfig(head=(16, 8), skip=True))
+            networks = FaceSwapNetworks.build(FaceSwapConfig(**FINE))
+        network = IdentityNetwork()
+        identity = network.of(
+            np.stack([portrait.pixels for portrait in portraits]),
+            face_textures(portraits, networks.config.image_size),
+        )
+        check_same_person(list(photos), identity)
         person = networks.of_person(identity)
         if refinement is not None:
             from mm_face_stylizer.models.efficientnet_lite import perceptual_network

@@ -23,8 +23,19 @@ _DOWNSAMPLINGS = 5
 # Batch normalization that follows short trainings, too.
 _MOMENTUM, _EPSILON = 0.95, 1e-5
 
-# A depthwise kernel, [people, side, side, inputs], and a pointwise one, [people, inputs, outputs].
-Kernels = Sequence[tuple[tf.Tensor, tf.Tensor]]
+
+class PersonWeights(NamedTuple):
+    """What the generator needs of people to give photos their faces.
+
+    Attributes:
+      kernels: For each dynamic layer a depthwise kernel, [people, side, side, inputs], and a
+        pointwise one, [people, inputs, outputs].
+      maps: What the people look like, from coarse to fine, each
+        [people, side / factor, side / factor, channels]; empty in the published network.
+    """
+
+    kernels: Sequence[tuple[tf.Tensor, tf.Tensor]]
+    maps: Sequence[tf.Tensor] = ()
 
 
 class SwapResult(NamedTuple):
@@ -42,7 +53,7 @@ class SwapResult(NamedTuple):
 
 
 class SwapGenerator(keras.Model):
-    """Gives a photo the face of the person whose kernels are given.
+    """Gives a photo the face of the person whose weights are given.
 
     Attributes:
       config: The configuration.
@@ -95,17 +106,21 @@ class SwapGenerator(keras.Model):
             (tf.zeros((1, kernel, kernel, inputs)), tf.zeros((1, inputs, outputs)))
             for kernel, inputs, outputs in config.layers
         ]
-        self((np.zeros((1, 32, 32, 3), np.float32), kernels))
+        maps = [
+            tf.zeros((1, side, side, channels))
+            for side, channels in zip((2, 4, 8), config.texture, strict=False)
+        ]
+        self((np.zeros((1, 32, 32, 3), np.float32), PersonWeights(kernels, maps)))
 
     def call(self, inputs, training: bool | None = None) -> SwapResult:
         """Swaps faces.
 
         Args:
-          inputs: Photos [batch, side, side, 3] in [-1, 1], and kernels of as many people, or of one
-            for all photos.
+          inputs: Photos [batch, side, side, 3] in [-1, 1], and `PersonWeights` of as many people, or
+            of one for all photos.
           training: Whether batch normalization uses the statistics of the batch.
         """
-        photo, kernels = inputs
+        photo, (kernels, maps) = inputs
         x, skips, dtype = photo, [], self._conv_dtype
         for depthwise, pointwise in kernels[:_DOWNSAMPLINGS]:
             x = _activated(_pointwise(_depthwise(x, depthwise, 2), pointwise, dtype))
@@ -113,7 +128,8 @@ class SwapGenerator(keras.Model):
         bottleneck = skips.pop()
         for index, (depthwise, pointwise) in enumerate(kernels[_DOWNSAMPLINGS:]):
             if index:
-                x = tf.concat([x, skips.pop()], axis=-1)
+                own = [_for_each(maps[index - 1], photo)] if maps else []
+                x = tf.concat([x, skips.pop(), *own], axis=-1)
             x = _depthwise(upsample_2x(x), depthwise, 1)
             x = _activated(_pointwise(x, pointwise, dtype))
         x = upsample_2x(x)
@@ -142,6 +158,12 @@ def blending(mask_logits: tf.Tensor) -> tf.Tensor:
     """Shares of the swapped face in [0, 1]: exactly 0 far from it, exactly 1 inside."""
     stretched = _STRETCH * (tf.sigmoid(mask_logits) - 0.5) + 0.5
     return tf.clip_by_value(stretched, 0.0, 1.0)
+
+
+def _for_each(values, photo):
+    """Repeats what is there of one person for each photo."""
+    people, photos = values.shape[0], photo.shape[0]
+    return values if people == photos else tf.tile(values, (photos, 1, 1, 1))
 
 
 def _activated(x):

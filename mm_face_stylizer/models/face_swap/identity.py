@@ -1,4 +1,4 @@
-"""Who somebody is: what the face recognition network sees of a person's photos."""
+"""Who somebody is: what a face recognition network sees of a person's photos, and the texture."""
 
 from __future__ import annotations
 
@@ -18,24 +18,31 @@ _BATCH = 8
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Identity:
-    """People, as the identity network sees them.
+    """People, as the networks of face swapping know them.
 
     Attributes:
       features: The last feature map of each photo, float32 [photos, 4, 4, 256].
       embedding: The embedding of each photo, float32 [photos, 128].
+      textures: The face of each photo on the standard mesh, see `face_texture`, uint8
+        [photos, side, side, 3].
     """
 
     features: np.ndarray
     embedding: np.ndarray
+    textures: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray | slice) -> Identity:
+        """Chooses photos."""
+        return Identity(self.features[rows], self.embedding[rows], self.textures[rows])
 
     def mean(self) -> Identity:
         """Takes all photos for those of one person; arrays of length 1."""
-        return Identity(
-            *(
-                np.mean(values, axis=0, keepdims=True, dtype=np.float32)
-                for values in (self.features, self.embedding)
-            )
+        means = (
+            np.mean(values, axis=0, keepdims=True, dtype=np.float32)
+            for values in (self.features, self.embedding, self.textures)
         )
+        features, embedding, texture = means
+        return Identity(features, embedding, np.round(texture).astype(np.uint8))
 
     def distances(self) -> np.ndarray:
         """Distance of each photo's embedding to each other's, [photos, photos]."""
@@ -69,8 +76,21 @@ class IdentityNetwork:
         features, embedding = self._network(pictures)
         return features, embedding
 
-    def of(self, pictures: np.ndarray) -> Identity:
-        """Describes aligned faces, uint8 [count, side, side, 3]."""
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """Returns the embeddings of aligned faces, float32 [count, 128].
+
+        Args:
+          pictures: uint8 [count, side, side, 3].
+        """
+        return self.of(pictures, pictures[..., :0]).embedding
+
+    def of(self, pictures: np.ndarray, textures: np.ndarray) -> Identity:
+        """Describes people.
+
+        Args:
+          pictures: Their aligned faces, uint8 [count, side, side, 3].
+          textures: Their textures, uint8 [count, side, side, 3].
+        """
         parts = []
         for start in range(0, len(pictures), _BATCH):
             batch = pictures[start : start + _BATCH]
@@ -78,4 +98,5 @@ class IdentityNetwork:
             filled = np.resize(batch, (_BATCH, *batch.shape[1:])) if start else batch
             outputs = self._compiled(tf.constant(filled.astype(np.float32) / 127.5 - 1.0))
             parts.append([values.numpy()[: len(batch)] for values in outputs])
-        return Identity(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+        features, embedding = (np.concatenate(values) for values in zip(*parts, strict=True))
+        return Identity(features, embedding, textures)

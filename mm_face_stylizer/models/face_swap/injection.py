@@ -1,4 +1,7 @@
-"""The injection network: from an identity network's view of a person to the generator's kernels.
+"""The injection network: from what is known of a person to the generator's weights.
+
+Beside the published kernels it makes maps of the person's texture, which tell the decoder what skin,
+eyes and lips look like. An identity network was trained to forget just that.
 
 Sources: Xu et al., "MobileFaceSwap" (2022), section 3.1: depthwise kernels are predicted, pointwise
 kernels are modulated; Karras et al., "Analyzing and Improving the Image Quality of StyleGAN"
@@ -14,7 +17,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.face_swap.config import FaceSwapConfig
-from mm_face_stylizer.models.face_swap.generator import SLOPE, Kernels
+from mm_face_stylizer.models.face_swap.generator import SLOPE, PersonWeights
 from mm_face_stylizer.models.face_swap.identity import DIMENSIONS, FEATURE_CHANNELS, FEATURE_SIDE
 
 _EPSILON = 1e-8
@@ -22,10 +25,12 @@ _EPSILON = 1e-8
 _GAIN = float(np.sqrt(2.0 / (1.0 + SLOPE**2)))
 # Predictions start small against the kernels that all people share.
 _SMALL = 0.1
+# Channels of the layers that look at the texture, at a half to a 16th of its side.
+_TEXTURE_CHANNELS = (32, 48, 96, 128)
 
 
 class InjectionNetwork(keras.Model):
-    """Maps identities to kernels.
+    """Maps people to the generator's weights.
 
     Attributes:
       config: The configuration.
@@ -79,22 +84,39 @@ class InjectionNetwork(keras.Model):
                     initializer=keras.initializers.RandomNormal(stddev=1.0 / np.sqrt(inputs)),
                 )
             )
+        self._looks = [
+            keras.layers.Conv2D(
+                channels,
+                3,
+                strides,
+                padding="same",
+                kernel_initializer="he_normal",
+                name=f"look{index}_{strides}",
+            )
+            for index, channels in enumerate(_TEXTURE_CHANNELS if config.texture else ())
+            for strides in (2, 1)
+        ]
+        self._maps = [
+            keras.layers.Conv2D(channels, 1, name=f"map{index}")
+            for index, channels in enumerate(config.texture)
+        ]
         features = np.zeros((1, FEATURE_SIDE, FEATURE_SIDE, FEATURE_CHANNELS), np.float32)
-        self((features, np.zeros((1, DIMENSIONS), np.float32)))
+        texture = np.zeros((1, config.image_size, config.image_size, 3), np.float32)
+        self((features, np.zeros((1, DIMENSIONS), np.float32), texture))
 
-    def call(self, inputs: Sequence[tf.Tensor], training: bool | None = None) -> Kernels:
-        """Makes the kernels of people.
+    def call(self, inputs: Sequence[tf.Tensor], training: bool | None = None) -> PersonWeights:
+        """Makes the weights of people.
 
         Args:
-          inputs: Features [people, 4, 4, 256] and embeddings [people, 128] of `Identity`.
+          inputs: Features [people, 4, 4, 256], embeddings [people, 128] and textures
+            [people, side, side, 3] in [0, 255] of `Identity`.
           training: Accepted for the Keras contract; the network has no mode.
 
         Returns:
-          For each dynamic layer its kernels, [people, side, side, inputs] and
-          [people, inputs, outputs].
+          The weights of as many people.
         """
         del training
-        features, embedding = inputs
+        features, embedding, textures = inputs
         features = _normalized(features, (1, 2, 3))
         embedding = _normalized(embedding, (1,))
         large = _activated(_equalized(self._first, features))
@@ -119,7 +141,15 @@ class InjectionNetwork(keras.Model):
                 pointwise = scale[:, :, tf.newaxis] * pointwise
             energy = tf.reduce_sum(tf.square(pointwise), axis=1, keepdims=True)
             kernels.append((depthwise, _GAIN * pointwise * tf.math.rsqrt(energy + _EPSILON)))
-        return kernels
+        return PersonWeights(kernels, self._maps_of(textures))
+
+    def _maps_of(self, textures):
+        x, seen = tf.cast(textures, tf.float32) / 127.5 - 1.0, []
+        for look in self._looks:
+            x = tf.nn.leaky_relu(look(x), SLOPE)
+            seen.append(x)
+        # The last layers at a 16th, an eighth and a quarter of the side.
+        return [make(x) for make, x in zip(self._maps, seen[::-2], strict=False)]
 
     def get_config(self):
         """Returns the constructor's arguments."""

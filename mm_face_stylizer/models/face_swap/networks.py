@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.face_swap.config import FaceSwapConfig
-from mm_face_stylizer.models.face_swap.generator import SwapGenerator
+from mm_face_stylizer.models.face_swap.generator import PersonWeights, SwapGenerator
 from mm_face_stylizer.models.face_swap.identity import (
     DIMENSIONS,
     FEATURE_CHANNELS,
@@ -21,22 +21,25 @@ from mm_face_stylizer.models.weights import assign_weights, weights_of_parts, wi
 from mm_face_stylizer.practice_faces import calibration_pictures
 
 _GENERATOR, _INJECTION = "generator", "injection"
-_MEAN_FEATURES, _MEAN_EMBEDDING = "mean/features", "mean/embedding"
+_MEANS = ("mean/features", "mean/embedding", "mean/texture")
 
 
 class PersonStylizer(keras.Model):
-    """Gives photos the face of one person; its kernels are weights of its own.
+    """Gives photos the face of one person; the person's weights are its own.
 
     Attributes:
       side: Side of the pictures in pixels.
+      generator: The generator.
+      kernels: The person's kernels, as variables.
+      maps: The person's maps, as variables.
     """
 
-    def __init__(self, generator: SwapGenerator, kernels: Sequence[Sequence[np.ndarray]]):
-        """Shares the generator's layers, and copies the kernels.
+    def __init__(self, generator: SwapGenerator, person: PersonWeights):
+        """Shares the generator's layers, and copies the person's weights.
 
         Args:
           generator: The generator.
-          kernels: One person's, see `generator.Kernels`.
+          person: Weights of one person.
         """
         super().__init__(name="person_stylizer")
         self.side = generator.config.image_size
@@ -46,8 +49,17 @@ class PersonStylizer(keras.Model):
                 tf.Variable(value, name=f"layer{index}/{name}", dtype=tf.float32)
                 for name, value in zip(("depthwise", "pointwise"), pair, strict=True)
             )
-            for index, pair in enumerate(kernels)
+            for index, pair in enumerate(person.kernels)
         ]
+        self.maps = [
+            tf.Variable(value, name=f"map{index}", dtype=tf.float32)
+            for index, value in enumerate(person.maps)
+        ]
+
+    @property
+    def person(self) -> PersonWeights:
+        """The person's weights."""
+        return PersonWeights(self.kernels, self.maps)
 
     def call(self, photo: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Swaps the faces of photos.
@@ -60,7 +72,7 @@ class PersonStylizer(keras.Model):
           The photos with the person's face, of the same form.
         """
         del training
-        picture = self.generator((photo * 2.0 - 1.0, self.kernels), training=False).picture
+        picture = self.generator((photo * 2.0 - 1.0, self.person), training=False).picture
         return tf.clip_by_value((picture + 1.0) / 2.0, 0.0, 1.0)
 
 
@@ -111,6 +123,7 @@ class FaceSwapNetworks:
             Identity(
                 np.ones((1, FEATURE_SIDE, FEATURE_SIDE, FEATURE_CHANNELS), np.float32),
                 np.ones((1, DIMENSIONS), np.float32),
+                np.full((1, config.image_size, config.image_size, 3), 127, np.uint8),
             ),
         )
 
@@ -130,14 +143,15 @@ class FaceSwapNetworks:
         with without_initializers():
             networks = cls.build(config)
         parts = {_GENERATOR: networks.generator, _INJECTION: networks.injection}
-        means = (_MEAN_FEATURES, _MEAN_EMBEDDING)
-        assign_weights(parts, dict(weights), others=means)
-        mean = Identity(*(np.asarray(weights[name], np.float32) for name in means))
+        assign_weights(parts, dict(weights), others=_MEANS)
+        features, embedding, texture = (np.asarray(weights[name], np.float32) for name in _MEANS)
+        mean = Identity(features, embedding, np.round(texture).astype(np.uint8))
         return dataclasses.replace(networks, mean=mean)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Returns all weights by `part/layer/weight`, float32."""
-        means = {_MEAN_FEATURES: self.mean.features, _MEAN_EMBEDDING: self.mean.embedding}
+        means = dataclasses.astuple(self.mean)
+        means = {name: x.astype(np.float32) for name, x in zip(_MEANS, means, strict=True)}
         parts = {_GENERATOR: self.generator, _INJECTION: self.injection}
         return means | weights_of_parts(parts)
 
@@ -145,12 +159,10 @@ class FaceSwapNetworks:
         """Makes the networks of one person, in no time: nothing is trained.
 
         Args:
-          identity: One person; of several, features and embeddings are averaged.
+          identity: One person; what is known of several photos is averaged.
         """
-        mean = identity.mean()
-        kernels = self.injection((mean.features, mean.embedding))
-        kernels = [tuple(kernel.numpy() for kernel in pair) for pair in kernels]
-        return PersonNetworks(self.config, PersonStylizer(self.generator, kernels))
+        person = self.injection(dataclasses.astuple(identity.mean()))
+        return PersonNetworks(self.config, PersonStylizer(self.generator, person))
 
     def inference(self) -> PersonStylizer:
         """Returns the model of the mean person."""

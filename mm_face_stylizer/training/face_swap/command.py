@@ -7,6 +7,7 @@ import csv
 import pathlib
 
 from mm_face_stylizer.errors import DataError, InvalidArgumentError
+from mm_face_stylizer.models.face_swap.config import FINE, FaceSwapConfig
 from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.training.command_options import (
     add_precision,
@@ -17,8 +18,8 @@ from task_bundle.command_line import add_face_landmarker, positive_int
 
 _NAME = "face_swap"
 _STEPS, _PAIRS = 20_000, 12_000
-# What the networks may look like: as published, or with finer detail at a little more cost.
-_NETWORKS = {"published": {}, "fine": {"head": (16, 8), "skip": True}}
+# What the networks may look like: as published, or finer at a little more cost.
+_NETWORKS = {"published": {}, "fine": FINE}
 # Parts of the recipe that can be left out, to see what each is good for.
 _ABLATIONS = ("reweighting", "mask", "identity", "prediction", "modulation", "discriminator")
 
@@ -46,7 +47,7 @@ def add_face_swap(commands) -> None:
         "--network",
         choices=tuple(_NETWORKS),
         default="fine",
-        help="as published, or with finer detail (fine)",
+        help="as published, or with the source's texture and finer detail (fine)",
     )
     train.add_argument(
         "--image-size", type=int, default=256, metavar="SIDE", help="in pixels (256)"
@@ -86,7 +87,6 @@ def _train(arguments: argparse.Namespace) -> None:
     provenance = request.provenance(start.card if start else None)
     face_models = request.face_models()
     from mm_face_stylizer.models.efficientnet_lite import perceptual_network
-    from mm_face_stylizer.models.face_swap.config import FaceSwapConfig
     from mm_face_stylizer.models.face_swap.identity import IdentityNetwork
     from mm_face_stylizer.training.face_swap.pairs import TEACHER_SIDE, SwapPairs
     from mm_face_stylizer.training.face_swap.release import release_face_swap

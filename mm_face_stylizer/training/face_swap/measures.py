@@ -82,7 +82,7 @@ class SwapMeter:
           targets: The photos that were swapped, of the same form.
         """
         sets = tuple(_at_teacher_side(x) for x in (pictures, sources, targets))
-        found, source, target = (self._identity.of(x).embedding for x in sets)
+        found, source, target = (self._identity.embed(x) for x in sets)
         to_source, to_target = (np.linalg.norm(found - x, axis=1) for x in (source, target))
         found, source, target = (self._judge.embed(x) for x in sets)
         by_judge = [np.linalg.norm(found - x, axis=1) for x in (source, target)]

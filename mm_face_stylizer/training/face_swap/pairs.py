@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from mm_face_stylizer.errors import DataError
 from mm_face_stylizer.models.face_swap.identity import Identity, IdentityNetwork
+from mm_face_stylizer.painting.face_texture import face_textures
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.training.face_swap.teacher import LEAST_QUALITY, swap_faces
 from mm_face_stylizer.training.portraits import Portraits
@@ -37,6 +38,7 @@ class SwapBatch:
     Attributes:
       features: Of the sources, see `Identity`, float32 [batch, 4, 4, 256].
       embedding: Of the sources, float32 [batch, 128].
+      textures: Of the sources, uint8 [batch, side, side, 3].
       photos: The targets, uint8 [batch, side, side, 3].
       pictures: What the teacher makes of them, of the same form.
       masks: Where these differ, uint8 [batch, side, side], 255 inside the face.
@@ -44,6 +46,7 @@ class SwapBatch:
 
     features: np.ndarray
     embedding: np.ndarray
+    textures: np.ndarray
     photos: np.ndarray
     pictures: np.ndarray
     masks: np.ndarray
@@ -55,7 +58,7 @@ class SwapPairs:
 
     Attributes:
       photos: One photo of each person, uint8 [people, side, side, 3].
-      identity: Each person's features and embedding.
+      identity: What is known of each person.
       sources: Index of each pair's source in `photos`, int [pairs].
       targets: Index of each pair's target, int [pairs].
       pictures: The teacher's pictures, uint8 [pairs, side, side, 3].
@@ -88,11 +91,12 @@ class SwapPairs:
             shape = (-1, *[1] * (pictures.ndim - 1))
             return np.where(mirrored.reshape(shape), pictures[:, :, ::-1], pictures)
 
-        sources = self.sources[rows]
+        source = self.identity[self.sources[rows]]
         # A mirrored picture shows the same person.
         return SwapBatch(
-            self.identity.features[sources],
-            self.identity.embedding[sources],
+            source.features,
+            source.embedding,
+            turned(source.textures),
             turned(self.photos[self.targets[rows]]),
             turned(self.pictures[rows]),
             turned(self.masks[rows]),
@@ -155,13 +159,18 @@ class SwapPairs:
             np.concatenate([arrays["sources"], arrays["targets"]]), return_inverse=True
         )
         sources, targets = np.split(places, 2)
-        known = _embedded(np.asarray(photos[people]), people, identity, cache)
+        # Somebody may be in several groups.
+        _, rows = np.unique(arrays["people"], return_index=True)
+        rows = rows[np.isin(arrays["people"][rows], people)]
+        known = _described(
+            np.asarray(photos[people]), arrays["textures"][rows], people, identity, cache
+        )
         weights = np.ones(len(sources))
         if reweighted:
-            seen = _embedded(arrays["pictures"], arrays["quality"], identity, cache, "teacher")
+            seen = _embedded(arrays["pictures"], arrays["quality"], identity, cache)
             wanted = known.embedding[sources]
-            cosine = np.sum(seen.embedding * wanted, axis=1) / (
-                np.linalg.norm(seen.embedding, axis=1) * np.linalg.norm(wanted, axis=1)
+            cosine = np.sum(seen * wanted, axis=1) / (
+                np.linalg.norm(seen, axis=1) * np.linalg.norm(wanted, axis=1)
             )
             weights = np.clip(cosine, 0.0, 1.0) ** 2 * arrays["quality"]
         shrunken = np.stack([shrunk(photos[person], side) for person in people])
@@ -175,20 +184,35 @@ def shrunk(picture: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def _embedded(pictures, key, identity, cache, part="people") -> Identity:
-    """Describes pictures, or reads their descriptions if they are of the same key."""
-    path = cache.with_name(f"{cache.stem}_{part}_{pictures.shape[1]}.npz")
+def _described(pictures, textures, people, identity, cache) -> Identity:
+    """Describes people, or reads what was found the last time."""
+
+    def describe():
+        found = identity.of(pictures, textures)
+        return {"features": found.features.astype(np.float16), "embedding": found.embedding}
+
+    stored = _stored(cache, people, describe)
+    return Identity(stored["features"].astype(np.float32), stored["embedding"], textures)
+
+
+def _embedded(pictures, quality, identity, cache) -> np.ndarray:
+    """Embeds the teacher's pictures, or reads what was found the last time."""
+    path = cache.with_name(f"{cache.stem}_teacher_{pictures.shape[1]}.npz")
+    return _stored(path, quality, lambda: {"embedding": identity.embed(pictures)})["embedding"]
+
+
+def _stored(path, key, make) -> dict[str, np.ndarray]:
+    """Reads arrays that were stored with this key, or makes and stores them."""
     if path.exists():
         with np.load(path) as stored:
             if np.array_equal(stored["key"], key):
-                return Identity(stored["features"].astype(np.float32), stored["embedding"])
-    found = identity.of(pictures)
+                return dict(stored)
+    arrays = make()
     buffer = io.BytesIO()
-    features = found.features.astype(np.float16)
-    np.savez(buffer, key=key, features=features, embedding=found.embedding)
+    np.savez(buffer, key=key, **arrays)
     atomic_write(path, buffer.getvalue(), overwrite=True)
-    # As they will be read by a run that resumes.
-    return Identity(features.astype(np.float32), found.embedding)
+    # The same as a run that resumes will read.
+    return arrays
 
 
 def _make_groups(missing, photos, face_models, side, seed, workers) -> None:
@@ -253,6 +277,8 @@ def _make_group(number: int, file: pathlib.Path, seed: int) -> None:
         "pictures": np.array(made["pictures"], np.uint8).reshape(-1, side, side, 3),
         "masks": np.array(made["masks"], np.uint8).reshape(-1, side, side),
         "quality": np.array(made["quality"], np.float64),
+        "people": np.array(list(found), np.int64),
+        "textures": face_textures(list(found.values()), side),
     }
     np.savez_compressed(buffer, **arrays)
     atomic_write(file, buffer.getvalue(), overwrite=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from mm_face_stylizer._keras import graph_function, keras, tf
 from mm_face_stylizer.errors import DataError
-from mm_face_stylizer.models.face_swap.generator import SwapGenerator
+from mm_face_stylizer.models.face_swap.generator import PersonWeights, SwapGenerator
 from mm_face_stylizer.models.face_swap.identity import Identity, IdentityNetwork
 from mm_face_stylizer.models.face_swap.networks import PersonNetworks, PersonStylizer
 from mm_face_stylizer.painting.portrait import Portrait
@@ -95,12 +95,15 @@ def refine(
     compare = SwapLosses(options.weights, network, features)
     embedding = tf.constant(identity.mean().embedding)
 
-    def train(photos, pictures, masks, with_identity):
+    def train(photos, pictures, masks, mirrored, with_identity):
         photos, pictures = (tf.cast(x, tf.float32) / 127.5 - 1.0 for x in (photos, pictures))
         masks = tf.cast(masks, tf.float32)[..., tf.newaxis] / 255.0
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            result = stylizer.generator((photos, stylizer.kernels), training=True)
+            # A mirrored picture shows the mirrored face.
+            maps = [tf.where(mirrored, x[:, :, ::-1], x) for x in stylizer.maps]
+            people = PersonWeights(stylizer.kernels, maps)
+            result = stylizer.generator((photos, people), training=True)
             values = compare(result, pictures, masks, embedding, with_identity)
         gradients = tape.gradient(values["loss"], variables)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -111,12 +114,14 @@ def refine(
     shares = lessons.quality / lessons.quality.sum()
     for step in range(options.steps):
         rows = random.choice(len(shares), options.batch_size, p=shares)
-        mirror = slice(None, None, -1 if random.random() < 0.5 else 1)
+        mirrored = random.random() < 0.5
+        mirror = slice(None, None, -1 if mirrored else 1)
         batch = (x[rows][:, :, mirror] for x in (lessons.photos, lessons.pictures, lessons.masks))
         optimizer.learning_rate.assign(
             learning_rate(options.learning_rate, step, options.steps, step)
         )
-        values = compiled(*(tf.constant(x) for x in batch), step % _IDENTITY_EVERY == 0)
+        arrays = (tf.constant(x) for x in (*batch, mirrored))
+        values = compiled(*arrays, step % _IDENTITY_EVERY == 0)
         if on_step is not None:
             on_step(step + 1, {name: float(value) for name, value in values.items()})
     return PersonNetworks(person.config, stylizer)
@@ -125,8 +130,7 @@ def refine(
 def _copied(person: PersonNetworks) -> PersonStylizer:
     generator = SwapGenerator(person.config, name="generator")
     generator.set_weights(person.stylizer.generator.get_weights())
-    kernels = [tuple(kernel.numpy() for kernel in pair) for pair in person.stylizer.kernels]
-    return PersonStylizer(generator, kernels)
+    return PersonStylizer(generator, person.stylizer.person)
 
 
 def _lessons(sources: Sequence[Portrait], targets: Sequence[Portrait], side: int) -> _Lessons:

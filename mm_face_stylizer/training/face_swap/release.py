@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mm_face_stylizer.export import export_stylizer
-from mm_face_stylizer.models.face_swap.identity import Identity, IdentityNetwork
+from mm_face_stylizer.models.face_swap.identity import IdentityNetwork
 from mm_face_stylizer.models.face_swap.networks import FaceSwapNetworks
+from mm_face_stylizer.painting.face_texture import face_textures
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.preset import Preset, save_preset
@@ -93,16 +94,14 @@ def measured(
     """
     side = networks.config.image_size
     photos = np.stack([shrunk(person.pixels, side) for person in people])
-    known = network.of(photos)
+    known = network.of(photos, face_textures(people, side))
     rows, taught, ours = [], [], []
     for source in range(len(people)):
         targets = {(source + shift) % len(people) for shift in range(1, _NEXT + 1)} - {source}
         made = {target: swap_faces(people[source], people[target]) for target in sorted(targets)}
         made = {target: pair for target, pair in made.items() if pair.quality >= LEAST_QUALITY}
         if made:
-            one = slice(source, source + 1)
-            own = Identity(known.features[one], known.embedding[one])
-            ours.append(swapped(networks, own, photos[list(made)]))
+            ours.append(swapped(networks, known[source : source + 1], photos[list(made)]))
             taught.append(np.stack([shrunk(pair.picture, side) for pair in made.values()]))
             rows += [(source, target) for target in made]
     if len(rows) < _LEAST_PAIRS:

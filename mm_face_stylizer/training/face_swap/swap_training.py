@@ -156,13 +156,13 @@ class SwapTraining(TrainingRun):
         """Returns the function that trains on a batch."""
         adversarial = self.options.stage.weights.adversarial
 
-        def train(features, embedding, photos, pictures, masks):
+        def train(features, embedding, textures, photos, pictures, masks):
             photos, pictures = (tf.cast(x, tf.float32) / 127.5 - 1.0 for x in (photos, pictures))
             masks = tf.cast(masks, tf.float32)[..., tf.newaxis] / 255.0
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(self._variables)
-                kernels = self._trained.injection((features, embedding))
-                result = self._trained.generator((photos, kernels), training=True)
+                people = self._trained.injection((features, embedding, textures))
+                result = self._trained.generator((photos, people), training=True)
                 values = self._losses(result, pictures, masks, embedding, with_identity)
                 loss = values["loss"]
                 if adversarial:
@@ -200,26 +200,24 @@ class SwapTraining(TrainingRun):
         blank = np.full_like(photos[0], 255)
         rows = [[blank, *photos[targets]]]
         for source in sources:
-            one = slice(source, source + 1)
-            identity = Identity(known.features[one], known.embedding[one])
-            rows.append([photos[source], *swapped(self._average, identity, photos[targets])])
+            person = known[source : source + 1]
+            rows.append([photos[source], *swapped(self._average, person, photos[targets])])
         return ContactSheet(rows, [f"{step} steps, {self.options.config.image_size} px"])
 
 
-def swapped(networks: FaceSwapNetworks, identity: Identity, photos: np.ndarray) -> np.ndarray:
+def swapped(networks: FaceSwapNetworks, person: Identity, photos: np.ndarray) -> np.ndarray:
     """Gives photos the face of one person.
 
     Args:
       networks: The networks.
-      identity: The person.
+      person: The person.
       photos: uint8 [count, side, side, 3].
 
     Returns:
       uint8 of the same shape.
     """
-    mean = identity.mean()
-    kernels = networks.injection((mean.features, mean.embedding))
-    result = networks.generator((from_pixels(photos), kernels), training=False)
+    weights = networks.injection(dataclasses.astuple(person.mean()))
+    result = networks.generator((from_pixels(photos), weights), training=False)
     return to_pixels(result.picture.numpy())
 
 

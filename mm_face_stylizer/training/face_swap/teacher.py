@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 
+from mm_face_stylizer.painting.face_texture import warp_field
 from mm_face_stylizer.painting.portrait import Portrait
 
 # Points of the face mesh. The top of the oval, from ear to ear over the forehead, and its bottom.
@@ -68,7 +69,7 @@ def swap_faces(source: Portrait, target: Portrait) -> SwappedPair:
     import cv2
 
     side = target.side
-    field, broken = _warp_field(target.landmarks, source.landmarks, side)
+    field, broken = warp_field(target.landmarks, source.landmarks, side)
 
     def warped(picture):
         return cv2.remap(
@@ -174,36 +175,6 @@ def _region(points: np.ndarray, side: int) -> np.ndarray:
     above = 1.0 - along / height / max(1e-3, brows)
     near, far = _FADE
     return (oval * np.clip((far - above) / (far - near), 0.0, 1.0)).astype(np.float32)
-
-
-def _warp_field(target: np.ndarray, source: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel of the target's face lies in the source, and where the mesh is folded.
-
-    Returns:
-      Columns and rows, float32 [side, side, 2], and float32 [side, side], 1 in triangles that are
-      folded or torn. Outside of the mesh the field is -1.
-    """
-    import cv2
-    from matplotlib.tri import Triangulation
-
-    triangles = Triangulation(*target.astype(np.float64).T).triangles
-    corners, wanted = target[triangles], source[triangles]
-    # The affine map of each triangle, as three coefficients for each coordinate.
-    homogeneous = np.concatenate([corners, np.ones((*corners.shape[:2], 1))], axis=2)
-    size = np.linalg.det(homogeneous)
-    homogeneous[np.abs(size) < 1e-6] = np.eye(3)
-    maps = np.linalg.solve(homogeneous, wanted.astype(np.float64))
-    stretch = np.linalg.det(maps[:, :2])
-    bad = (stretch < 0.1) | (stretch > 8.0) | (np.abs(size) < 1e-6)
-    owner = np.full((side, side), -1, np.int32)
-    for number, corner in enumerate(corners):
-        cv2.fillConvexPoly(owner, np.round(corner * 16).astype(np.int32), number, 8, 4)
-    rows, columns = np.mgrid[:side, :side].astype(np.float64)
-    places = np.stack([columns, rows, np.ones_like(rows)], axis=-1)
-    field = np.einsum("hwi,hwij->hwj", places, maps[owner]).astype(np.float32)
-    outside = owner < 0
-    field[outside] = -1.0
-    return field, np.where(outside, 0.0, bad[owner]).astype(np.float32)
 
 
 def _relit(

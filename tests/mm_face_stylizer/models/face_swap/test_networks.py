@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from litert import assert_same_as_litert, run_litert
@@ -25,6 +27,7 @@ def _people(count, seed=0):
     return Identity(
         random.random((count, 4, 4, 256), np.float32),
         random.standard_normal((count, 128)).astype(np.float32),
+        random.integers(0, 256, (count, 64, 64, 3), np.uint8),
     )
 
 
@@ -53,7 +56,7 @@ def test_the_published_network_has_its_size():
     assert shapes == [(1, 224, 224, 3)] * 2
 
 
-@pytest.mark.parametrize("changes", [{}, {"skip": True}, {"masked": False}])
+@pytest.mark.parametrize("changes", [{}, {"skip": True, "texture": (5, 4, 3)}, {"masked": False}])
 def test_a_person_is_exported_number_by_number(changes):
     networks = _networks(FaceSwapConfig(**{**vars(TINY), **changes}))
     random = np.random.default_rng(2)
@@ -70,11 +73,11 @@ def test_a_person_is_exported_number_by_number(changes):
 def test_a_step_of_training_changes_kernels_little():
     networks = _networks(FaceSwapConfig(image_size=64))
     people = _people(4)
-    before = networks.injection((people.features, people.embedding))
+    before, _ = networks.injection(dataclasses.astuple(people))
     optimizer = keras.optimizers.Adam(1e-3)
     for _ in range(3):
         with tf.GradientTape() as tape:
-            kernels = networks.injection((people.features, people.embedding))
+            kernels, _ = networks.injection(dataclasses.astuple(people))
             # All kernels are to follow one direction, the worst case for their growth.
             loss = -tf.add_n([tf.reduce_sum(kernel) for pair in kernels for kernel in pair])
         variables = networks.injection.trainable_variables
@@ -88,11 +91,12 @@ def test_a_step_of_training_changes_kernels_little():
 
 
 def test_kernels_of_several_people_are_those_of_each():
-    networks, people, photos = _networks(), _people(3), _photos(3) * 2 - 1
-    kernels = networks.injection((people.features, people.embedding))
-    together = networks.generator((photos, kernels)).picture.numpy()
+    networks = _networks(dataclasses.replace(TINY, texture=(5, 4, 3)))
+    people, photos = _people(3), _photos(3) * 2 - 1
+    weights = networks.injection(dataclasses.astuple(people))
+    together = networks.generator((photos, weights)).picture.numpy()
     for index, photo in enumerate(photos):
-        own = [tuple(k[index : index + 1] for k in pair) for pair in kernels]
+        own = networks.injection(dataclasses.astuple(people[index : index + 1]))
         alone = networks.generator((photo[np.newaxis], own)).picture.numpy()
         np.testing.assert_allclose(together[index], alone[0], atol=1e-5)
 
@@ -107,7 +111,7 @@ def test_kernels_of_several_people_are_those_of_each():
 )
 def test_a_person_decides_which_kernels_change(changes, moving):
     networks, people = _networks(FaceSwapConfig(**{**vars(TINY), **changes})), _people(2)
-    kernels = networks.injection((people.features, people.embedding))
+    kernels, _ = networks.injection(dataclasses.astuple(people))
     for pair in kernels:
         for index, kernel in enumerate(pair):
             differ = bool(np.abs(kernel[0] - kernel[1]).max() > 1e-6)
@@ -115,6 +119,17 @@ def test_a_person_decides_which_kernels_change(changes, moving):
     # Demodulated: each output has the same energy.
     energy = (kernels[3][1].numpy() ** 2).sum(axis=1)
     np.testing.assert_allclose(energy, 2.0 / 1.01, rtol=1e-4)
+
+
+def test_the_texture_shows_in_the_picture():
+    networks = _networks(dataclasses.replace(TINY, texture=(5, 4, 3)))
+    person, photo = _people(1), _photos() * 2 - 1
+    painted = dataclasses.replace(person, textures=255 - person.textures)
+    pictures = [
+        networks.generator((photo, networks.injection(dataclasses.astuple(one)))).face.numpy()
+        for one in (person, painted)
+    ]
+    assert np.abs(pictures[0] - pictures[1]).mean() > 0.001
 
 
 def test_away_from_the_face_nothing_changes():
@@ -134,7 +149,14 @@ def test_a_preset_comes_back(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"image_size": 100}, {"channels": (1, 2)}, {"head": (8, 0)}, {"width": 0}, {"mask": (0,) * 5}],
+    [
+        {"image_size": 100},
+        {"channels": (1, 2)},
+        {"head": (8, 0)},
+        {"width": 0},
+        {"mask": (0,) * 5},
+        {"texture": (8, 8)},
+    ],
 )
 def test_unknown_configurations_are_refused(changes):
     with pytest.raises(InvalidArgumentError, match=next(iter(changes))):

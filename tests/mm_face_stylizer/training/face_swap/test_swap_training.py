@@ -27,7 +27,9 @@ from task_bundle.media.images import save_png
 
 pytestmark = pytest.mark.usefixtures("face_models")
 
-_CONFIG = FaceSwapConfig(64, (4, 6, 8, 10, 12), (6, 4), (8, 6, 4, 4, 2), skip=True, width=8)
+_CONFIG = FaceSwapConfig(
+    64, (4, 6, 8, 10, 12), (6, 4), (8, 6, 4, 4, 2), skip=True, width=8, texture=(4, 3, 2)
+)
 _STAGE = SwapStage(24, SwapWeights(features=0.0), average=0.7)
 _OPTIONS = SwapOptions(_CONFIG, _STAGE, batch_size=2, learning_rate=3e-2)
 _SAVED = 21
@@ -42,9 +44,12 @@ class TinyIdentity:
         features = tf.tile(places, (1, 1, 1, 86))[..., :256]
         return features, tf.tile(tf.reshape(places, (-1, 48)), (1, 3))[:, :128]
 
-    def of(self, pictures):
+    def of(self, pictures, textures):
         outputs = self(tf.constant(pictures.astype(np.float32) / 127.5 - 1.0))
-        return Identity(*(values.numpy() for values in outputs))
+        return Identity(*(values.numpy() for values in outputs), textures)
+
+    def embed(self, pictures):
+        return self.of(pictures, None).embedding
 
 
 @pytest.fixture(scope="module")
