@@ -116,8 +116,8 @@ class SwapGenerator(keras.Model):
         """Swaps faces.
 
         Args:
-          inputs: Photos [batch, side, side, 3] in [-1, 1], and `PersonWeights` of as many people, or
-            of one for all photos.
+          inputs: Photos [batch, side, side, 3] in [-1, 1], and `PersonWeights` of as many
+            people, or of one for all photos.
           training: Whether batch normalization uses the statistics of the batch.
         """
         photo, (kernels, maps) = inputs

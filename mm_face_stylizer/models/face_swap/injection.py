@@ -1,7 +1,7 @@
 """The injection network: from what is known of a person to the generator's weights.
 
-Beside the published kernels it makes maps of the person's texture, which tell the decoder what skin,
-eyes and lips look like. An identity network was trained to forget just that.
+Beside the published kernels it makes maps of the person's texture, which tell the decoder what
+skin, eyes and lips look like. An identity network was trained to forget just that.
 
 Sources: Xu et al., "MobileFaceSwap" (2022), section 3.1: depthwise kernels are predicted, pointwise
 kernels are modulated; Karras et al., "Analyzing and Improving the Image Quality of StyleGAN"

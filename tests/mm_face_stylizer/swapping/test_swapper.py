@@ -97,10 +97,12 @@ def test_two_persons_are_told_by_their_distance(run_folder, grace_hopper, face_m
     with pytest.raises(DataError, match=r"grace\.jpg and other\.jpg.*distance 0\.[5-9]"):
         FaceSwapper.find(run_folder).bundle(photos, has_consent=True, face_models=face_models)
     embedding = np.array([[0.0, 0.0], [0.3, 0.0], [0.0, 0.44]], np.float32)
-    features = np.zeros((3, 4, 4, 256), np.float32)
+    people = Identity(
+        np.zeros((3, 4, 4, 256), np.float32), embedding, np.zeros((3, 8, 8, 3), np.uint8)
+    )
     with pytest.raises(DataError, match=r"b and c.*0\.53"):
-        check_same_person("abc", Identity(features, embedding))
-    check_same_person("ab", Identity(features[:2], embedding[:2]))
+        check_same_person("abc", people)
+    check_same_person("ab", people[:2])
 
 
 def test_what_is_refused_before_anything_is_read(run_folder, grace_hopper, tmp_path):

@@ -10,6 +10,7 @@ from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.models.face_swap.config import FaceSwapConfig
 from mm_face_stylizer.models.face_swap.identity import Identity
 from mm_face_stylizer.models.face_swap.networks import FaceSwapNetworks
+from mm_face_stylizer.painting.face_texture import face_textures
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.practice_faces import practice_pictures
 from mm_face_stylizer.training.card import Provenance
@@ -146,6 +147,7 @@ def test_a_term_of_no_weight_is_not_computed(term, changes):
     keras.utils.set_random_seed(0)
     networks = FaceSwapNetworks.build(_CONFIG)
     known = (np.ones((2, 4, 4, 256), np.float32), np.ones((2, 128), np.float32))
+    known = (*known, np.ones((2, 64, 64, 3), np.uint8))
     photos = tf.zeros((2, 64, 64, 3))
     result = networks.generator((photos, networks.injection(known)), training=True)
     arguments = (result, photos + 0.5, tf.ones((2, 64, 64, 1)), known[1])
@@ -160,7 +162,7 @@ def test_refinement_comes_nearer_to_the_teacher(finished, face_models):
     with PortraitFinder(face_models) as finder:
         people = [finder.find_aligned(picture) for picture in practice_pictures(256, 8)]
     source, targets = people[0], people[1:]
-    identity = TinyIdentity().of(source.pixels[np.newaxis])
+    identity = TinyIdentity().of(source.pixels[np.newaxis], face_textures([source], 64))
     person = run.released().of_person(identity)
     before = person.stylizer.kernels[0][0].numpy()
     history = []
