@@ -137,16 +137,13 @@ class SwapPairs:
         names = portraits.train_names
         digest = hashlib.sha256(os.fsencode("\n".join(names))).hexdigest()[:12]
         files = [
-            cache / f"pairs_{digest}_{side}_{seed}_{number:05d}.npz"
+            cache / f"pairs_{digest}_{seed}_{number:05d}.npz"
             for number in range(math.ceil(pairs / (_GROUP * _GROUP)))
         ]
         photos = portraits.training()
         missing = [(number, file) for number, file in enumerate(files) if not file.exists()]
-        _make_groups(missing, photos, face_models, side, seed, workers)
-        groups = []
-        for file in files:
-            with np.load(file) as group:
-                groups.append(dict(group))
+        _make_groups(missing, photos, face_models, seed, workers)
+        groups = [_read_group(file, side) for file in files]
         arrays = {name: np.concatenate([group[name] for group in groups]) for name in groups[0]}
         if not len(arrays["quality"]):
             raise DataError("the teacher finds no usable pair among these portraits")
@@ -215,40 +212,51 @@ def _stored(path, key, make) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _make_groups(missing, photos, face_models, side, seed, workers) -> None:
+def _read_group(file: pathlib.Path, side: int) -> dict[str, np.ndarray]:
+    """Reads a group's arrays; its pictures are shrunk to the side of the training's."""
+    with np.load(file) as group:
+        arrays = dict(group)
+    for name in ("pictures", "masks", "textures"):
+        shape = (len(arrays[name]), side, side, *arrays[name].shape[3:])
+        shrunken = [shrunk(picture, side) for picture in arrays[name]]
+        arrays[name] = np.array(shrunken, np.uint8).reshape(shape)
+    return arrays
+
+
+def _make_groups(missing, photos, face_models, seed, workers) -> None:
     """Makes files of pairs, in other processes if there are to be several."""
     bar = tqdm(total=len(missing), desc="Swapping", unit="group", disable=not missing)
     with bar, contextlib.ExitStack() as stack:
         if workers == 1 and missing:
-            _prepare(photos, face_models, side)
+            _prepare(photos, face_models)
             stack.enter_context(_process["finder"])
             for number, file in missing:
                 _make_group(number, file, seed)
                 bar.update()
         elif missing:
-            pool = stack.enter_context(worker_pool(workers, _prepare, (photos, face_models, side)))
+            pool = stack.enter_context(worker_pool(workers, _prepare, (photos, face_models)))
             waiting = [pool.submit(_make_group, number, file, seed) for number, file in missing]
             for done in concurrent.futures.as_completed(waiting):
                 done.result()
                 bar.update()
 
 
-# Photos, finder and side of a process that makes pairs; `_prepare` sets them once per process.
+# Photos and finder of a process that makes pairs; `_prepare` sets them once per process.
 _process: dict = {}
 
 
-def _prepare(photos: np.ndarray, face_models: FaceModels, side: int) -> None:
+def _prepare(photos: np.ndarray, face_models: FaceModels) -> None:
     """Initializes a process."""
     import cv2
 
     # With several processes, OpenCV's own threads would compete for the same cores.
     cv2.setNumThreads(1)
-    _process.update(photos=photos, finder=PortraitFinder(face_models), side=side)
+    _process.update(photos=photos, finder=PortraitFinder(face_models))
 
 
 def _make_group(number: int, file: pathlib.Path, seed: int) -> None:
     """Swaps some sources into some targets, and writes the usable pairs to an NPZ file."""
-    photos, finder, side = _process["photos"], _process["finder"], _process["side"]
+    photos, finder = _process["photos"], _process["finder"]
     random = np.random.default_rng((seed, number))
     rows = random.permutation(len(photos))[: 2 * _GROUP]
     found = {}
@@ -267,10 +275,10 @@ def _make_group(number: int, file: pathlib.Path, seed: int) -> None:
         if pair.quality < LEAST_QUALITY:
             continue
         mask = np.round(pair.mask * 255.0).astype(np.uint8)
-        values = (source, target, shrunk(pair.picture, side), shrunk(mask, side), pair.quality)
+        values = (source, target, pair.picture, mask, pair.quality)
         for name, value in zip(made, values, strict=True):
             made[name].append(value)
-    buffer = io.BytesIO()
+    side, buffer = TEACHER_SIDE, io.BytesIO()
     arrays = {
         "sources": np.array(made["sources"], np.int64),
         "targets": np.array(made["targets"], np.int64),
