@@ -9,17 +9,17 @@ import sys
 from typing import TYPE_CHECKING
 
 from mm_face_stylizer.errors import InvalidArgumentError
+from mm_face_stylizer.swapping.swapper import CONSENT, REFINEMENT_STEPS, FaceSwapper
 from task_bundle.command_line import (
     add_face_landmarker,
     add_overwrite,
     check_output_files,
-    positive_int,
+    index,
+    seed,
 )
 
 if TYPE_CHECKING:
     from task_bundle.command_line import SubCommands
-
-_STEPS = 200
 
 
 def add_swap(commands: SubCommands) -> None:
@@ -47,18 +47,17 @@ def add_swap(commands: SubCommands) -> None:
         "--preset",
         type=pathlib.Path,
         metavar="RUN_OR_PRESET",
-        help="what `face-swap train` wrote",
+        help="networks that `face-swap train` wrote, in place of those of the package",
     )
     swap.add_argument(
         "--refine",
-        nargs="?",
-        type=positive_int,
-        const=_STEPS,
+        type=index,
+        default=REFINEMENT_STEPS,
         metavar="STEPS",
-        help=f"tune the networks on pictures of this person, ({_STEPS} steps); without "
-        "--preset they start from nothing, which needs many more",
+        help="steps that tune the networks for this person, without which hardly anybody is "
+        f"recognized; with 0 the bundle is made in seconds ({REFINEMENT_STEPS})",
     )
-    swap.add_argument("--seed", type=int, default=0, help="of the refinement (0)")
+    swap.add_argument("--seed", type=seed, default=0, help="of the refinement (0)")
     swap.add_argument(
         "--precision",
         choices=("float16", "float32", "int8"),
@@ -72,15 +71,10 @@ def add_swap(commands: SubCommands) -> None:
 
 def _swap(arguments: argparse.Namespace) -> None:
     check_output_files(arguments.output, overwrite=arguments.overwrite)
-    from mm_face_stylizer.swapping.swapper import CONSENT, FaceSwapper
-
     if not arguments.i_have_consent:
         raise InvalidArgumentError(f"{CONSENT}: say so by --i-have-consent (docs/face-swap.md)")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    if arguments.preset is None and arguments.refine is not None:
-        swapper = FaceSwapper(None)
-    else:
-        swapper = FaceSwapper.find(arguments.preset)
+    swapper = FaceSwapper.find(arguments.preset)
     from tqdm import tqdm
 
     from task_bundle.faces.face_models import find_face_models
@@ -88,18 +82,14 @@ def _swap(arguments: argparse.Namespace) -> None:
 
     face_models = find_face_models(arguments.face_landmarker)
     photos = {str(path): load_image(path) for path in arguments.photos}
-    refinement = None
-    if arguments.refine is not None:
-        from mm_face_stylizer.training.face_swap.refinement import RefinementOptions
-
-        refinement = RefinementOptions(arguments.refine, seed=arguments.seed)
     with tqdm(
-        total=arguments.refine or 0, desc="Refining", unit="step", disable=refinement is None
+        total=arguments.refine, desc="Refining", unit="step", disable=not arguments.refine
     ) as bar:
         bundle = swapper.bundle(
             photos,
             has_consent=True,
-            refinement=refinement,
+            steps=arguments.refine,
+            seed=arguments.seed,
             precision=arguments.precision,
             face_models=face_models,
             on_step=lambda step, values: bar.update(),

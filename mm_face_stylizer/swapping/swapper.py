@@ -19,13 +19,14 @@ from task_bundle.faces.face_models import FaceModels, find_face_models
 
 if TYPE_CHECKING:
     from mm_face_stylizer.models.face_swap.identity import Identity
-    from mm_face_stylizer.training.face_swap.refinement import RefinementOptions
 
 _FAMILY = "face_swap"
-# What a preset of this name would hold comes with the package one day.
+# The networks that come with the package.
 _RELEASED = "face_swap_256"
 # Practice faces that a refinement learns to give the face to.
 _PRACTICE_FACES = 96
+# Steps of a refinement: a minute or two. Without it, hardly anybody is recognized.
+REFINEMENT_STEPS = 200
 PURPOSE = (
     "Gives the faces in photos the face of one person, who has to have agreed to it. Pictures made"
     " with it are not genuine photos and must not pass as such."
@@ -45,15 +46,14 @@ class FaceSwapper:
     from task_bundle import load_image
 
     photos = {"me.jpg": load_image("me.jpg")}
-    FaceSwapper.find("RUN").bundle(photos, has_consent=True).save("me.task")
+    FaceSwapper.find().bundle(photos, has_consent=True).save("me.task")
     ```
 
     Attributes:
-      preset: Weights and card, of the family `face_swap`; None for networks that know nobody, which
-        only refinement makes useful.
+      preset: Weights and card, of the family `face_swap`.
     """
 
-    preset: Preset | None
+    preset: Preset
 
     @classmethod
     def find(cls, name_or_folder: str | pathlib.Path | None = None) -> FaceSwapper:
@@ -67,14 +67,7 @@ class FaceSwapper:
           PresetError: There is no such preset, or it is of another family.
         """
         if name_or_folder is None:
-            try:
-                return cls(Preset.find(_RELEASED))
-            except PresetError:
-                raise PresetError(
-                    "this version has no released networks for face swapping; `mm-face-stylizer "
-                    "face-swap train` makes some, whose folder --preset takes, and --refine can do "
-                    "without"
-                ) from None
+            return cls(Preset.find(_RELEASED))
         found = list(pathlib.Path(name_or_folder).glob("*/card.json"))
         preset = Preset.find(found[0].parent if len(found) == 1 else name_or_folder)
         if preset.card.get("family") != _FAMILY:
@@ -89,7 +82,8 @@ class FaceSwapper:
         photos: Mapping[str, np.ndarray],
         *,
         has_consent: bool,
-        refinement: RefinementOptions | None = None,
+        steps: int = REFINEMENT_STEPS,
+        seed: int = 0,
         precision: str = "float16",
         face_models: FaceModels | None = None,
         on_step: Callable[[int, dict[str, float]], None] | None = None,
@@ -99,13 +93,16 @@ class FaceSwapper:
         Args:
           photos: Photos of the person by name, uint8 [height, width, 3].
           has_consent: Whether the person has agreed; nothing is made otherwise.
-          refinement: Tunes the networks for this person by these hyperparameters; not if None.
+          steps: Steps of the refinement, which tunes the networks for this person; with 0, the
+            weights are those that the networks predict, in no time.
+          seed: Of the refinement.
           precision: As for `mm_face_stylizer.export.export_stylizer`.
           face_models: The models that find faces; `find_face_models()` if None.
           on_step: See `refinement.refine`.
 
         Raises:
-          InvalidArgumentError: There is no consent, or no photo; or the precision is unknown.
+          InvalidArgumentError: There is no consent, or no photo, the steps are negative, or the
+            precision is unknown.
           ImageError: A photo is unsuitable, see `read_person`.
           DataError: The photos show two persons, or refinement cannot learn from them.
           MissingWeightsError: dlib's network is not installed.
@@ -114,22 +111,17 @@ class FaceSwapper:
             raise InvalidArgumentError(f"{CONSENT}; has_consent is False")
         if not photos:
             raise InvalidArgumentError("there is no photo of the person")
-        if self.preset is None and refinement is None:
-            raise InvalidArgumentError("networks that know nobody need a refinement")
+        if steps < 0:
+            raise InvalidArgumentError(f"steps is {steps}; it must be at least 0")
         from mm_face_stylizer.export import check_precision, export_stylizer
 
         check_precision(precision)
         face_models = face_models or find_face_models()
         # The size at which the teacher works, whatever the networks do.
         portraits = read_person(photos, 256, face_models)
-        from mm_face_stylizer.models.face_swap.config import FINE, FaceSwapConfig
         from mm_face_stylizer.models.face_swap.identity import IdentityNetwork
-        from mm_face_stylizer.models.face_swap.networks import FaceSwapNetworks
 
-        if self.preset is not None:
-            networks = self.preset.networks()
-        else:
-            networks = FaceSwapNetworks.build(FaceSwapConfig(**FINE))
+        networks = self.preset.networks()
         network = IdentityNetwork()
         identity = network.of(
             np.stack([portrait.pixels for portrait in portraits]),
@@ -137,9 +129,9 @@ class FaceSwapper:
         )
         check_same_person(list(photos), identity)
         person = networks.of_person(identity)
-        if refinement is not None:
+        if steps:
             from mm_face_stylizer.models.efficientnet_lite import perceptual_network
-            from mm_face_stylizer.training.face_swap.refinement import refine
+            from mm_face_stylizer.training.face_swap.refinement import RefinementOptions, refine
             from mm_face_stylizer.training.face_swap.swap_losses import FEATURE_TAPS
 
             person = refine(
@@ -149,7 +141,7 @@ class FaceSwapper:
                 identity,
                 network,
                 perceptual_network(FEATURE_TAPS),
-                refinement,
+                RefinementOptions(steps, seed=seed),
                 on_step,
             )
         return TaskBundle.build(export_stylizer(person, precision), face_models, PURPOSE)
