@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from conv_model import make_stylizer
-from tiny import eager_steps, tiny_networks
+from tiny import eager_steps
 
 from mm_face_stylizer._keras import keras
 from mm_face_stylizer.cli import main
@@ -104,10 +104,11 @@ def test_the_commands_enlarge_bundles_and_pictures(run_folder, bundle, tmp_path,
     assert np.abs(large[::2, ::2] - small).max() <= 4
 
 
-def test_create_writes_a_bundle_of_larger_pictures(run_folder, grace_hopper_file, tmp_path):
-    save_preset(tmp_path / "tiny", tiny_networks(), {"name": "tiny"})
+def test_create_writes_a_bundle_of_larger_pictures(
+    run_folder, tiny_preset, grace_hopper_file, tmp_path
+):
     command = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task"), "--steps", "1"]
-    command += ["--preset", str(tmp_path / "tiny"), "--swap-layers", "4", "5"]
+    command += ["--preset", str(tiny_preset), "--swap-layers", "4", "5", "--batch-size", "2"]
     with eager_steps():
         assert main([*command, "--upscale", "2", "--upscaler", str(run_folder)]) == 0
     large = TaskBundle.open(tmp_path / "x.task")
