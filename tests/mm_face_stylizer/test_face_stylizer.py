@@ -188,6 +188,9 @@ def test_keras_callbacks(tiny_options, data, tmp_path, monkeypatch):
     monkeypatch.setattr(face_stylizer, "PaintingTrainer", None)
     with pytest.raises(TypeError, match="tf_keras.callbacks.Callback"):
         mm.FaceStylizer.create(data, tiny_options, callbacks=[print])
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate)
+    with pytest.raises(ValueError, match="LearningRateScheduler; the learning rate follows"):
+        mm.FaceStylizer.create(data, tiny_options, callbacks=[scheduler])
 
 
 def test_verbose_0_is_silent(tiny_options, data, tmp_path, capfd):

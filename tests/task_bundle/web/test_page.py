@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from browser import launcher, pixels, served, write_camera
+from browser import pixels, served, write_camera
 from PIL import Image
 from source_types import source_type
 
 from task_bundle.bundle import TaskBundle
-from task_bundle.errors import BundleError, TasksVisionError
+from task_bundle.errors import BundleError
 from task_bundle.faces.person import find_person_segmenter
 from task_bundle.media.images import load_image, save_png
 from task_bundle.media.source_type import SOURCE_TYPE
@@ -24,42 +24,10 @@ from task_bundle.runtime.compositing import composite, cutout, face_mask, head_m
 from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
 from task_bundle.web.page import page_files
 from task_bundle.web.server import WebFile
-from task_bundle.web.tasks_vision import find_tasks_vision
 
 Picture = npt.NDArray[np.uint8]
 
 _NO_FACE = np.full((300, 400, 3), 128, np.uint8)
-
-
-@pytest.fixture(scope="session")
-def tasks_vision() -> dict[str, bytes]:
-    """The npm package in the working directory or in the developer's own cache."""
-    try:
-        return dict(find_tasks_vision())
-    except TasksVisionError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def bundle(make_stylizer, face_models) -> TaskBundle:
-    """A bundle that makes faces darker and keeps their lines, which show misplacement."""
-    return TaskBundle.build(make_stylizer(256, gain=0.6), face_models)
-
-
-@pytest.fixture(scope="module")
-def files(bundle: TaskBundle, tasks_vision) -> dict[str, WebFile]:
-    return page_files(bundle, "somewhere/dark.task", tasks_vision)
-
-
-@pytest.fixture(scope="module")
-def launch() -> Iterator:
-    with launcher() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def chromium(launch):
-    return launch()
 
 
 @pytest.fixture(scope="module")
@@ -514,25 +482,6 @@ def test_the_last_photo_wins(page, grace_hopper: Picture, tmp_path: Path) -> Non
     page.wait_for_timeout(500)
     assert pixels(page, "composite").shape[:2] == (600, 512)
     assert pixels(page, "face").shape[:2] == (256, 256)
-
-
-def test_what_is_said_of_the_bundle(files: dict[str, WebFile], chromium) -> None:
-    about = json.loads(files["/bundle/about.json"].content)
-    assert about["name"] == "dark.task"
-    assert about["inputSize"] == [256, 256]
-    # Names may contain HTML.
-    about["name"] = "<img src=x onerror=alert(1)>.task"
-    about["entries"][-1]["metadata"]["description"] = about["remarks"] = ["<img src=x>"]
-    changed = dataclasses.replace(files["/bundle/about.json"], content=json.dumps(about).encode())
-    with served({**files, "/bundle/about.json": changed}) as url:
-        page = chromium.new_page()
-        page.goto(url)
-        _expect(page.locator("#bundle-name")).to_have_text(about["name"])
-        for text in (about["sha256"], "256 × 256 px", "<img src=x>"):
-            _expect(page.locator("#facts")).to_contain_text(text)
-        _expect(page.locator("#remarks")).to_have_text("<img src=x>")
-        _expect(page.locator("img")).to_have_count(1)
-        page.close()
 
 
 def test_it_asks_nobody_else_and_breaks_no_rule(
