@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -91,17 +92,22 @@ def test_errors_and_interrupts_are_reported_as_before() -> None:
     assert done.returncode == 130 and "tool: interrupted" in done.stderr
 
 
-def test_a_process_that_is_left_behind_is_not_waited_for() -> None:
-    body = 'import subprocess; subprocess.Popen(["sleep", "30"], stdout=subprocess.DEVNULL)'
-    program = _PROGRAM.replace("BODY", body)
+def test_a_process_that_is_left_behind_is_not_waited_for(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    left = 'subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)'
+    body = f"import subprocess; open({str(pid)!r}, 'w').write(str({left}.pid))"
     process = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", _PROGRAM.replace("BODY", body)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=_REPOSITORY,
     )
-    assert process.wait(20) == 0
+    try:
+        assert process.wait(120) == 0
+    finally:
+        process.kill()
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 _BAR = """

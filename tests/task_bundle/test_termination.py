@@ -19,7 +19,7 @@ from task_bundle.files import atomic_path
 def work(arguments):
     with atomic_path(sys.argv[1]) as temporary:
         temporary.write_bytes(b"half")
-        time.sleep(60)
+        time.sleep(600)
 parser = CommandParser(prog="tool")
 parser.add_argument("file")
 parser.set_defaults(run=work)
@@ -43,7 +43,7 @@ def _started(file: Path, *words: str) -> "subprocess.Popen[str]":
 def test_nothing_half_written_is_left(tmp_path: Path, number: signal.Signals, status: int) -> None:
     process = _started(tmp_path / "file")
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == status
     line = f"tool: ended by {number.name}; nothing half-written was left behind"
     assert said.split("\n") == ["", line, ""]
@@ -56,5 +56,5 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 143

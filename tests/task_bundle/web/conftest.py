@@ -1,9 +1,10 @@
-"""What the tests of the bundle's page share."""
+"""The web page in Chromium, with a bundle whose pictures show misplacement."""
 
 from collections.abc import Iterator
 
 import pytest
-from browser import launcher
+from browser import launcher, served
+from bundle_page import choose, open_page, set_strength
 
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import TasksVisionError
@@ -41,3 +42,18 @@ def launch() -> Iterator:
 @pytest.fixture(scope="module")
 def chromium(launch):
     return launch()
+
+
+@pytest.fixture(scope="module")
+def shared_page(files: dict[str, WebFile], chromium) -> Iterator:
+    """A page with an open bundle, for tests that leave it like that."""
+    with served(files) as url:
+        yield open_page(chromium, url)
+
+
+@pytest.fixture
+def page(shared_page):
+    """The page with its default settings."""
+    set_strength(shared_page, 100)
+    choose(shared_page, "Portrait")
+    return shared_page

@@ -5,18 +5,13 @@ import io
 import json
 
 from browser import served
+from bundle_page import expect
 from PIL import Image
 
 from task_bundle.bundle import TaskBundle
 from task_bundle.provenance import Provenance
 from task_bundle.web.page import page_files
 from task_bundle.web.server import WebFile
-
-
-def _expect(locator):
-    from playwright.sync_api import expect
-
-    return expect(locator)
 
 
 def test_what_is_said_of_the_bundle(files: dict[str, WebFile], chromium) -> None:
@@ -30,11 +25,11 @@ def test_what_is_said_of_the_bundle(files: dict[str, WebFile], chromium) -> None
     with served({**files, "/bundle/about.json": changed}) as url:
         page = chromium.new_page()
         page.goto(url)
-        _expect(page.locator("#bundle-name")).to_have_text(about["name"])
+        expect(page.locator("#bundle-name")).to_have_text(about["name"])
         for text in (about["sha256"], "256 × 256 px", "<img src=x>"):
-            _expect(page.locator("#facts")).to_contain_text(text)
-        _expect(page.locator("#remarks")).to_have_text("<img src=x>")
-        _expect(page.locator("img")).to_have_count(2)
+            expect(page.locator("#facts")).to_contain_text(text)
+        expect(page.locator("#remarks")).to_have_text("<img src=x>")
+        expect(page.locator("img")).to_have_count(2)
         page.close()
 
 
@@ -66,8 +61,8 @@ def test_how_the_bundle_was_made(bundle: TaskBundle, tasks_vision, chromium) -> 
             "Strength0.5",
             "int8",
         ):
-            _expect(page.locator("#facts")).to_contain_text(text)
-        _expect(page.locator("#thumbnail")).to_be_visible()
+            expect(page.locator("#facts")).to_contain_text(text)
+        expect(page.locator("#thumbnail")).to_be_visible()
         assert page.locator("#thumbnail").evaluate("image => image.naturalWidth") == 128
         page.close()
 
@@ -78,7 +73,7 @@ def test_a_bundle_that_does_not_say_it(files: dict[str, WebFile], chromium) -> N
         page = chromium.new_page()
         page.goto(url)
         page.get_by_text("Bundle", exact=True).click()
-        _expect(page.locator("#facts")).to_contain_text("256 × 256 px")
-        _expect(page.locator("#facts")).not_to_contain_text("Made by")
-        _expect(page.locator("#thumbnail")).to_be_hidden()
+        expect(page.locator("#facts")).to_contain_text("256 × 256 px")
+        expect(page.locator("#facts")).not_to_contain_text("Made by")
+        expect(page.locator("#thumbnail")).to_be_hidden()
         page.close()
