@@ -117,12 +117,20 @@ from tqdm import tqdm
 terminal._LINE_SECONDS, terminal._BRIEF_SECONDS = 0.05, 0.0
 with terminal.progress_bars():
     for _ in tqdm(range(30), "Working", unit="step"):
-        for _ in tqdm(range(3), "Inside", unit="part", leave=False):
+        # On a busy machine these three parts may take long enough for a line of their own.
+        for _ in tqdm(range(3), "Inside", unit="part", leave=False, mininterval=600):
             time.sleep(0.005)
 assert tqdm.close.__name__ == "close" and tqdm.close.__module__.startswith("tqdm")
 """
 
 
+@pytest.fixture
+def _bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is shown, whatever the developer has chosen for his own programs."""
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+
+
+@pytest.mark.usefixtures("_bars")
 def test_progress_is_lines_without_a_terminal() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _BAR], capture_output=True, text=True, cwd=_REPOSITORY, check=True
@@ -139,6 +147,7 @@ def test_a_bar_that_an_error_leaves_open_ends_before_its_message() -> None:
     assert _run(body=body, lines=()).stderr.endswith("tool: error: broken\n")
 
 
+@pytest.mark.usefixtures("_bars")
 def test_progress_is_a_bar_on_a_terminal() -> None:
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", _BAR], stderr=theirs, cwd=_REPOSITORY, check=True)

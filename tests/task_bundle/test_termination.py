@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from interrupts import heed_interrupts
 from waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -34,6 +35,7 @@ def _started(file: Path, *words: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         cwd=_REPOSITORY,
+        preexec_fn=heed_interrupts,
     )
     wait_for(lambda: any(f.stat().st_size for f in file.parent.iterdir()))
     return process
