@@ -395,7 +395,9 @@ def _create(arguments: argparse.Namespace) -> int:
 def _begun(arguments: argparse.Namespace):
     """Fine-tunes on style pictures; returns the stylizer, and the steps that it was to have."""
     options, paintings = _options(arguments), _paintings(arguments)
-    styles = _pictures(arguments.styles)
+    from task_bundle.media.folders import list_pictures
+
+    styles = list_pictures(arguments.styles)
     from mm_face_stylizer.dataset import Dataset
     from mm_face_stylizer.practice_faces import check_faces_of_folder
     from task_bundle.faces.face_models import find_face_models
@@ -470,23 +472,6 @@ def _next_steps(bundle: pathlib.Path) -> None:
         f"next: {_PROGRAM} stylize {name} PHOTO.jpg -o stylized.png\n"
         f"      task-bundle serve {name}     (a page with the camera, on this computer)\n"
     )
-
-
-def _pictures(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
-    """Returns the files, and the pictures in the folders, of which each must have some."""
-    from task_bundle.errors import ImageError
-    from task_bundle.media.folders import list_files
-
-    pictures: list[pathlib.Path] = []
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise ImageError(f"{', '.join(missing)} does not exist")
-    for path in paths:
-        found = list_files(path) if path.is_dir() else [path]
-        if not found:
-            raise ImageError(f"there are no pictures in the folder {path}")
-        pictures += found
-    return pictures
 
 
 def _ready_bundle(name: str) -> TaskBundle:

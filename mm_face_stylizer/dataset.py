@@ -536,11 +536,7 @@ def _refuse_unusable(errors: Sequence[ImageError], faceless: Sequence[str]) -> N
     """Raises one error for all images that cannot be used, if there are any."""
     texts = [str(error) for error in errors]
     if faceless:
-        each = "each" if len(faceless) > 1 else "it"
-        named = ", ".join(faceless)
-        texts.append(
-            f"no face was found in {named}; {each} should show one, from the front and upright"
-        )
+        texts.append(str(NoFaceError.of(*faceless)))
     if texts:
         raise (ImageError if errors else NoFaceError)("; ".join(texts))
 

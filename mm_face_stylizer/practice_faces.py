@@ -103,8 +103,8 @@ def faces_of_folder(
                 portraits.append(finder.find(load_image(file), size))
     if len(portraits) < _MIN_FACES:
         raise NoFaceError(
-            f"faces were found in {len(portraits)} of the {len(files)} pictures in {folder};"
-            f" training needs at least {_MIN_FACES}"
+            f"training needs faces in at least {_MIN_FACES} pictures of {folder}, which has"
+            f" {len(portraits)}"
         )
     return portraits
 

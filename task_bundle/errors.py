@@ -4,6 +4,8 @@ All of them derive from `TaskBundleError`, and also from the built-in exception 
 `except ValueError` catches wrong arguments and unusable files as usual.
 """
 
+from typing import Self
+
 
 class UserError(Exception):
     """An error that the user of a command-line program can do something about.
@@ -43,6 +45,19 @@ class ImageError(TaskBundleError, ValueError):
 
 class NoFaceError(ImageError):
     """A picture in which no face was found where one is needed."""
+
+    @classmethod
+    def of(cls, *names: str) -> Self:
+        """Makes the error of one picture or several.
+
+        Args:
+          *names: what to call them.
+        """
+        each = "each" if len(names) > 1 else "it"
+        return cls(
+            f"no face was found in {', '.join(names)}; {each} should show one, from the front and"
+            " upright"
+        )
 
 
 class VideoError(ImageError):

@@ -50,6 +50,7 @@ _LONG_FILES = (
     "studio/test_page.py",
     "training/test_distribution.py",
     "web/test_page.py",
+    "web/test_page_pictures.py",
 )
 
 

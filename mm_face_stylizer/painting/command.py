@@ -48,7 +48,7 @@ def add_paint(commands: SubCommands, program: str) -> None:
         nargs="+",
         type=Path,
         metavar="STYLE",
-        help="a picture of the style that shows a face",
+        help="a picture of the style that shows a face, or a folder of such pictures",
     )
     paint.add_argument("--photo", nargs="+", required=True, type=Path, metavar="PHOTO")
     paint.add_argument(
@@ -105,13 +105,16 @@ def add_painting_options(command: argparse._ActionsContainer) -> None:
 def _paint(arguments: argparse.Namespace, program: str) -> int:
     file = output_file(arguments.output, arguments.photo, ".png")
     folder = arguments.output if file is None else file.parent
+    from task_bundle.media.folders import list_pictures
+
+    paths = list_pictures(arguments.styles)
     targets = [file or folder / f"{photo.stem}.png" for photo in arguments.photo]
     check_output_folder(folder)
-    _check_targets(arguments.photo, arguments.styles, targets, arguments.overwrite)
+    _check_targets(arguments.photo, paths, targets, arguments.overwrite)
     # OpenCV writes warnings to stderr; what matters raises an exception instead.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     from mm_face_stylizer.painting.painter import Painter
-    from mm_face_stylizer.painting.portrait_finder import PortraitFinder
+    from mm_face_stylizer.painting.portrait_finder import PortraitFinder, find_all
     from task_bundle.faces.face_models import find_face_models
     from task_bundle.media.images import load_image, save_png
 
@@ -119,7 +122,10 @@ def _paint(arguments: argparse.Namespace, program: str) -> int:
     size = arguments.size
     face_models = find_face_models(arguments.face_landmarker)
     with PortraitFinder(face_models, arguments.person_model) as finder:
-        styles = [finder.find(load_image(path), size, str(path)) for path in arguments.styles]
+        styles = find_all(
+            [str(path) for path in paths],
+            lambda index: finder.find(load_image(paths[index]), size, str(paths[index])),
+        )
         painter = Painter(styles, arguments.likeness, arguments.colors, arguments.seed)
         chosen = "" if arguments.likeness is not None else ", chosen from the style pictures"
         sys.stdout.write(f"likeness {painter.likeness:g}{chosen}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,27 @@ from mm_face_stylizer.painting.portrait import Portrait
 from task_bundle.errors import ImageError, NoFaceError
 from task_bundle.faces.alignment import FaceFinder
 from task_bundle.faces.face_models import FaceModels
+
+
+def find_all(names: Sequence[str], find: Callable[[int], Portrait]) -> list[Portrait]:
+    """Finds a portrait in each of several pictures.
+
+    Args:
+      names: What to call the pictures in messages.
+      find: Finds the portrait in the picture with this index.
+
+    Raises:
+      NoFaceError: No face was found in some of them; all of these are named.
+    """
+    portraits, faceless = [], []
+    for index, name in enumerate(names):
+        try:
+            portraits.append(find(index))
+        except NoFaceError:
+            faceless.append(name)
+    if faceless:
+        raise NoFaceError.of(*faceless)
+    return portraits
 
 
 class PortraitFinder:
@@ -85,9 +107,7 @@ class PortraitFinder:
     def _landmarks(self, picture: np.ndarray, name: str) -> np.ndarray:
         if faces := self._finder.find_with_margins(picture):
             return faces[0].landmarks[:, :2]
-        raise NoFaceError(
-            f"no face was found in {name}; it should show one, from the front and upright"
-        )
+        raise NoFaceError.of(name)
 
     def close(self) -> None:
         """Frees the models. Closing twice does nothing."""

@@ -494,6 +494,8 @@ class StudioPage:
             return gr.skip()
         state = watch.making.tuning.state
         if not state.running:
+            if session.watch is not watch:
+                return gr.skip()
             session.watch = None
             if state.bundle is None:
                 self._makings.forget(browser or "")

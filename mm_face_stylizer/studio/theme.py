@@ -18,9 +18,14 @@ def theme() -> gr.themes.Base:
         font=sans,
         font_mono=["ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"],
     )
-    # Gradio's own gray has a contrast of 2.5 to white; small texts need 4.5.
+    # Gradio's own gray, and white on its own teal, have a contrast of 2.5; texts need 4.5.
     return base.set(
-        body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400"
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
     )
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait import Portrait
-from mm_face_stylizer.painting.portrait_finder import PortraitFinder
+from mm_face_stylizer.painting.portrait_finder import PortraitFinder, find_all
 from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.ready_styles import ready_bundle, ready_styles
 from task_bundle.bundle import TaskBundle
@@ -201,7 +201,9 @@ class Workshop:
             raise InvalidArgumentError(
                 f"there are {len(paths)} style pictures; {MOST_STYLES} are the most"
             )
-        return [self._portrait(path, side) for path in paths]
+        return find_all(
+            [path.name for path in paths], lambda index: self._portrait(paths[index], side)
+        )
 
     def _painter(
         self, styles: tuple[pathlib.Path, ...], likeness: float | None, colors: str, side: int

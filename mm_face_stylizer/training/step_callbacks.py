@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mm_face_stylizer._keras import keras
+from mm_face_stylizer.errors import InvalidArgumentError
+
+# They set the learning rate of `model.optimizer`, and here is none: the rate has its schedule.
+_OF_THE_RATE = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
 def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """Checks that all callbacks are of tf_keras.
+    """Checks that all callbacks are of tf_keras, and leave the learning rate alone.
 
     Raises:
       TypeError: An element is no callback of tf_keras.
+      ValueError: A callback sets the learning rate.
     """
     for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(
                 f"callbacks has {callback!r}; it must be a list of "
                 "tf_keras.callbacks.Callback (Keras 2)"
+            )
+        if isinstance(callback, _OF_THE_RATE):
+            raise InvalidArgumentError(
+                f"callbacks has a {type(callback).__name__}; the learning rate follows a schedule"
+                " of its own, from the one in HParams"
             )
 
 

@@ -2,9 +2,10 @@
 
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from task_bundle.errors import ImageError
 from task_bundle.media.images import PICTURE_SUFFIXES
 
 # Common video formats that FFmpeg opens; files with other suffixes are read as pictures.
@@ -52,6 +53,26 @@ def list_files(
     if left_out:
         _log.warning("%s", _describe(Path(folder), left_out, VIDEO_SUFFIXES.isdisjoint(suffixes)))
     return files
+
+
+def list_pictures(paths: Iterable[Path]) -> list[Path]:
+    """Lists pictures: the files among some paths, and the files in the folders among them.
+
+    Raises:
+      ImageError: a path does not exist, or there are no pictures in a folder.
+      OSError: a folder cannot be read.
+    """
+    paths = list(paths)
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise ImageError(f"{', '.join(missing)} does not exist")
+    pictures: list[Path] = []
+    for path in paths:
+        found = list_files(path) if path.is_dir() else [path]
+        if not found:
+            raise ImageError(f"there are no pictures in the folder {path}")
+        pictures += found
+    return pictures
 
 
 def _describe(folder: Path, left_out: list[Path], only_pictures: bool) -> str:

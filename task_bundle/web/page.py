@@ -10,8 +10,10 @@ from typing import Any
 
 from task_bundle.archive import FACE_STYLIZER
 from task_bundle.bundle import TaskBundle
+from task_bundle.errors import BundleError
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.faces.person import find_person_segmenter
+from task_bundle.provenance import Provenance
 from task_bundle.sample_photo import sample_photo
 from task_bundle.tflite.model import picture_size
 from task_bundle.web.server import WebFile
@@ -30,6 +32,7 @@ _TYPES = {
     "wasm": "application/wasm",
 }
 _START = "index.html"
+_THUMBNAIL = "/bundle/thumbnail.jpg"
 
 
 def page_files(
@@ -51,6 +54,7 @@ def page_files(
     """
     remarks = bundle.validate(name)
     content = bundle.to_bytes()
+    made = _how_it_was_made(bundle)
     # FaceStylizer does not return the position of the face; FaceLandmarker finds it with the same
     # models.
     landmarker = FaceModels(bundle.detector, bundle.landmarks, name).landmarker_task()
@@ -60,6 +64,7 @@ def page_files(
         "/bundle/face_landmarker.task": landmarker,
         **({} if segmenter is None else {"/person.tflite": segmenter.model}),
         "/sample.jpg": sample_photo().read_bytes(),
+        **({_THUMBNAIL: made.thumbnail} if made is not None and made.thumbnail else {}),
         **{f"/tasks-vision/{path}": data for path, data in tasks_vision.items()},
     }
     for asset in importlib.resources.files("task_bundle").joinpath("web", "static").iterdir():
@@ -67,7 +72,10 @@ def page_files(
             files[f"/{asset.name}"] = asset.read_bytes()
     files["/"] = files.pop(f"/{_START}")
     about = json.dumps(
-        _about(bundle, name, content, remarks) | {"hasPerson": segmenter is not None}
+        _about(bundle, name, content, remarks)
+        | {"hasPerson": segmenter is not None}
+        # The picture is a file of its own, as all pictures of the page are.
+        | {"made": None if made is None else made.to_json() | {"thumbnail": _THUMBNAIL in files}}
     ).encode()
     return {
         "/bundle/about.json": WebFile(about, "application/json"),
@@ -76,6 +84,14 @@ def page_files(
             for path, data in files.items()
         },
     }
+
+
+def _how_it_was_made(bundle: TaskBundle) -> Provenance | None:
+    """The bundle's own record; None if there is none, or a damaged one, which harms nothing."""
+    try:
+        return bundle.provenance
+    except BundleError:
+        return None
 
 
 def _about(

@@ -16,7 +16,7 @@ from benchmarks.subject import LoadedSubject
 from benchmarks.worker_client import ask
 from task_bundle import TaskBundle
 
-QUICK = Options(rounds=2, calls=3, warm_up=1, memory=False, plain=False, profile=False)
+QUICK = Options(rounds=1, calls=3, warm_up=1, memory=False, plain=False, profile=False)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def case(subject: LoadedSubject, stage="stylizer", runtime=LITERT, **settings) -
 
 def test_a_single_model_is_measured_in_interleaved_rounds(small, grace_hopper):
     threads = [case(small, threads=n, delegate="xnnpack") for n in (1, 2)]
-    options = dataclasses.replace(QUICK, memory=True, profile=True)
+    options = dataclasses.replace(QUICK, rounds=2, memory=True, profile=True)
     plain = case(small, threads=1, delegate="none")
     result = measure([Target(small, (*threads, plain))], [grace_hopper], options, {"photo": "x"})
     assert Report.from_json(result.to_json()) == result
@@ -95,7 +95,7 @@ def test_pictures_are_compared_with_those_of_the_float32_export(small, grace_hop
         Target(twin, (case(twin, threads=1),), float32="small"),
         Target(two, (case(two, threads=1),), float32="small"),
     ]
-    rows = measure(targets, [grace_hopper], dataclasses.replace(QUICK, rounds=1), {}).rows
+    rows = measure(targets, [grace_hopper], QUICK, {}).rows
     assert [len(row.parity) for row in rows] == [1, 2, 2]
     assert [row.error is None for row in rows] == [True, True, False]
     assert "float32" in str(rows[2].error)

@@ -249,7 +249,7 @@ def test_faces_to_practice_on_are_looked_for_first(
     words = ["create", str(grace_hopper_file), "-o", str(tmp_path / "x.task")]
     assert main([*words, "--practice", str(tmp_path / "faces")]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "faces were found in 0 of the 3 pictures" in error and "at least 8" in error
+    assert "faces in at least 8 pictures of" in error and "which has 0" in error
 
 
 def test_a_folder_of_style_pictures(creation, tmp_path, capsys):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from task_bundle import files
 from task_bundle.files import atomic_path, atomic_write
@@ -207,17 +208,14 @@ def test_killed_at_every_line(tmp_path: Path, overwrite: bool) -> None:
 def test_killed_at_any_time(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     wait = random.Random(0)
-    contents = set()
     for _ in range(10):
         with subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _WRITER, files.__file__, str(path)],
             stdout=subprocess.PIPE,
         ) as writer:
             assert writer.stdout is not None and writer.stdout.readline()
+            wait_for(path.exists)
             time.sleep(wait.uniform(0.02, 0.1))
             writer.kill()
-        if path.exists():
-            content = path.read_bytes()
-            assert len(content) == 3_000_000 and len(set(content)) == 1
-            contents.add(content[:1])
-    assert contents
+        content = path.read_bytes()
+        assert len(content) == 3_000_000 and len(set(content)) == 1

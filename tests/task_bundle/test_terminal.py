@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -91,17 +92,22 @@ def test_errors_and_interrupts_are_reported_as_before() -> None:
     assert done.returncode == 130 and "tool: interrupted" in done.stderr
 
 
-def test_a_process_that_is_left_behind_is_not_waited_for() -> None:
-    body = 'import subprocess; subprocess.Popen(["sleep", "30"], stdout=subprocess.DEVNULL)'
-    program = _PROGRAM.replace("BODY", body)
+def test_a_process_that_is_left_behind_is_not_waited_for(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    left = 'subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)'
+    body = f"import subprocess; open({str(pid)!r}, 'w').write(str({left}.pid))"
     process = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", _PROGRAM.replace("BODY", body)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=_REPOSITORY,
     )
-    assert process.wait(20) == 0
+    try:
+        assert process.wait(120) == 0
+    finally:
+        process.kill()
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 _BAR = """
@@ -111,12 +117,20 @@ from tqdm import tqdm
 terminal._LINE_SECONDS, terminal._BRIEF_SECONDS = 0.05, 0.0
 with terminal.progress_bars():
     for _ in tqdm(range(30), "Working", unit="step"):
-        for _ in tqdm(range(3), "Inside", unit="part", leave=False):
+        # On a busy machine these three parts may take long enough for a line of their own.
+        for _ in tqdm(range(3), "Inside", unit="part", leave=False, mininterval=600):
             time.sleep(0.005)
 assert tqdm.close.__name__ == "close" and tqdm.close.__module__.startswith("tqdm")
 """
 
 
+@pytest.fixture
+def _bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is shown, whatever the developer has chosen for his own programs."""
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+
+
+@pytest.mark.usefixtures("_bars")
 def test_progress_is_lines_without_a_terminal() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _BAR], capture_output=True, text=True, cwd=_REPOSITORY, check=True
@@ -133,6 +147,7 @@ def test_a_bar_that_an_error_leaves_open_ends_before_its_message() -> None:
     assert _run(body=body, lines=()).stderr.endswith("tool: error: broken\n")
 
 
+@pytest.mark.usefixtures("_bars")
 def test_progress_is_a_bar_on_a_terminal() -> None:
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", _BAR], stderr=theirs, cwd=_REPOSITORY, check=True)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from interrupts import heed_interrupts
 from waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -19,7 +20,7 @@ from task_bundle.files import atomic_path
 def work(arguments):
     with atomic_path(sys.argv[1]) as temporary:
         temporary.write_bytes(b"half")
-        time.sleep(60)
+        time.sleep(600)
 parser = CommandParser(prog="tool")
 parser.add_argument("file")
 parser.set_defaults(run=work)
@@ -34,6 +35,7 @@ def _started(file: Path, *words: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         cwd=_REPOSITORY,
+        preexec_fn=heed_interrupts,
     )
     wait_for(lambda: any(f.stat().st_size for f in file.parent.iterdir()))
     return process
@@ -43,7 +45,7 @@ def _started(file: Path, *words: str) -> "subprocess.Popen[str]":
 def test_nothing_half_written_is_left(tmp_path: Path, number: signal.Signals, status: int) -> None:
     process = _started(tmp_path / "file")
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == status
     line = f"tool: ended by {number.name}; nothing half-written was left behind"
     assert said.split("\n") == ["", line, ""]
@@ -56,5 +58,5 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 143

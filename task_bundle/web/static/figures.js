@@ -60,6 +60,7 @@ export class Figures {
     const stylizer = about.entries.at(-1);
     const metadata = stylizer.metadata ?? {};
     const facts = [
+      ...howMade(about.made),
       ["Size", megabytes(about.size)],
       ["Input", pixels(about.inputSize)],
       ["Output", pixels(about.outputSize)],
@@ -80,8 +81,28 @@ export class Figures {
       ...about.entries.map(({ name, size }) => element("li", `${name}, ${megabytes(size)}`)),
     );
     byId("remarks").replaceChildren(...about.remarks.map((remark) => element("li", remark)));
+    if (about.made?.thumbnail) {
+      byId("thumbnail").src = "/bundle/thumbnail.jpg";
+      byId("thumbnail").hidden = false;
+    }
     return about.name.replace(/\.task$/, "");
   }
+}
+
+/** How the bundle was made, if it says so: names and values. */
+function howMade(made) {
+  if (!made) return [];
+  const steps = made.steps === 1 ? "1 step" : `${made.steps} steps`;
+  const colors = made.colors === "photo" ? "of the photo" : "of the style";
+  return [
+    ["Made by", `mm-face-stylizer ${made.version}`],
+    ["Preset", made.preset],
+    ["Style", made.styles.join(", ")],
+    ["Training", `${steps}, seed ${made.seed}`],
+    ["Likeness", `${made.likeness}, colors ${colors}`],
+    ["Strength", made.strength === 1 ? "" : `${made.strength}`],
+    ["Weights", made.precision],
+  ];
 }
 
 function element(tag, text, kind = "") {

@@ -17,20 +17,11 @@ from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
 from mm_face_stylizer.evaluation.portrait_set import PortraitSet
 from mm_face_stylizer.evaluation.report import MEASURES, Evaluation
 from mm_face_stylizer.models import efficientnet_lite, face_recognition
-from mm_face_stylizer.preset import save_preset
 from task_bundle.bundle import TaskBundle
 from task_bundle.errors import ResultError
 from task_bundle.media.images import load_image
 
 pytestmark = pytest.mark.usefixtures("face_models")
-
-
-@pytest.fixture(scope="module")
-def preset(tmp_path_factory):
-    """An untrained preset of 64 px."""
-    folder = tmp_path_factory.mktemp("presets") / "tiny"
-    save_preset(folder, tiny.tiny_networks(), {"name": "tiny"})
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +61,9 @@ FEW = ["--samples", "4", "--bootstrap", "100", "--smallest-group", "2"]
 
 
 @pytest.fixture(scope="module")
-def of_preset(tmp_path_factory, preset, faces, face_list):
+def of_preset(tmp_path_factory, tiny_preset, faces, face_list):
     out = tmp_path_factory.mktemp("out") / "preset"
-    arguments = ["evaluate", str(preset), "--faces", str(faces), "--face-list", str(face_list)]
+    arguments = ["evaluate", str(tiny_preset), "--faces", str(faces), "--face-list", str(face_list)]
     assert main([*arguments, "-o", str(out), *FEW]) == 0
     return out
 
@@ -84,10 +75,12 @@ def _error(capsys):
     return lines[0]
 
 
-def test_a_preset_s_results(of_preset, preset):
+def test_a_preset_s_results(of_preset, tiny_preset):
     evaluation = Evaluation.load(of_preset / "evaluation.json")
     assert (evaluation.subject.name, evaluation.subject.kind) == ("tiny", "preset")
-    assert evaluation.subject.sha256 == json.loads((preset / "card.json").read_text())["sha256"]
+    assert (
+        evaluation.subject.sha256 == json.loads((tiny_preset / "card.json").read_text())["sha256"]
+    )
     assert evaluation.task == "reconstruction" and evaluation.style is None
     assert evaluation.faces.only_held_out and evaluation.faces.count == 6
     assert [person.file for person in evaluation.people] == [
@@ -163,8 +156,8 @@ def test_the_json_is_of_its_schema_and_changes_are_noticed(of_preset):
         Evaluation.from_json("[]")
 
 
-def test_the_same_seed_gives_the_same_numbers(of_preset, preset, faces, face_list, tmp_path):
-    arguments = ["evaluate", str(preset), "--faces", str(faces), "--face-list", str(face_list)]
+def test_the_same_seed_gives_the_same_numbers(of_preset, tiny_preset, faces, face_list, tmp_path):
+    arguments = ["evaluate", str(tiny_preset), "--faces", str(faces), "--face-list", str(face_list)]
     assert main([*arguments, "-o", str(tmp_path / "again"), *FEW]) == 0
     first, again = (
         json.loads((folder / "evaluation.json").read_text())
@@ -318,14 +311,14 @@ def test_bad_options_are_named(options, words, bundle, faces, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_unusable_subjects_are_named(preset, faces, style, tmp_path, capsys):
+def test_unusable_subjects_are_named(tiny_preset, faces, style, tmp_path, capsys):
     (tmp_path / "broken.task").write_bytes(b"no archive")
     rest = ["--faces", str(faces), "-o", str(tmp_path / "out")]
     for subject, more, words in [
         ("no_such_preset", [], "no preset 'no_such_preset'"),
         (str(tmp_path / "none.task"), [], "none.task"),
         (str(tmp_path / "broken.task"), [], "broken.task"),
-        (str(preset), ["--style", str(style)], "tiny is a preset, which has no style"),
+        (str(tiny_preset), ["--style", str(style)], "tiny is a preset, which has no style"),
     ]:
         assert main(["evaluate", subject, *rest, *more]) == 1
         assert words in _error(capsys)

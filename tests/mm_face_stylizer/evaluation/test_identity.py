@@ -15,16 +15,14 @@ from mm_face_stylizer.evaluation.identity import (
     rank_one_by_distance,
 )
 from mm_face_stylizer.evaluation.identity_fit import fit, main, vary
-from mm_face_stylizer.preset import Preset
+from mm_face_stylizer.practice_faces import practice_pictures
 from task_bundle.media.images import save_png
 
 
 @pytest.fixture(scope="module")
 def people():
-    """Faces that the preset makes up, uint8 [16, 256, 256, 3]."""
-    from mm_face_stylizer.pixels import to_pixels
-
-    return to_pixels(Preset.find().networks().generated_faces(16, seed=3))
+    """Faces that the preset made up, uint8 [16, 256, 256, 3]."""
+    return practice_pictures(256, 16)
 
 
 @pytest.fixture(scope="module")

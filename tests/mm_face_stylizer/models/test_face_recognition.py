@@ -11,7 +11,7 @@ from mm_face_stylizer.models.face_recognition import (
     FaceRecognitionWeightsError,
     face_recognition_network,
 )
-from mm_face_stylizer.preset import Preset
+from mm_face_stylizer.practice_faces import practice_pictures
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("face_recognition_models") is None,
@@ -38,9 +38,7 @@ def test_the_numbers_are_those_of_a_loader_checked_against_dlib(grace_hopper):
 
 @installed
 def test_people_are_found_again_and_strangers_are_not(space):
-    from mm_face_stylizer.pixels import to_pixels
-
-    people = to_pixels(Preset.find().networks().generated_faces(10, seed=3))
+    people = practice_pictures(256, 10)
     embedded = space.embed(people)
     assert embedded.shape == (10, 128) and embedded.dtype == np.float64
     mirrored = np.ascontiguousarray(people[:, :, ::-1])

@@ -49,6 +49,12 @@ def test_errors_are_one_line(style_file, grace_hopper_file, tmp_path, capsys):
     Image.fromarray(np.full((200, 200, 3), 128, np.uint8)).save(wall)
     assert f"no face was found in {wall}; it should show one" in error_of(wall, *photo)
     assert f"no face was found in {wall}" in error_of(style_file, "--photo", wall)
+    # All of them at once, and those of folders.
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "white.png").write_bytes(wall.read_bytes())
+    both = error_of(style_file, wall, folder, *photo)
+    assert f"no face was found in {wall}, {folder / 'white.png'}; each should show one" in both
     twice = error_of(style_file, "--photo", grace_hopper_file, grace_hopper_file)
     assert "would both be written" in twice
     (tmp_path / "out" / "wall.png").touch()

@@ -200,8 +200,9 @@ def test_what_cannot_be_used_is_said(page, no_face_file, style_files, tmp_path) 
         assert str(tmp_path) not in _message(page).inner_text()
     page.get_by_role("button", name="Use the sample photo").click()
     _expect(_message(page)).to_be_empty()
-    _choose_styles(page, [no_face_file])
-    _expect(_message(page)).to_contain_text("no face was found in wall.png")
+    (tmp_path / "white.png").write_bytes(no_face_file.read_bytes())
+    _choose_styles(page, [no_face_file, tmp_path / "white.png"])
+    _expect(_message(page)).to_contain_text("no face was found in wall.png, white.png; each")
     _choose_styles(page, style_files)
     _expect(_message(page)).to_be_empty()
 
@@ -232,6 +233,11 @@ def test_it_fits_the_screen(width: int, chromium, address) -> None:
     page.goto(address, timeout=_START_MS)
     _expect(page.locator("#ready img")).to_have_count(12)
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    # No style is cut off.
+    gallery = page.locator("#ready").bounding_box()
+    for thumbnail in page.locator("#ready .thumbnail-item").all():
+        box = thumbnail.bounding_box()
+        assert box["x"] + box["width"] < gallery["x"] + gallery["width"]
     page.close()
 
 
@@ -380,7 +386,7 @@ def test_a_page_that_nobody_uses_is_silent(chromium, address, monkeypatch) -> No
     page.clock.install()
     page.goto(address, timeout=_START_MS)
     _expect(page.locator("#caption b")).to_have_text("Oil", timeout=_START_MS)
-    page.clock.run_for(40_000)
+    page.clock.fast_forward(301_000)
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.clock.run_for(60_000)

@@ -66,12 +66,10 @@ def two_faces(grace_hopper: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def generated_faces() -> np.ndarray:
-    """Faces that the preset generates, [6, side, side, 3] uint8."""
-    pytest.importorskip("tensorflow", reason="the preset's faces need TensorFlow")
-    from mm_face_stylizer.preset import Preset
+    """Faces that the preset generated, [6, side, side, 3] uint8."""
+    from mm_face_stylizer.practice_faces import practice_pictures
 
-    faces = Preset.find().networks().generated_faces(6, seed=1)
-    return np.rint((faces + 1) * 127.5).astype(np.uint8)
+    return practice_pictures(256, 6)
 
 
 def _turned(image: np.ndarray, degrees: float) -> np.ndarray:

@@ -117,7 +117,7 @@ def test_a_model_that_gives_nan_is_refused(make_stylizer) -> None:
         run_models([make_stylizer(64, gain=float("nan"))], ["a"])
 
 
-@pytest.mark.parametrize("child", ["raise SystemExit(3)", "import time; time.sleep(60)"])
+@pytest.mark.parametrize("child", ["raise SystemExit(3)", "import time; time.sleep(600)"])
 def test_a_broken_interpreter_is_named(
     make_stylizer, monkeypatch: pytest.MonkeyPatch, child: str
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_broken_interpreter_is_named(
     began = time.monotonic()
     with pytest.raises(OSError, match="cannot check models in another process"):
         run_models([make_stylizer(64)], ["a"])
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300
 
 
 # Programs whose sys.executable is no interpreter.

@@ -119,9 +119,9 @@ def test_ctrl_c_ends_it_quietly(bundle_file: Path) -> None:
     url = line.split(" at ")[1].split()[0]
     # A connection that a browser keeps open does not keep the server running.
     with socket.create_connection(("127.0.0.1", int(url.rstrip("/").rpartition(":")[2]))):
-        with urllib.request.urlopen(f"{url}bundle/face_stylizer.task", timeout=10) as answer:
+        with urllib.request.urlopen(f"{url}bundle/face_stylizer.task", timeout=60) as answer:
             assert answer.read() == bundle_file.read_bytes()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert (out, err) == ("", "")

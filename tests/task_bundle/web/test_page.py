@@ -1,265 +1,24 @@
-"""Tests of task_bundle.web.page, in Chromium, against the pictures of the Python runtime."""
+"""Tests of task_bundle.web.page in Chromium: what can be done on it, and what it says."""
 
 import base64
 import dataclasses
 import io
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
-from browser import launcher, pixels, served, write_camera
+from browser import pixels, served, write_camera
+from bundle_page import Picture, assert_same, choose, difference, expect, open_page, scaled, upload
 from PIL import Image
 from source_types import source_type
 
 from task_bundle.bundle import TaskBundle
-from task_bundle.errors import BundleError, TasksVisionError
-from task_bundle.faces.person import find_person_segmenter
-from task_bundle.media.images import load_image, save_png
+from task_bundle.media.images import save_png
 from task_bundle.media.source_type import SOURCE_TYPE
-from task_bundle.runtime.compositing import composite, cutout, face_mask, head_mask
-from task_bundle.runtime.stylizer import FaceStylizer, FaceStylizerOptions
-from task_bundle.web.page import page_files
+from task_bundle.runtime.stylizer import FaceStylizer
 from task_bundle.web.server import WebFile
-from task_bundle.web.tasks_vision import find_tasks_vision
-
-Picture = npt.NDArray[np.uint8]
 
 _NO_FACE = np.full((300, 400, 3), 128, np.uint8)
-
-
-@pytest.fixture(scope="session")
-def tasks_vision() -> dict[str, bytes]:
-    """The npm package in the working directory or in the developer's own cache."""
-    try:
-        return dict(find_tasks_vision())
-    except TasksVisionError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def bundle(make_stylizer, face_models) -> TaskBundle:
-    """A bundle that makes faces darker and keeps their lines, which show misplacement."""
-    return TaskBundle.build(make_stylizer(256, gain=0.6), face_models)
-
-
-@pytest.fixture(scope="module")
-def files(bundle: TaskBundle, tasks_vision) -> dict[str, WebFile]:
-    return page_files(bundle, "somewhere/dark.task", tasks_vision)
-
-
-@pytest.fixture(scope="module")
-def launch() -> Iterator:
-    with launcher() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def chromium(launch):
-    return launch()
-
-
-@pytest.fixture(scope="module")
-def shared_page(files: dict[str, WebFile], chromium) -> Iterator:
-    """A page with an open bundle, for tests that leave it like that."""
-    with served(files) as url:
-        yield _open(chromium, url)
-
-
-@pytest.fixture
-def page(shared_page):
-    """The page with its default settings."""
-    _set_strength(shared_page, 100)
-    _choose(shared_page, "Portrait")
-    return shared_page
-
-
-def _open(chromium, url: str, **options):
-    """Opens a page in a new browser profile and waits until the bundle is open."""
-    page = chromium.new_page(**options)
-    page.goto(url)
-    _expect(page.get_by_role("status")).to_be_empty()
-    return page
-
-
-def _expect(locator):
-    from playwright.sync_api import expect
-
-    return expect(locator)
-
-
-def _upload(page, photo: Picture | Path, tmp_path: Path, name: str = "photo.png") -> None:
-    """Chooses a photo and waits for the result, or for a message."""
-    file = photo
-    if not isinstance(photo, Path):
-        file = tmp_path / name
-        save_png(file, photo, overwrite=True)
-    page.get_by_label("Choose a photo").set_input_files(file)
-    _expect(page.locator("#view")).to_have_attribute("aria-busy", "false")
-
-
-def _set_strength(page, percent: int) -> None:
-    page.get_by_label("Strength").evaluate(
-        "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }",
-        percent,
-    )
-
-
-def _turned(image: Picture, degrees: float) -> Picture:
-    matrix = cv2.getRotationMatrix2D((265, 200), degrees, 1.0)
-    matrix[:, 2] += [135, 200]
-    return np.asarray(cv2.warpAffine(image, matrix, (800, 800), borderValue=(90, 90, 90)))
-
-
-def _choose(page, form: str) -> None:
-    """Switches between portrait, in the photo and cut-out."""
-    page.get_by_role("radio", name=form).check(force=True)
-
-
-def _scaled(image: Picture, scale: float) -> Picture:
-    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-
-
-def _difference(found: Picture, wanted: Picture) -> npt.NDArray[np.int_]:
-    assert found.shape[:2] == wanted.shape[:2]
-    assert (found[..., 3] == 255).all()
-    return np.abs(found[..., :3].astype(int) - wanted)
-
-
-def _assert_same(page, photo: Picture, stylizer: FaceStylizer, limit: float) -> None:
-    """Compares all three pictures with those of the Python runtime, in 255ths on average."""
-    result = stylizer.stylize(photo)
-    assert result is not None
-    assert _difference(pixels(page, "photo"), photo).max() == 0
-    assert _difference(pixels(page, "face"), result.image).mean() <= limit
-    mask = head_mask(photo, result.face) > 0
-    pasted = _difference(pixels(page, "composite"), composite(photo, result))
-    # Compared only at the face: a mean over the whole photo would hide differences.
-    assert pasted[mask].mean() <= limit
-    # In places, interpolation reaches one pixel further.
-    near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    assert pasted[~near].max(initial=0) == 0
-
-
-_PHOTOS = {
-    "as it is": lambda image: image,
-    "a third": lambda image: _scaled(image, 1 / 3),
-    "threefold": lambda image: _scaled(image, 3.0),
-    "turned by 30": lambda image: _turned(image, 30),
-    "turned by -75": lambda image: _turned(image, -75),
-    "cut on the left": lambda image: image[:, 240:],
-    "cut at the chin": lambda image: image[:260],
-}
-
-
-@pytest.mark.parametrize("name", _PHOTOS)
-def test_pictures_are_the_python_runtimes(
-    name: str, page, bundle: TaskBundle, grace_hopper: Picture, tmp_path: Path
-) -> None:
-    photo = np.ascontiguousarray(_PHOTOS[name](grace_hopper))
-    _upload(page, photo, tmp_path)
-    with FaceStylizer(bundle) as stylizer:
-        _assert_same(page, photo, stylizer, 1.0)
-
-
-@pytest.mark.parametrize("strength", [0.0, 0.5])
-def test_strength_is_the_python_runtimes(
-    strength: float, page, bundle: TaskBundle, grace_hopper: Picture, tmp_path: Path
-) -> None:
-    _upload(page, grace_hopper, tmp_path)
-    _set_strength(page, round(100 * strength))
-    with FaceStylizer(bundle, FaceStylizerOptions(strength=strength)) as stylizer:
-        _assert_same(page, grace_hopper, stylizer, 1.0)
-
-
-@pytest.fixture(scope="module")
-def networks():
-    pytest.importorskip("tensorflow", reason="the preset needs TensorFlow")
-    from mm_face_stylizer.preset import Preset
-
-    return Preset.find().networks()
-
-
-@pytest.mark.parametrize(("precision", "limit"), [("float16", 1.0), ("int8", 3.0)])
-def test_the_presets_pictures_are_the_python_runtimes(
-    precision: str,
-    limit: float,
-    face_models,
-    tasks_vision,
-    chromium,
-    networks,
-    grace_hopper: Picture,
-    tmp_path: Path,
-) -> None:
-    from mm_face_stylizer.export import export_stylizer
-
-    bundle = TaskBundle.build(export_stylizer(networks, precision), face_models)
-    faces = np.rint((networks.generated_faces(3, seed=3) + 1) * 127.5).astype(np.uint8)
-    with (
-        served(page_files(bundle, "preset.task", tasks_vision)) as url,
-        FaceStylizer(bundle) as stylizer,
-    ):
-        page = _open(chromium, url)
-        for photo in (grace_hopper, *faces):
-            _upload(page, photo, tmp_path)
-            _assert_same(page, photo, stylizer, limit)
-        page.close()
-
-
-@pytest.mark.parametrize(("precision", "limit"), [("float16", 1.0), ("int8", 3.0)])
-def test_an_upscaled_bundles_pictures_are_the_python_runtimes(
-    precision: str,
-    limit: float,
-    tasks_vision,
-    chromium,
-    grace_hopper: Picture,
-    tmp_path: Path,
-) -> None:
-    from mm_face_stylizer.ready_styles import ready_bundle
-    from mm_face_stylizer.upscaling.upscaler import Upscaler
-
-    bundle = Upscaler.find().behind(ready_bundle("comic"), precision)
-    with (
-        served(page_files(bundle, "large.task", tasks_vision)) as url,
-        FaceStylizer(bundle) as stylizer,
-    ):
-        page = _open(chromium, url)
-        _upload(page, grace_hopper, tmp_path)
-        _assert_same(page, grace_hopper, stylizer, limit)
-        page.close()
-
-
-def test_pictures_that_are_not_square(
-    make_stylizer, face_models, tasks_vision, chromium, grace_hopper: Picture, tmp_path: Path
-) -> None:
-    model = make_stylizer(shape=[1, 128, 192, 3], gain=0.6)
-    bundle = TaskBundle.build(model, face_models)
-    with (
-        served(page_files(bundle, "wide.task", tasks_vision)) as url,
-        FaceStylizer(bundle) as stylizer,
-    ):
-        page = _open(chromium, url)
-        _upload(page, grace_hopper, tmp_path)
-        _assert_same(page, grace_hopper, stylizer, 1.0)
-        page.close()
-
-
-def test_photos_are_read_as_python_reads_them(page, grace_hopper: Picture, tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # The photo was taken with the camera rotated.
-    turned = tmp_path / "turned.jpg"
-    Image.fromarray(np.rot90(grace_hopper)).save(turned, quality=95, exif=exif)
-    _upload(page, turned, tmp_path)
-    # JPEG decoders may round differently.
-    assert _difference(pixels(page, "photo"), load_image(turned)).mean() < 1.0
-    alpha = np.linspace(0, 255, 512).astype(np.uint8)
-    clear = tmp_path / "clear.png"
-    save_png(clear, np.dstack([grace_hopper, np.broadcast_to(alpha, (600, 512))]))
-    _upload(page, clear, tmp_path)
-    assert _difference(pixels(page, "photo"), load_image(clear)).max() <= 1
 
 
 _FORMS = {
@@ -273,12 +32,12 @@ _FORMS = {
 def test_downloads_are_what_is_shown(
     form: str, page, grace_hopper: Picture, tmp_path: Path
 ) -> None:
-    _upload(page, grace_hopper, tmp_path, "grace.png")
+    upload(page, grace_hopper, tmp_path, "grace.png")
     button, canvas, name = _FORMS[form]
-    _choose(page, form)
+    choose(page, form)
     shown = page.locator(".pair canvas.after:visible")
-    _expect(shown).to_have_count(1)
-    _expect(shown).to_have_id(canvas)
+    expect(shown).to_have_count(1)
+    expect(shown).to_have_id(canvas)
     with page.expect_download() as download:
         page.get_by_role("button", name=button).click()
     assert download.value.suggested_filename == name
@@ -288,83 +47,8 @@ def test_downloads_are_what_is_shown(
     np.testing.assert_array_equal(found, pixels(page, canvas))
 
 
-def test_the_cutout_is_the_python_runtimes(
-    page, bundle: TaskBundle, grace_hopper: Picture, tmp_path: Path
-) -> None:
-    _upload(page, grace_hopper, tmp_path)
-    with FaceStylizer(bundle) as stylizer:
-        result = stylizer.stylize(grace_hopper)
-    assert result is not None
-    wanted = cutout(grace_hopper, result).astype(int)
-    found = pixels(page, "cutout").astype(int)
-    assert np.abs(found[..., 3] - wanted[..., 3]).mean() < 1.0
-    solid = wanted[..., 3] > 250
-    assert solid.mean() > 0.05 and np.abs(found - wanted)[solid].mean() < 1.0
-
-
-def test_heads_and_hair_are_pasted_not_the_face_alone(
-    page, bundle: TaskBundle, grace_hopper: Picture, tmp_path: Path
-) -> None:
-    if find_person_segmenter() is None:
-        pytest.skip("this mediapipe has no selfie segmentation")
-    _upload(page, grace_hopper, tmp_path)
-    with FaceStylizer(bundle) as stylizer:
-        result = stylizer.stylize(grace_hopper)
-    assert result is not None
-    changed = _difference(pixels(page, "composite"), grace_hopper).max(axis=2) > 1
-    face = face_mask(result.face, *grace_hopper.shape[:2]) > 0
-    # Her cap and hair add a third to her face; the flag and the sky stay.
-    assert (changed & ~face).sum() > 0.2 * face.sum()
-    assert not changed[:, :100].any() and not changed[:, 420:].any()
-
-
-def test_matched_colors_are_the_python_runtimes(
-    page, bundle: TaskBundle, grace_hopper: Picture, tmp_path: Path
-) -> None:
-    _upload(page, grace_hopper, tmp_path)
-    switch = page.get_by_label("Match the photo’s colors")
-    _expect(switch).to_be_disabled()
-    _choose(page, "In the photo")
-    switch.check()
-    with FaceStylizer(bundle) as stylizer:
-        result = stylizer.stylize(grace_hopper)
-    assert result is not None
-    mask = head_mask(grace_hopper, result.face) > 0
-    wanted = composite(grace_hopper, result, color_match=True)
-    assert _difference(pixels(page, "composite"), wanted)[mask].mean() < 1.5
-    plain = composite(grace_hopper, result)
-    assert _difference(pixels(page, "composite"), plain)[mask].mean() > 5.0
-    switch.uncheck()
-
-
-def test_several_faces(page, bundle: TaskBundle, grace_hopper: Picture, tmp_path: Path) -> None:
-    small = _scaled(grace_hopper, 0.7)
-    photo = np.full((600, 512 + small.shape[1], 3), 90, np.uint8)
-    photo[:, :512] = grace_hopper
-    photo[100 : 100 + len(small), 512:] = small
-    _upload(page, photo, tmp_path)
-    with FaceStylizer(bundle, FaceStylizerOptions(num_faces=2)) as stylizer:
-        faces = stylizer.stylize_all(photo)
-    assert len(faces) == 2
-    wanted = composite(photo, faces)
-    for face in faces:
-        mask = head_mask(photo, face.face) > 0
-        # The landmarks move a little when the other face is covered.
-        assert _difference(pixels(page, "composite"), wanted)[mask].mean() < 6.0
-    # The larger one is shown first; the other can be chosen.
-    buttons = page.get_by_role("group", name="Faces").get_by_role("button")
-    _expect(buttons).to_have_count(2)
-    first = pixels(page, "face")
-    assert _difference(first, faces[0].image).mean() < 6.0
-    buttons.nth(1).click()
-    _expect(buttons.nth(1)).to_have_attribute("aria-pressed", "true")
-    assert _difference(pixels(page, "face"), faces[1].image).mean() < 9.0
-    _upload(page, grace_hopper, tmp_path)
-    _expect(page.locator("#faces")).to_be_hidden()
-
-
 def test_the_handle_shows_the_original(page, grace_hopper: Picture, tmp_path: Path) -> None:
-    _upload(page, grace_hopper, tmp_path)
+    upload(page, grace_hopper, tmp_path)
     handle = page.get_by_label("How much of the original to show")
     handle.focus()
     page.keyboard.press("End")
@@ -393,50 +77,29 @@ def _screenshot(page, box) -> Picture:
 
 def test_a_sample_photo(files, chromium, bundle: TaskBundle, grace_hopper: Picture) -> None:
     with served(files) as url, FaceStylizer(bundle) as stylizer:
-        page = _open(chromium, url)
+        page = open_page(chromium, url)
         page.get_by_role("button", name="Use the sample photo").click()
-        _expect(page.get_by_role("button", name="Download portrait")).to_be_enabled()
+        expect(page.get_by_role("button", name="Download portrait")).to_be_enabled()
         assert pixels(page, "photo").shape[:2] == grace_hopper.shape[:2]
         photo = np.ascontiguousarray(pixels(page, "photo")[..., :3])
-        _assert_same(page, photo, stylizer, 1.0)
+        assert_same(page, photo, stylizer, 1.0)
         page.close()
 
 
 def test_messages_move_nothing(page, grace_hopper: Picture, tmp_path: Path) -> None:
-    _upload(page, grace_hopper, tmp_path)
+    upload(page, grace_hopper, tmp_path)
     before = page.locator("#view").bounding_box()
     _transfer(page, "drop", b"", "")
-    _expect(page.get_by_role("status")).to_contain_text("This is not a file")
+    expect(page.get_by_role("status")).to_contain_text("This is not a file")
     assert page.locator("#view").bounding_box() == before
 
 
-def test_without_a_person_network_the_face_alone_is_pasted(
-    bundle: TaskBundle,
-    tasks_vision,
-    chromium,
-    grace_hopper: Picture,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("task_bundle.web.page.find_person_segmenter", lambda: None)
-    files = page_files(bundle, "x.task", tasks_vision)
-    assert not [path for path in files if "person" in path]
-    with served(files) as url, FaceStylizer(bundle) as stylizer:
-        page = _open(chromium, url)
-        _upload(page, grace_hopper, tmp_path)
-        result = stylizer.stylize(grace_hopper)
-        assert result is not None
-        wanted = composite(grace_hopper, result, region="face")
-        assert _difference(pixels(page, "composite"), wanted).mean() < 0.3
-        page.close()
-
-
 def test_measuring(page, grace_hopper: Picture, tmp_path: Path) -> None:
-    _upload(page, grace_hopper, tmp_path)
+    upload(page, grace_hopper, tmp_path)
     page.get_by_text("Latency").click()
     page.get_by_role("button", name="Run 20 times").click()
-    _expect(page.locator("#latency-note")).to_contain_text("after a first")
-    _expect(page.get_by_role("status")).to_be_empty()
+    expect(page.locator("#latency-note")).to_contain_text("after a first")
+    expect(page.get_by_role("status")).to_be_empty()
     row = page.get_by_role("row", name="Stylizer").inner_text()
     assert row.count(" ms") == 2
     page.get_by_text("Latency").click()
@@ -461,35 +124,35 @@ def _transfer(page, event: str, data: bytes, kind: str) -> None:
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_dropped_and_pasted(event: str, page, grace_hopper: Picture, tmp_path: Path) -> None:
-    _upload(page, _NO_FACE, tmp_path)
+    upload(page, _NO_FACE, tmp_path)
     buffer = io.BytesIO()
     Image.fromarray(grace_hopper).save(buffer, "PNG")
     _transfer(page, event, buffer.getvalue(), "image/png")
-    _expect(page.get_by_role("button", name="Download portrait")).to_be_enabled()
-    assert _difference(pixels(page, "photo"), grace_hopper).max() == 0
+    expect(page.get_by_role("button", name="Download portrait")).to_be_enabled()
+    assert difference(pixels(page, "photo"), grace_hopper).max() == 0
     _transfer(page, event, b"", "")
-    _expect(page.get_by_role("status")).to_contain_text("This is not a file")
+    expect(page.get_by_role("status")).to_contain_text("This is not a file")
 
 
 def test_no_face(page, grace_hopper: Picture, tmp_path: Path) -> None:
-    _upload(page, grace_hopper, tmp_path)
-    _upload(page, _NO_FACE, tmp_path)
-    _expect(page.get_by_role("status")).to_contain_text("No face was found")
+    upload(page, grace_hopper, tmp_path)
+    upload(page, _NO_FACE, tmp_path)
+    expect(page.get_by_role("status")).to_contain_text("No face was found")
     # Nothing of the last photo is left.
-    assert _difference(pixels(page, "composite"), _NO_FACE).max() == 0
+    assert difference(pixels(page, "composite"), _NO_FACE).max() == 0
     assert pixels(page, "face").shape[:2] == (1, 1)
-    _expect(page.get_by_role("button", name="Download portrait")).to_be_disabled()
+    expect(page.get_by_role("button", name="Download portrait")).to_be_disabled()
     for name in ("measure", "handle", "strength", "match"):
-        _expect(page.locator(f"#{name}")).to_be_disabled()
+        expect(page.locator(f"#{name}")).to_be_disabled()
     # Whatever the form, the photo is seen.
-    _expect(page.locator("#composite")).to_be_visible()
+    expect(page.locator("#composite")).to_be_visible()
 
 
 def test_not_a_picture(page, tmp_path: Path) -> None:
     text = tmp_path / "text.png"
     text.write_text("no picture")
-    _upload(page, text, tmp_path)
-    _expect(page.get_by_role("status")).to_have_text(
+    upload(page, text, tmp_path)
+    expect(page.get_by_role("status")).to_have_text(
         "text.png is not a picture that this browser can read."
     )
 
@@ -509,30 +172,11 @@ def test_the_last_photo_wins(page, grace_hopper: Picture, tmp_path: Path) -> Non
     )
     save_png(tmp_path / "slow.png", grace_hopper[:500])
     page.get_by_label("Choose a photo").set_input_files(tmp_path / "slow.png")
-    _upload(page, grace_hopper, tmp_path)
-    _expect(page.locator("body[data-decoded=late]")).to_have_count(1)
+    upload(page, grace_hopper, tmp_path)
+    expect(page.locator("body[data-decoded=late]")).to_have_count(1)
     page.wait_for_timeout(500)
     assert pixels(page, "composite").shape[:2] == (600, 512)
     assert pixels(page, "face").shape[:2] == (256, 256)
-
-
-def test_what_is_said_of_the_bundle(files: dict[str, WebFile], chromium) -> None:
-    about = json.loads(files["/bundle/about.json"].content)
-    assert about["name"] == "dark.task"
-    assert about["inputSize"] == [256, 256]
-    # Names may contain HTML.
-    about["name"] = "<img src=x onerror=alert(1)>.task"
-    about["entries"][-1]["metadata"]["description"] = about["remarks"] = ["<img src=x>"]
-    changed = dataclasses.replace(files["/bundle/about.json"], content=json.dumps(about).encode())
-    with served({**files, "/bundle/about.json": changed}) as url:
-        page = chromium.new_page()
-        page.goto(url)
-        _expect(page.locator("#bundle-name")).to_have_text(about["name"])
-        for text in (about["sha256"], "256 × 256 px", "<img src=x>"):
-            _expect(page.locator("#facts")).to_contain_text(text)
-        _expect(page.locator("#remarks")).to_have_text("<img src=x>")
-        _expect(page.locator("img")).to_have_count(1)
-        page.close()
 
 
 def test_it_asks_nobody_else_and_breaks_no_rule(
@@ -546,8 +190,8 @@ def test_it_asks_nobody_else_and_breaks_no_rule(
         context.on("weberror", lambda error: complaints.append(str(error.error)))
         page = context.new_page()
         page.goto(url)
-        _expect(page.get_by_role("status")).to_be_empty()
-        _upload(page, grace_hopper, tmp_path)
+        expect(page.get_by_role("status")).to_be_empty()
+        upload(page, grace_hopper, tmp_path)
         context.close()
     assert f"{url}tasks-vision/wasm/vision_wasm_internal.wasm" in asked
     assert [address for address in asked if not address.startswith((url, "blob:"))] == []
@@ -570,8 +214,8 @@ def test_what_the_server_does_not_give(
         page = chromium.new_page()
         page.goto(url)
         status = page.get_by_role("status")
-        _expect(status).to_contain_text("The server does not provide a file that the page needs")
-        _expect(status).to_contain_text(said)
+        expect(status).to_contain_text("The server does not provide a file that the page needs")
+        expect(status).to_contain_text(said)
         page.close()
 
 
@@ -584,10 +228,10 @@ def test_a_bundle_that_the_browser_cannot_open(
         page = chromium.new_page()
         page.goto(url)
         status = page.get_by_role("status")
-        _expect(status).to_contain_text("MediaPipe cannot open this bundle")
+        expect(status).to_contain_text("MediaPipe cannot open this bundle")
         # The message stays after a photo is chosen.
-        _upload(page, grace_hopper, tmp_path)
-        _expect(status).to_contain_text("MediaPipe cannot open this bundle")
+        upload(page, grace_hopper, tmp_path)
+        expect(status).to_contain_text("MediaPipe cannot open this bundle")
         page.close()
 
 
@@ -596,7 +240,7 @@ def test_camera(
 ) -> None:
     film = tmp_path / "film.y4m"
     frame = np.full((480, 640, 3), 90, np.uint8)
-    frame[:, 100:510] = _scaled(grace_hopper, 0.8)[:480]
+    frame[:, 100:510] = scaled(grace_hopper, 0.8)[:480]
     write_camera(film, frame)
     chromium = launch(
         "--use-fake-ui-for-media-stream",
@@ -604,34 +248,34 @@ def test_camera(
         f"--use-file-for-fake-video-capture={film}",
     )
     with served(files) as url, FaceStylizer(bundle) as stylizer:
-        page = _open(chromium, url)
+        page = open_page(chromium, url)
         camera = page.get_by_role("radio", name="Camera")
         from_file = page.get_by_role("radio", name="Photo", exact=True)
         camera.check(force=True)
-        _expect(page.locator("#latency-note")).to_contain_text("runs, after a first")
+        expect(page.locator("#latency-note")).to_contain_text("runs, after a first")
         # Without a photo from before, the last frame stays after the camera is closed.
         from_file.check(force=True)
-        _expect(page.get_by_role("status")).to_be_empty()
+        expect(page.get_by_role("status")).to_be_empty()
         photo = np.ascontiguousarray(pixels(page, "photo")[..., :3])
         assert photo.shape == frame.shape
         assert np.abs(photo.astype(int) - frame).mean() < 10.0
-        _assert_same(page, photo, stylizer, 1.0)
+        assert_same(page, photo, stylizer, 1.0)
         # A photo survives a visit to the camera, and can be worked with.
-        _upload(page, grace_hopper, tmp_path)
+        upload(page, grace_hopper, tmp_path)
         camera.check(force=True)
-        _expect(page.locator("#view")).to_have_class("view mirrored")
+        expect(page.locator("#view")).to_have_class("view mirrored")
         from_file.check(force=True)
-        _expect(page.locator("#view")).to_have_class("view")
-        _assert_same(page, grace_hopper, stylizer, 1.0)
+        expect(page.locator("#view")).to_have_class("view")
+        assert_same(page, grace_hopper, stylizer, 1.0)
         for name in ("download", "strength", "measure", "handle"):
-            _expect(page.locator(f"#{name}")).to_be_enabled()
+            expect(page.locator(f"#{name}")).to_be_enabled()
         # Unless a picture is taken, which then is the photo.
         camera.check(force=True)
-        _expect(page.locator("#view")).to_have_class("view mirrored")
+        expect(page.locator("#view")).to_have_class("view mirrored")
         page.get_by_role("button", name="Take this picture").click()
-        _expect(from_file).to_be_checked()
+        expect(from_file).to_be_checked()
         assert pixels(page, "photo").shape[:2] == frame.shape[:2]
-        _expect(page.locator("#download")).to_be_enabled()
+        expect(page.locator("#download")).to_be_enabled()
         page.close()
 
 
@@ -651,19 +295,19 @@ def test_no_camera(error: str, said: str, page) -> None:
         error,
     )
     page.get_by_role("radio", name="Camera").click(force=True)
-    _expect(page.get_by_role("status")).to_contain_text(said)
-    _expect(page.get_by_role("radio", name="Photo", exact=True)).to_be_checked()
+    expect(page.get_by_role("status")).to_contain_text(said)
+    expect(page.get_by_role("radio", name="Photo", exact=True)).to_be_checked()
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1440])
 def test_it_fits_the_screen(width: int, page, grace_hopper: Picture, tmp_path: Path) -> None:
-    _upload(page, grace_hopper, tmp_path)
+    upload(page, grace_hopper, tmp_path)
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_keyboard(page, grace_hopper: Picture, tmp_path: Path) -> None:
-    _upload(page, grace_hopper, tmp_path)
+    upload(page, grace_hopper, tmp_path)
     # Starts at the top of the page, by taking the focus from the current element.
     page.locator("body").click(position={"x": 1, "y": 1})
     reached = []
@@ -674,27 +318,3 @@ def test_keyboard(page, grace_hopper: Picture, tmp_path: Path) -> None:
         *("photo-source", "file", "portrait-form", "handle"),
         *("strength", "download", "SUMMARY", "SUMMARY"),
     ]
-
-
-def test_a_bundle_that_is_not_sound_is_not_served(make_stylizer, face_models) -> None:
-    bundle = TaskBundle.build(make_stylizer(64), face_models)
-    bad = dataclasses.replace(bundle, stylizer=make_stylizer(64))
-    with pytest.raises(BundleError, match="bad.task has no normalization"):
-        page_files(bad, "bad.task", {})
-
-
-def test_files_have_types_that_browsers_accept(make_stylizer, face_models) -> None:
-    model = make_stylizer(shape=[1, 32, 48, 3])
-    bundle = TaskBundle.build(model, face_models)
-    package = {"vision_bundle.mjs": b"export {};", "wasm/vision_wasm_internal.wasm": b"\0asm"}
-    files = page_files(bundle, "x.task", package)
-    assert files["/"].content_type == "text/html; charset=utf-8"
-    assert files["/page.js"].content_type == "text/javascript; charset=utf-8"
-    module = files["/tasks-vision/vision_bundle.mjs"]
-    assert module == WebFile(b"export {};", "text/javascript; charset=utf-8")
-    wasm = files["/tasks-vision/wasm/vision_wasm_internal.wasm"]
-    assert wasm.content_type == "application/wasm"
-    assert TaskBundle.open(files["/bundle/face_stylizer.task"].content) == bundle
-    about = json.loads(files["/bundle/about.json"].content)
-    assert about["outputSize"] == [48, 32]
-    assert not [path for path in files if path.endswith((".py", "__"))]

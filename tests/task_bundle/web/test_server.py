@@ -29,7 +29,7 @@ def server() -> Iterator[WebServer]:
 def _ask(
     server: WebServer, path: str = "/", method: str = "GET", host: str | None = None
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection(HOST, server.port, timeout=10)
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=60)
     connection.putrequest(method, path, skip_host=True)
     if host != "":
         connection.putheader("Host", host or f"{HOST}:{server.port}")
@@ -42,7 +42,7 @@ def _ask(
 
 def _send(server: WebServer, request: bytes) -> bytes:
     """Sends raw bytes, which client libraries would refuse; returns the response."""
-    with socket.create_connection((HOST, server.port), timeout=10) as connection:
+    with socket.create_connection((HOST, server.port), timeout=60) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -128,14 +128,14 @@ def test_a_page_behind_a_forwarded_port_opens(server: WebServer) -> None:
         def forward() -> None:
             with (
                 tunnel.accept()[0] as browser,
-                socket.create_connection((HOST, server.port), timeout=10) as inner,
+                socket.create_connection((HOST, server.port), timeout=60) as inner,
             ):
                 inner.sendall(browser.recv(65536))
                 browser.sendall(inner.recv(65536))
 
         thread = threading.Thread(target=forward)
         thread.start()
-        connection = http.client.HTTPConnection("localhost", tunnel.getsockname()[1], timeout=10)
+        connection = http.client.HTTPConnection("localhost", tunnel.getsockname()[1], timeout=60)
         connection.request("GET", "/")
         assert connection.getresponse().status == 200
         connection.close()
@@ -189,7 +189,7 @@ def test_every_answer_binds_the_browser(server: WebServer, path: str) -> None:
 
 
 def test_a_browser_that_leaves_is_nothing_to_report(server: WebServer, capfd) -> None:
-    with socket.create_connection((HOST, server.port), timeout=10) as connection:
+    with socket.create_connection((HOST, server.port), timeout=60) as connection:
         # The client closes the connection in the middle of the response.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.sendall(f"GET /a/b.wasm HTTP/1.1\r\nHost: {HOST}:{server.port}\r\n\r\n".encode())
@@ -201,7 +201,7 @@ def test_it_listens_on_this_computer_alone(server: WebServer) -> None:
     assert server.url == f"http://127.0.0.1:{server.port}/"
     # All addresses in 127/8 are this computer; a server on all interfaces would answer here, too.
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.2", server.port), timeout=10)
+        socket.create_connection(("127.0.0.2", server.port), timeout=60)
 
 
 def test_a_container_s_server_listens_on_all_addresses() -> None:
@@ -209,7 +209,7 @@ def test_a_container_s_server_listens_on_all_addresses() -> None:
         thread = threading.Thread(target=made.serve_forever)
         thread.start()
         # In place of the address at which a container's published port arrives.
-        connection = http.client.HTTPConnection("127.0.0.2", made.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.2", made.port, timeout=60)
         for host, status in (("localhost:9000", 200), (f"127.0.0.2:{made.port}", 200)):
             connection.request("GET", "/", headers={"Host": host})
             response = connection.getresponse()

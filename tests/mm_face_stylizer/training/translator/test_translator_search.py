@@ -30,7 +30,7 @@ from mm_face_stylizer.training.translator.translator_training import (
 
 _OPTIONS = TranslatorOptions(
     LARGEST,
-    (TranslatorStage.from_paintings(40, 2, 5.0, backward=False),),
+    (TranslatorStage.from_paintings(34, 2, 5.0, backward=False),),
     discriminator_width=8,
     learning_rate=1e-3,
 )
