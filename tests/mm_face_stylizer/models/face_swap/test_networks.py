@@ -7,7 +7,7 @@ from litert import assert_same_as_litert, run_litert
 from mm_face_stylizer._keras import keras, tf
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.export import export_stylizer
-from mm_face_stylizer.models.face_swap.config import FaceSwapConfig
+from mm_face_stylizer.models.face_swap.config import FINE, FaceSwapConfig
 from mm_face_stylizer.models.face_swap.generator import blending
 from mm_face_stylizer.models.face_swap.identity import Identity
 from mm_face_stylizer.models.face_swap.networks import FaceSwapNetworks
@@ -145,6 +145,14 @@ def test_a_preset_comes_back(tmp_path):
     assert read.config == TINY
     for name, value in networks.weights().items():
         np.testing.assert_allclose(read.weights()[name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_the_released_networks_open():
+    networks = Preset.find("face_swap_256").networks()
+    assert networks.config == FaceSwapConfig(**FINE)
+    # The mean person has a face, and nobody's in particular.
+    assert networks.mean.textures.shape == (1, 256, 256, 3)
+    assert networks.mean.textures.std() > 10
 
 
 @pytest.mark.parametrize(
