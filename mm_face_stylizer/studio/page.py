@@ -280,6 +280,15 @@ class StudioPage:
         def new_view(session: Session, value: str) -> None:
             session.look = value
 
+        def use_samples(
+            session: Session, photo: str, styles: Any, colors: str
+        ) -> Iterator[dict[Any, Any]]:
+            files = self._draw_samples()
+            new_styles(session)
+            yield self._unchanged() | {self._styles: files}
+            # Gradio's gallery does not always say that a function has changed it.
+            yield from self._show(session, photo, [(file, None) for file in files], colors)
+
         def nothing(session: Session) -> None:
             """The session stays as it is."""
 
@@ -306,7 +315,7 @@ class StudioPage:
             trigger_mode="always_last", **quiet,
         )  # fmt: skip
         self._sample.click(lambda: str(self._sample_file), None, self._photo, **quiet)
-        self._samples.click(self._draw_samples, None, self._styles, **quiet)
+        self._samples.click(use_samples, given, [self._styles, *shown], **options)
         self._make.click(
             self._begin_tuning, [*given, self._browser], [self._message, *making], **quiet
         )
