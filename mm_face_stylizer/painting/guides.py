@@ -19,9 +19,14 @@ _PART_WEIGHTS = {
     "skin": 1.8, "eyes": 1.5, "brows": 1.3, "lips": 1.3, "mouth": 1.8,
     "hair": 1.8, "clothes": 1.4, "background": 1.8,
 }  # fmt: skip
+_FRAME_WEIGHT = 1.5
 _QUANTILES = np.linspace(0.0, 1.0, 33)
 # A part of fewer pixels, as a share of the picture, has no tones of its own.
 _LEAST_SHARE = 0.004
+# Points of the face mesh.
+_FOREHEAD, _CHIN = 10, 152
+# How much a distance beyond the face counts.
+_BEYOND = 0.15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,20 +55,46 @@ class GuideWeights:
         )
 
 
-def style_guides(style: Portrait, weights: GuideWeights) -> np.ndarray:
-    """Guides of a style picture, float32 [side, side, channels]."""
+def style_guides(style: Portrait, weights: GuideWeights, frame: np.ndarray) -> np.ndarray:
+    """Guides of a style picture.
+
+    Args:
+      style: The style picture.
+      weights: Weights of the guides.
+      frame: Where it has spectacles, bool [side, side].
+
+    Returns:
+      float32 [side, side, channels].
+    """
     axis = np.arange(style.side, dtype=np.float32)
-    places = np.stack(np.meshgrid(axis, axis), axis=-1)
-    return _stacked(style, places, style.luma, tone_spread(style), weights)
+    places = _near_face(np.stack(np.meshgrid(axis, axis), axis=-1), style)
+    return _stacked(style, places, style.luma, tone_spread(style), weights, frame)
 
 
-def photo_guides(photo: Portrait, style: Portrait, weights: GuideWeights) -> np.ndarray:
+def photo_guides(
+    photo: Portrait, style: Portrait, weights: GuideWeights, frame: np.ndarray
+) -> np.ndarray:
     """Guides of a photo that is to be painted like a style picture, as `style_guides` gives them.
 
     Places are those in the style picture, and tones are the ones that the style has for them.
+    Spectacles of the style picture are where it has them in its face: as skin, they would be
+    painted on foreheads, too.
+
+    Args:
+      photo: The photo.
+      style: The style picture.
+      weights: Weights of the guides.
+      frame: Where the style picture has spectacles, bool [side, side].
+
+    Returns:
+      float32 [side, side, channels].
     """
+    import cv2
+
     places = correspondence(style.landmarks, photo.landmarks, photo.side)
-    return _stacked(photo, places, matched_tones(photo, style), tone_spread(style), weights)
+    worn = cv2.remap(frame.astype(np.float32), places, None, cv2.INTER_LINEAR)
+    tones, spread = matched_tones(photo, style), tone_spread(style)
+    return _stacked(photo, _near_face(places, style), tones, spread, weights, worn)
 
 
 def matched_tones(photo: Portrait, style: Portrait) -> np.ndarray:
@@ -109,7 +140,23 @@ def _mapping(luma, mask, valid, style_luma, style_mask):
     return lambda tones: np.interp(tones, levels, wanted).astype(np.float32)
 
 
-def _stacked(portrait, places, tones, spread, weights) -> np.ndarray:
+def _near_face(places: np.ndarray, style: Portrait) -> np.ndarray:
+    """Places with distances beyond the style's face made shorter, continuously.
+
+    On a face it matters where a patch comes from; in hair, clothes and walls it matters little.
+    Otherwise hair that is higher than the style's would be painted from the outermost rim of the
+    style's hair again and again, in stripes of hair and wall.
+    """
+    top, chin = style.landmarks[_FOREHEAD], style.landmarks[_CHIN]
+    middle = (top + chin) / 2.0
+    radius = max(1.0, float(np.linalg.norm(chin - top)) / 2.0)
+    offset = places - middle
+    distance = np.linalg.norm(offset, axis=-1, keepdims=True) / radius
+    beyond = np.maximum(distance, 1.0)
+    return (middle + offset * (1.0 + _BEYOND * (beyond - 1.0)) / beyond).astype(np.float32)
+
+
+def _stacked(portrait, places, tones, spread, weights, frame) -> np.ndarray:
     import cv2
 
     scale = portrait.side / 256
@@ -120,6 +167,7 @@ def _stacked(portrait, places, tones, spread, weights) -> np.ndarray:
     channels = [weights.place * places / portrait.side]
     for name, weight in _PART_WEIGHTS.items():
         channels.append(weight * blurred(portrait.parts[name], 1.5)[..., np.newaxis])
+    channels.append(_FRAME_WEIGHT * blurred(frame, 0.7)[..., np.newaxis])
     # In the style's own contrast: a pale pencil drawing has as much to say as a dark engraving.
     tones = tones * (0.2 / spread)
     channels.append(weights.tone * blurred(tones, 1.5)[..., np.newaxis])

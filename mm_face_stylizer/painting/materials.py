@@ -16,8 +16,13 @@ _SPREAD, _CLOTHES_SPREAD = 7.0, 14.0
 _LEAST_SHARE = 0.002
 # Squared distance from the skin's color from which a pixel above the brows is a sample of hair.
 _NOT_SKIN = 6.0
+# Squared distance from which a color is that of something else, as of spectacles or outlines: what it
+# lies on is told by its place then.
+_FOREIGN = 24.0
 # Log odds of what cannot be told.
 _NEVER, _UNKNOWN = -30.0, -6.0
+# Share of samples that surely are of one material, and squared distance up to which others are.
+_SURE, _ALIKE = 0.5, 16.0
 
 
 def materials(
@@ -62,7 +67,7 @@ def materials(
 
     to_skin = _Color(_samples(lab, points), _SPREAD).distance(lab)
     place = np.where(inside, 0.9, 0.25 * (1.0 - below) + 0.25 * (along < 1.35) * below)
-    scores = [np.log(0.02 + 0.98 * place) - 0.5 * to_skin]
+    scores = [np.log(0.02 + 0.98 * place) - 0.5 * np.minimum(to_skin, _FOREIGN)]
 
     # Between brows and mouth it is spectacles or large drawn eyes rather than hair.
     # A beard is believed only if its color leaves no doubt: a shadow on a cheek is skin.
@@ -72,7 +77,8 @@ def materials(
     place = np.where(inside, on_face, 0.7 * (1.0 - below) + beside * below)
     seeds = outside & (along < brows) & (to_skin > _NOT_SKIN)
     if seeds.mean() >= _LEAST_SHARE:
-        scores.append(np.log(0.001 + place) - 0.5 * _Color(lab[seeds], _SPREAD).distance(lab))
+        distance = np.minimum(_Color(lab[seeds], _SPREAD).distance(lab), _FOREIGN)
+        scores.append(np.log(0.001 + place) - 0.5 * distance)
     else:
         scores.append(np.full((side, side), _NEVER))
 
@@ -80,7 +86,7 @@ def materials(
     seeds = outside & (along > 1.15)
     if seeds.mean() >= _LEAST_SHARE:
         distance = _Color(lab[seeds], _CLOTHES_SPREAD).distance(lab)
-        scores.append(np.log(0.001 + place) - 0.5 * distance)
+        scores.append(np.log(1e-7 + place) - 0.5 * distance)
     else:
         scores.append(np.log(0.001 + place) + _UNKNOWN)
 
@@ -102,22 +108,36 @@ def materials(
 
 
 class _Color:
-    """A Gaussian in Lab, fitted to most of the samples."""
+    """A Gaussian in Lab, fitted to the samples that are most alike.
+
+    Samples of skin may lie on a fringe or on spectacles.
+    """
 
     def __init__(self, samples: np.ndarray, spread: float):
         values = samples.reshape(-1, 3).astype(np.float64)
-        distance = np.abs(values - np.median(values, axis=0)).sum(axis=1)
-        kept = values[distance <= np.quantile(distance, 0.7)]
-        covariance = np.diag([spread, 0.6 * spread, 0.6 * spread]) ** 2
-        if len(kept) > 3:
-            covariance = covariance + 1.5 * np.cov(kept.T)
-        self._mean = kept.mean(axis=0)
+        self._spread = np.diag([spread, 0.6 * spread, 0.6 * spread]) ** 2
+        # The densest place, by the distance to the nearest share of the others.
+        some = values[:: max(1, len(values) // 400)]
+        apart = np.linalg.norm(some[:, np.newaxis] - some, axis=-1)
+        reach = np.sort(apart, axis=1)[:, int(_SURE * (len(some) - 1))]
+        distance = np.linalg.norm(values - some[int(reach.argmin())], axis=1)
+        self._fit(values[distance <= np.quantile(distance, _SURE)])
+        self._fit(values[self._squares(values) <= _ALIKE])
+
+    def _fit(self, values: np.ndarray) -> None:
+        covariance = self._spread
+        if len(values) > 3:
+            covariance = covariance + 1.5 * np.cov(values.T)
+        self._mean = values.mean(axis=0)
         self._precision = np.linalg.inv(covariance)
+
+    def _squares(self, values: np.ndarray) -> np.ndarray:
+        offset = values - self._mean
+        return ((offset @ self._precision) * offset).sum(axis=1)
 
     def distance(self, lab: np.ndarray) -> np.ndarray:
         """Squared Mahalanobis distance of each pixel."""
-        offset = lab.reshape(-1, 3) - self._mean
-        return ((offset @ self._precision) * offset).sum(axis=1).reshape(lab.shape[:2])
+        return self._squares(lab.reshape(-1, 3)).reshape(lab.shape[:2])
 
 
 def _samples(lab: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -10,8 +11,10 @@ import numpy.typing as npt
 
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.painting.choices import COLORS
+from mm_face_stylizer.painting.colors import Palette, recolored
 from mm_face_stylizer.painting.guides import GuideWeights, photo_guides, style_guides
 from mm_face_stylizer.painting.portrait import Portrait
+from mm_face_stylizer.painting.spectacles import spectacles
 from mm_face_stylizer.painting.synthesis import PatchSource
 from task_bundle.faces.alignment import FaceCrop
 
@@ -20,8 +23,12 @@ _LEAST_SHARE = 0.01
 # A picture of flat areas has little between its lines for a photo's shading to hold on to.
 _FLAT_STEP = 0.012
 _FLATTEST, _LEAST_LIKENESS, _MOST_LIKENESS = 0.85, 0.15, 0.8
+# Likeness up to which a style is one of flat areas, whose colors can be exchanged.
+_FLAT_LIKENESS = 0.4
 # How much each counts, beside parts that do not fit, when a style picture is chosen for a photo.
 _TURN_WEIGHT, _MOUTH_WEIGHT, _TONE_WEIGHT, _BLUR_WEIGHT = 0.25, 0.1, 0.25, 0.1
+# People without spectacles are not given those of a style picture, if that can be helped.
+_FRAME_WEIGHT = 0.1
 # Style pictures that are tried, and photos that each is tried on, when paintings must show a face.
 _MOST_TRIED, _TRIED_PHOTOS = 4, 4
 # A picture may have this many octaves less detail than the others before it counts as soft: flat
@@ -99,6 +106,24 @@ class Painter:
         tones = np.array([_tones(style) for style in self._styles])
         # The fairest of a dark style's faces is fair: tones are compared with the style's mean.
         self._tones = tones - tones.mean(axis=0)
+        # Flat drawings of several people show that the style has skin and hair of several colors.
+        is_flat = likeness_of(styles) <= _FLAT_LIKENESS
+        self._palette = Palette(styles) if is_flat and len(styles) > 1 else None
+        none = np.zeros((styles[0].side, styles[0].side), bool)
+        self._frames = [spectacles(style) if is_flat else none for style in styles]
+
+    def only(self, index: int) -> Painter:
+        """Returns a painter of one of the style pictures, with the colors of all.
+
+        Args:
+          index: Of the picture whose patches are used.
+        """
+        painter = copy.copy(self)
+        painter._styles = [self._styles[index]]
+        painter._sources = {0: self._source(index)}
+        painter._frames = [self._frames[index]]
+        painter._blur, painter._tones = self._blur[[index]], self._tones[[index]]
+        return painter
 
     def paint(self, photo: Portrait) -> Painting:
         """Paints a portrait.
@@ -113,14 +138,16 @@ class Painter:
             raise InvalidArgumentError(
                 f"the portrait has {photo.side} px; the style pictures have {self._styles[0].side}"
             )
-        guides = [photo_guides(photo, style, self._weights) for style in self._styles]
+        guides = [self._guides(photo, index) for index in range(len(self._styles))]
         chosen = int(np.argmin([self._mismatch(i, photo, guides[i]) for i in range(len(guides))]))
         style = self._styles[chosen]
         picture = self._source(chosen).paint(guides[chosen], np.random.default_rng(self._seed))
         if photo.has_open_mouth and not style.has_open_mouth:
             picture = _with_open_mouth(picture, photo, style)
         if self._colors == "photo":
-            picture = _recolored(picture, photo)
+            picture = recolored(picture, photo)
+        elif self._palette is not None:
+            picture = self._palette.applied(picture, photo)
         return Painting(_pixels(picture), chosen, self.likeness, photo.crop)
 
     def most_suitable(
@@ -136,11 +163,8 @@ class Painter:
             that suits best is chosen. None to do without.
         """
         totals = [
-            sum(
-                self._mismatch(index, photo, photo_guides(photo, style, self._weights))
-                for photo in photos
-            )
-            for index, style in enumerate(self._styles)
+            sum(self._mismatch(index, photo, self._guides(photo, index)) for photo in photos)
+            for index in range(len(self._styles))
         ]
         order = np.argsort(totals, kind="stable")
         if finds_face is None:
@@ -153,7 +177,7 @@ class Painter:
 
     def _painted(self, index: int, photo: Portrait) -> np.ndarray:
         """Paints a portrait from one of the style pictures, float32 [side, side, 3]."""
-        guides = photo_guides(photo, self._styles[index], self._weights)
+        guides = self._guides(photo, index)
         return self._source(index).paint(guides, np.random.default_rng(self._seed))
 
     def _mismatch(self, index: int, photo: Portrait, guides: np.ndarray) -> float:
@@ -170,14 +194,18 @@ class Painter:
             + _MOUTH_WEIGHT * (photo.has_open_mouth != style.has_open_mouth)
             + _TONE_WEIGHT * float(np.abs(tones - self._tones[index]).sum())
             + _BLUR_WEIGHT * self._blur[index]
+            + _FRAME_WEIGHT * self._frames[index].any()
         )
 
     def _source(self, index: int) -> PatchSource:
         if index not in self._sources:
             style = self._styles[index]
-            guides = style_guides(style, self._weights)
+            guides = style_guides(style, self._weights, self._frames[index])
             self._sources[index] = PatchSource(style.picture, guides, style.valid)
         return self._sources[index]
+
+    def _guides(self, photo: Portrait, index: int) -> np.ndarray:
+        return photo_guides(photo, self._styles[index], self._weights, self._frames[index])
 
 
 def likeness_of(styles: Sequence[Portrait]) -> float:
@@ -243,29 +271,3 @@ def _with_open_mouth(picture: np.ndarray, photo: Portrait, style: Portrait) -> n
     levels = np.quantile(own, np.linspace(0.0, 1.0, 24))
     inside = np.stack([np.interp(luma, levels, shades[:, c]) for c in range(3)], axis=-1)
     return (1.0 - mouth) * picture + mouth * inside
-
-
-def _recolored(picture: np.ndarray, photo: Portrait) -> np.ndarray:
-    """A painting with the photo's mean color in each part, its own tones kept."""
-    import cv2
-
-    painted = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
-    wanted = cv2.cvtColor(photo.picture.astype(np.float32), cv2.COLOR_RGB2LAB)
-    shift = np.zeros_like(painted)
-    weight = np.full(painted.shape[:2], 1e-3, np.float32)
-    for name in ("skin", "lips", "hair", "clothes", "background"):
-        mask = photo.parts[name] * photo.valid
-        if mask.mean() < 1e-3:
-            continue
-        means = [
-            (mask[..., np.newaxis] * image).sum(axis=(0, 1)) / mask.sum()
-            for image in (wanted, painted)
-        ]
-        difference = means[0] - means[1]
-        # Light paper is part of the manner; most of a part's own tone is not.
-        difference[0] *= 0.6
-        shift += photo.parts[name][..., np.newaxis] * difference
-        weight += photo.parts[name]
-    painted += shift / weight[..., np.newaxis]
-    painted[..., 0] = np.clip(painted[..., 0], 0.0, 100.0)
-    return cv2.cvtColor(painted, cv2.COLOR_LAB2RGB)

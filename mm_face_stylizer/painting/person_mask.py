@@ -15,8 +15,9 @@ from task_bundle.faces.person import PersonSegmenter, find_person_segmenter
 
 _GRABCUT_SIDE, _GRABCUT_ROUNDS = 128, 4
 # A plain background, as cartoons have: how far in Lab from its color it may be, and how much of the
-# upper rim it takes. Black is left out: it is what lies outside a photo.
-_PLAIN_DISTANCE, _PLAIN_SHARE, _BLACK = 5.0, 0.45, 4.0
+# upper rim it takes, together with hair of one color or alone. Black is left out: it is what lies
+# outside a photo.
+_PLAIN_DISTANCE, _PLAIN_SHARE, _LEAST_PLAIN_SHARE, _BLACK = 5.0, 0.45, 0.2, 4.0
 # A wall in a photo is never that even.
 _PLAIN_DEVIATION = 1.2
 
@@ -52,7 +53,7 @@ class PersonMask:
         """
         import cv2
 
-        plain = _plain_background(picture)
+        plain = _plain_background(picture, oval)
         if plain is not None:
             return np.maximum(1.0 - plain, oval)
         person = _grab_cut(picture, oval) if self._network is None else self._network.run(picture)
@@ -60,7 +61,7 @@ class PersonMask:
         return np.maximum(np.clip(person, 0.0, 1.0), oval)
 
 
-def _plain_background(picture: np.ndarray) -> np.ndarray | None:
+def _plain_background(picture: np.ndarray, oval: np.ndarray) -> np.ndarray | None:
     """Share of a background of one color in each pixel; None if there is no such background.
 
     The segmentation network knows photos; of a cartoon it sees the face and not the hair.
@@ -76,18 +77,42 @@ def _plain_background(picture: np.ndarray) -> np.ndarray | None:
     rim = rim[rim[:, 0] > _BLACK]
     if len(rim) < band * band:
         return None
-    color = np.median(rim, axis=0)
-    distance = np.linalg.norm(rim - color, axis=1)
-    plain = distance < _PLAIN_DISTANCE
-    if plain.mean() < _PLAIN_SHARE or rim[plain].std(axis=0).max() > _PLAIN_DEVIATION:
+    colors = _plain_colors(rim)
+    if not colors:
         return None
-    near = np.linalg.norm(lab - color, axis=2) < _PLAIN_DISTANCE
+    # Hair of one color that reaches the rim lies on top of the face, the background beside it.
+    rows = np.flatnonzero(oval.max(axis=1) > 0.5)
+    top = cv2.dilate(oval, np.ones((2 * band, 2 * band))) - oval > 0.5
+    top[rows[0] + len(rows) // 4 :] = False
+    color = min(colors, key=lambda color: float((_apart(lab[top], color) < _PLAIN_DISTANCE).sum()))
+    near = _apart(lab, color) < _PLAIN_DISTANCE
     reachable = (near | (lab[..., 0] <= _BLACK)).astype(np.uint8)
     _, labels = cv2.connectedComponents(reachable)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     found = (np.isin(labels, np.setdiff1d(edge, [0])) & near).astype(np.float32)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((5, 5)))
     return cv2.GaussianBlur(found, (0, 0), 0.7 * side / 256)
+
+
+def _plain_colors(rim: np.ndarray) -> list[np.ndarray]:
+    """The one or two colors in Lab that most pixels of a rim [pixels, 3] have; none if it varies."""
+    colors, left, total = [], rim, 0.0
+    while len(left) > _LEAST_PLAIN_SHARE * len(rim) and len(colors) < 2:
+        some = left[:: max(1, len(left) // 256)]
+        neighbors = (_apart(some[:, np.newaxis], some) < _PLAIN_DISTANCE).sum(axis=1)
+        near = _apart(left, some[int(neighbors.argmax())]) < _PLAIN_DISTANCE
+        share = float(near.sum()) / len(rim)
+        if share < _LEAST_PLAIN_SHARE:
+            break
+        if left[near].std(axis=0).max() <= _PLAIN_DEVIATION:
+            colors.append(np.median(left[near], axis=0))
+            total += share
+        left = left[~near]
+    return colors if total >= _PLAIN_SHARE else []
+
+
+def _apart(lab: np.ndarray, color: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(lab - color, axis=-1)
 
 
 def _grab_cut(picture: np.ndarray, oval: np.ndarray) -> np.ndarray:

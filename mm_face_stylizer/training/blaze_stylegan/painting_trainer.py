@@ -154,7 +154,7 @@ class PaintingTrainer:
             # Two pictures of a style contradict each other in colors and shapes, and a network
             # that learns from both blurs them.
             self.picture = painter.most_suitable(practice[:_CONSULTED], finds_face)
-            painter = Painter([styles[self.picture]], likeness, colors, options.seed)
+            painter = painter.only(self.picture)
         self.likeness = painter.likeness
         photos = np.stack([portrait.pixels for portrait in practice])
         paintings = np.stack([painter.paint(portrait).picture for portrait in progress(practice)])
