@@ -19,7 +19,7 @@ _REACH = 10.0
 # Standard deviation in Lab of what counts as the color of a part: outlines keep theirs.
 _AREA = 18.0
 # Photographed skin and hair are darker than what drawings of the same person have.
-_LIGHTER = 1.25
+_LIGHTER = 1.35
 
 
 class Palette:

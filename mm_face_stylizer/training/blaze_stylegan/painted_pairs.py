@@ -97,7 +97,8 @@ class PaintedPairs:
         """Paints people in many styles; paintings that are in the cache are loaded instead.
 
         Args:
-          styles: Files with pictures of each style, keyed by the style's name.
+          styles: Files with pictures of each style, keyed by the style's name. The first shows how
+            to paint; further ones add their colors if the style is flat, see `Painter.only`.
           portraits: Portraits of the people to paint; held-out portraits are not painted.
           face_models: The models that find faces.
           cache: Folder with one file of paintings per style; created if it is missing. Delete it
@@ -222,7 +223,8 @@ def _paint_style(
             styles.append(finder.find(load_image(file), photos.shape[1]))
     if not styles:
         raise NoFaceError(f"no face was found in any picture of the style {name}: {files[0]}, ...")
-    painter = Painter(styles, seed=seed)
+    # As in few-shot training: pictures that contradict each other in shapes would be blurred.
+    painter = Painter(styles, seed=seed).only(0)
     painted, people = [], []
     for row in rows:
         with contextlib.suppress(NoFaceError):
