@@ -1,4 +1,4 @@
-"""Colors of the parts of a portrait: a photo's own on a painting, or the nearest that a style has."""
+"""Colors of the parts of a painting: the photo's own, or the nearest that the style has."""
 
 from __future__ import annotations
 
@@ -111,6 +111,7 @@ def _middle(lab: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def lab_of(picture: np.ndarray) -> np.ndarray:
+    """A picture, RGB in [0, 1], in CIELAB, float32 of the same shape."""
     import cv2
 
     return cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)

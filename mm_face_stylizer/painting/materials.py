@@ -16,8 +16,8 @@ _SPREAD, _CLOTHES_SPREAD = 7.0, 14.0
 _LEAST_SHARE = 0.002
 # Squared distance from the skin's color from which a pixel above the brows is a sample of hair.
 _NOT_SKIN = 6.0
-# Squared distance from which a color is that of something else, as of spectacles or outlines: what it
-# lies on is told by its place then.
+# Squared distance from which a color is that of something else, as of spectacles or outlines: its
+# place then tells what it lies on.
 _FOREIGN = 24.0
 # Log odds of what cannot be told.
 _NEVER, _UNKNOWN = -30.0, -6.0

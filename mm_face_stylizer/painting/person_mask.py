@@ -95,7 +95,7 @@ def _plain_background(picture: np.ndarray, oval: np.ndarray) -> np.ndarray | Non
 
 
 def _plain_colors(rim: np.ndarray) -> list[np.ndarray]:
-    """The one or two colors in Lab that most pixels of a rim [pixels, 3] have; none if it varies."""
+    """The one or two colors in Lab of most pixels of a rim, [pixels, 3]; none if it varies."""
     colors, left, total = [], rim, 0.0
     while len(left) > _LEAST_PLAIN_SHARE * len(rim) and len(colors) < 2:
         some = left[:: max(1, len(left) // 256)]

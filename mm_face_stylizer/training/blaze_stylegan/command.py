@@ -127,8 +127,8 @@ def _add_drawing(commands) -> None:
         required=True,
         type=pathlib.Path,
         metavar="CSV",
-        help="columns file and set: the first picture of a set shows how to paint, further ones add "
-        "their colors if the style is flat",
+        help="columns file and set: the first picture of a set shows how to paint, further ones "
+        "add their colors if the style is flat",
     )
     drawing.add_argument(
         "--people",

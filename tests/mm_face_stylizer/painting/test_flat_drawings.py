@@ -1,4 +1,4 @@
-"""Tests of the painter on drawings of flat areas, as cartoon avatars are, made from a photo's parts."""
+"""Tests of the painter on drawings of flat areas, made from the parts of a photo."""
 
 import dataclasses
 
