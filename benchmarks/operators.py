@@ -84,15 +84,19 @@ def sampled_parts(
     spaces = {(part.kind, part.side): part for part in parts_of(largest)}
     chosen = []
     for (kind, side), part in spaces.items():
-        # Colors are three always.
-        least = [count if count == 3 else min(_LEAST_CHANNELS, count) for count in _ends(part)]
+        # Colors are never fewer.
+        colors = (kind == "stem", kind == "last")
+        least = [
+            count if is_color else min(_LEAST_CHANNELS, count)
+            for count, is_color in zip(_ends(part), colors, strict=True)
+        ]
         ends = [_ends(part), least]
         for _ in range(samples):
             pairs = zip(least, _ends(part), strict=True)
             ends.append([_channels(low, high, random) for low, high in pairs])
         for inputs, outputs in ends:
             outputs = inputs if kind == "attention" else outputs
-            chosen.append(Part(kind, side, inputs, outputs, part.kernel))
+            chosen.append(Part(kind, side, inputs, outputs, part.kernel, stride=part.stride))
     return list(dict.fromkeys(chosen))
 
 

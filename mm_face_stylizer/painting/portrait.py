@@ -12,20 +12,20 @@ from mm_face_stylizer.painting.person_mask import PersonMask
 from task_bundle.faces.alignment import FaceCrop
 
 # Points of the face mesh, each a closed contour.
-_OVAL = (
+OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
     148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
-_EYES = (
+EYES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
     (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
 )
-_BROWS = (
+BROWS = (
     (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
     (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
 )
-_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-_MOUTH = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+MOUTH = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 _LIP_TOP, _LIP_BOTTOM, _EYE_CORNERS = 13, 14, (33, 263)
 _MESH_POINTS = 468
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -158,16 +158,10 @@ class Portrait:
     def _with_parts(cls, picture, points, valid, person_mask, crop=None) -> Portrait:
         side = len(picture)
         points = points.astype(np.float32)
-        oval = _filled([points[list(_OVAL)]], side)
+        oval = _filled([points[list(OVAL)]], side)
         person = person_mask.find(picture, oval)
         own = picture.astype(np.float32) / 255.0
-        parts = {
-            "eyes": _filled([points[list(eye)] for eye in _EYES], side),
-            "brows": _filled([points[list(brow)] for brow in _BROWS], side),
-            "lips": _filled([points[list(_LIPS)]], side),
-            "mouth": _filled([points[list(_MOUTH)]], side),
-        }
-        parts["lips"] = np.clip(parts["lips"] - parts["mouth"], 0.0, 1.0)
+        parts = feature_parts(points, side)
         features = np.maximum.reduce(list(parts.values()))
         skin, hair, clothes = materials(own, points, oval, person * valid, features)
         parts |= {
@@ -177,6 +171,27 @@ class Portrait:
             "background": 1.0 - person,
         }
         return cls(own, points, valid, parts, crop)
+
+
+def feature_parts(landmarks: np.ndarray, side: int) -> dict[str, np.ndarray]:
+    """Returns soft masks of a face's eyes, brows, lips and mouth.
+
+    Args:
+      landmarks: Face mesh points, [>= 468, 2 or 3] in pixels of the picture.
+      side: Side of the picture in pixels.
+
+    Returns:
+      float32 [side, side] in [0, 1] each.
+    """
+    points = np.asarray(landmarks, np.float32)[:, :2]
+    parts = {
+        "eyes": _filled([points[list(eye)] for eye in EYES], side),
+        "brows": _filled([points[list(brow)] for brow in BROWS], side),
+        "lips": _filled([points[list(LIPS)]], side),
+        "mouth": _filled([points[list(MOUTH)]], side),
+    }
+    parts["lips"] = np.clip(parts["lips"] - parts["mouth"], 0.0, 1.0)
+    return parts
 
 
 def _filled(contours: Sequence[np.ndarray], side: int) -> np.ndarray:

@@ -1,9 +1,16 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from benchmarks import operators
 from benchmarks.litert import convolutions
-from benchmarks.operators import OperatorOptions, measure_operators, random_translator
+from benchmarks.operators import (
+    OperatorOptions,
+    measure_operators,
+    random_translator,
+    sampled_parts,
+)
 from mm_face_stylizer import cli
 from mm_face_stylizer.models.translator.config import TranslatorConfig
 from mm_face_stylizer.models.translator.parts import KINDS, parts_of
@@ -44,6 +51,15 @@ def test_a_table_has_every_part_and_both_ends_of_its_widths():
     widest = [ms for part, ms in table.parts if part.inputs == 48]
     narrowest = [ms for part, ms in table.parts if part.inputs == 8 and part.side == 8]
     assert np.median(widest) > np.median(narrowest)
+
+
+def test_parts_at_half_the_side_keep_the_colors():
+    largest = dataclasses.replace(_LARGEST, stride=2)
+    parts = sampled_parts(largest, 3, np.random.default_rng(0))
+    assert {(x.inputs, x.stride) for x in parts if x.kind == "stem"} == {(3, 2)}
+    # Four pixels of three colors.
+    assert {x.outputs for x in parts if x.kind == "last"} == {12}
+    assert {x.stride for x in parts if x.kind != "stem"} == {1}
 
 
 def test_random_networks_are_of_the_search_space():

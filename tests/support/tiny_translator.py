@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import pathlib
 
 import numpy as np
@@ -12,6 +13,7 @@ from mm_face_stylizer._keras import tf
 from mm_face_stylizer.models.translator.config import TranslatorConfig
 from mm_face_stylizer.models.translator.parts import Part, macs_of, parts_of
 from mm_face_stylizer.training.translator import domains as domains_module
+from mm_face_stylizer.training.translator import pairs as pairs_module
 from mm_face_stylizer.training.translator.domains import Domains
 from mm_face_stylizer.training.translator.latency_table import LatencyTable
 
@@ -37,6 +39,29 @@ def two_domains(folder: pathlib.Path) -> Domains:
         return Domains(*folders, folder / "cache", 32)
 
 
+class _InThisProcess:
+    """Stands in for a pool of processes, whose start takes seconds."""
+
+    def __init__(self, workers, initializer, arguments):
+        initializer(*arguments)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        done: concurrent.futures.Future = concurrent.futures.Future()
+        done.set_result(function(*arguments))
+        return done
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets pairs of pictures be made without further processes."""
+    monkeypatch.setattr(pairs_module, "worker_pool", _InThisProcess)
+
+
 class InvertedPairs:
     """Stands in for `Paintings`: a painting is the photo's negative."""
 
@@ -50,6 +75,13 @@ class InvertedPairs:
         quarter = photos.shape[1] // 4
         masks[:, quarter:-quarter, quarter:-quarter] = 255
         return photos, 255 - photos, masks
+
+    def card(self) -> dict[str, str]:
+        """Says where they come from."""
+        return {"made": "by inversion"}
+
+    def pictures_of(self, photos: np.ndarray) -> None:
+        """Knows no other pairs."""
 
 
 def milliseconds(part: Part) -> float:

@@ -42,7 +42,7 @@ class Translator(keras.Model):
         super().__init__(**kwargs)
         self.config = config
         trunk = config.down[1]
-        self._stem = Unit(config.stem, 7, conv_dtype, "stem")
+        self._stem = Unit(config.stem, 7, conv_dtype, "stem", strides=config.stride)
         self._down = [
             Unit(width, 3, conv_dtype, f"down{index}", strides=2)
             for index, width in enumerate(config.down)
@@ -58,14 +58,16 @@ class Translator(keras.Model):
             Unit(width, 3, conv_dtype, f"up{index}", upsample=True)
             for index, width in enumerate(config.up)
         ]
-        self._last = Convolution(_COLORS, config.last_kernel, conv_dtype, "last")
+        pixels = config.stride * config.stride
+        self._last = Convolution(_COLORS * pixels, config.last_kernel, conv_dtype, "last")
         self(np.zeros((1, 16, 16, _COLORS), np.float32))
 
     def call(self, picture: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Translates pictures.
 
         Args:
-          picture: [batch, height, width, 3] in [-1, 1]; height and width are static multiples of 4.
+          picture: [batch, height, width, 3] in [-1, 1]; height and width are static multiples of 4
+            times the stride.
           training: Accepted for the Keras contract; the network has no mode.
 
         Returns:
@@ -141,7 +143,8 @@ class Translator(keras.Model):
     def _decoded(self, x, masks):
         for index, up in enumerate(self._up):
             x = up(x, mask=masks.get(f"up{index}"))
-        return tf.tanh(self._last(x))
+        x = tf.tanh(self._last(x))
+        return x if self.config.stride == 1 else tf.nn.depth_to_space(x, self.config.stride)
 
     def get_config(self):
         """Returns the constructor's arguments."""

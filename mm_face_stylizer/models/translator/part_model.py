@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mm_face_stylizer._keras import keras, tf
@@ -21,6 +23,8 @@ class PartModel(keras.Model):
         super().__init__(name=f"part_{part.kind}")
         kind, filters = part.kind, part.outputs
         self._activation = None
+        # Of the last convolution; more than the three colors are those of several pixels.
+        self._enlarged = math.isqrt(filters // 3) if kind == "last" else 1
         if kind == "block":
             self._layer = ResidualBlock(part.inputs, filters, "float32", "part")
         elif kind == "attention":
@@ -36,7 +40,7 @@ class PartModel(keras.Model):
                 part.kernel,
                 "float32",
                 "part",
-                strides=2 if kind == "down" else 1,
+                strides=2 if kind == "down" else part.stride,
                 upsample=kind == "up",
             )
         self(np.zeros((1, 16, 16, part.inputs), np.float32))
@@ -45,4 +49,5 @@ class PartModel(keras.Model):
         """Applies the part to features [batch, side, side, inputs]."""
         del training
         x = self._layer(x)
-        return x if self._activation is None else self._activation(x)
+        x = x if self._activation is None else self._activation(x)
+        return x if self._enlarged == 1 else tf.nn.depth_to_space(x, self._enlarged)

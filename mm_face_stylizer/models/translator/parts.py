@@ -25,6 +25,7 @@ class Part:
         convolutions.
       kernel: Side of its convolutions' kernels in pixels.
       gate: Name of the gate that decides whether the part is there; empty if there is none.
+      stride: Of the stem, the stride of its convolution; 1 for all other kinds.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Part:
     outputs: Any
     kernel: int = 3
     gate: str = ""
+    stride: int = 1
 
 
 def parts_of(config: TranslatorConfig, widths: Mapping[str, Any] | None = None) -> list[Part]:
@@ -46,10 +48,11 @@ def parts_of(config: TranslatorConfig, widths: Mapping[str, Any] | None = None) 
       The parts, in the order of the network.
     """
     widths = config.widths() if widths is None else widths
-    side, trunk = config.image_size, widths["trunk"]
+    stride, trunk = config.stride, widths["trunk"]
+    side = config.image_size // stride
     small = side // 4
     return [
-        Part("stem", side, _COLORS, widths["stem"], _STEM_KERNEL),
+        Part("stem", config.image_size, _COLORS, widths["stem"], _STEM_KERNEL, stride=stride),
         Part("down", side, widths["stem"], widths["down0"]),
         Part("down", side // 2, widths["down0"], trunk),
         *(
@@ -59,7 +62,7 @@ def parts_of(config: TranslatorConfig, widths: Mapping[str, Any] | None = None) 
         *([] if config.attention is None else [Part("attention", small, trunk, trunk, 1)]),
         Part("up", small, trunk, widths["up0"]),
         Part("up", side // 2, widths["up0"], widths["up1"]),
-        Part("last", side, widths["up1"], _COLORS, config.last_kernel),
+        Part("last", side, widths["up1"], _COLORS * stride * stride, config.last_kernel),
     ]
 
 
@@ -67,5 +70,5 @@ def macs_of(part: Part) -> Any:
     """Returns the multiply-accumulates of a part's convolutions."""
     # Convolutions of the part's kernel at its input's resolution that cost as much.
     convolutions = {"down": 0.25, "block": 2.0, "up": 4.0}.get(part.kind, 1.0)
-    pixels = float(part.side * part.side * part.kernel * part.kernel)
+    pixels = float(part.side * part.side * part.kernel * part.kernel) / part.stride**2
     return convolutions * pixels * part.inputs * part.outputs

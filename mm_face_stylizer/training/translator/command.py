@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import pathlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.models.translator.config import (
@@ -28,6 +28,9 @@ from task_bundle.command_line import (
     positive_int,
     positive_number,
 )
+
+if TYPE_CHECKING:
+    from mm_face_stylizer.training.translator.stylized import Teacher
 
 _STEPS = 60_000
 _FAMILY = "translator"
@@ -156,9 +159,25 @@ def _add_training(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="channels of the discriminators' first layer (64)",
     )
+    taught = command.add_argument_group(
+        "distillation",
+        "Photos are stylized by a bundle, and for all --steps the translator learns to do the "
+        "same.",
+    )
+    taught.add_argument(
+        "--teacher",
+        type=pathlib.Path,
+        metavar="X.task",
+        help="learn from this bundle's pictures of the photos, instead of paintings and unpaired "
+        "training",
+    )
+    taught.add_argument(
+        "--taught-photos", type=positive_int, default=2000, metavar="N", help="to stylize (2000)"
+    )
     warm = command.add_argument_group(
         "warm start",
-        "Photos are painted after pictures of the style, and the translator learns that first.",
+        "Photos are painted after pictures of the style, and the translator learns that first. "
+        "The last three options hold for --teacher, too.",
     )
     warm.add_argument(
         "--paintings", type=int, default=0, metavar="N", help="steps from paintings (0)"
@@ -167,6 +186,13 @@ def _add_training(command: argparse.ArgumentParser) -> None:
         "--paintings-only",
         action="store_true",
         help="end after these steps, without unpaired training",
+    )
+    warm.add_argument(
+        "--painter",
+        choices=("patches", "flat"),
+        default="patches",
+        help="patches of the style, or for styles without texture the parts of the face drawn in "
+        "the style's colors (patches)",
     )
     warm.add_argument(
         "--painted-photos", type=positive_int, default=600, metavar="N", help="to paint (600)"
@@ -343,6 +369,14 @@ def _translator(name: str) -> Preset:
     return preset
 
 
+def _teacher(arguments: argparse.Namespace) -> Teacher | None:
+    if arguments.teacher is None:
+        return None
+    from mm_face_stylizer.training.translator.stylized import Teacher
+
+    return Teacher(arguments.teacher)
+
+
 def _config(arguments: argparse.Namespace) -> TranslatorConfig:
     config = translator_config(arguments.network, arguments.image_size)
     return dataclasses.replace(config, attention=None) if arguments.no_activation else config
@@ -352,23 +386,30 @@ def _inputs(arguments: argparse.Namespace, config: TranslatorConfig, request) ->
     """Makes the options, the pictures, the feature network and the paintings of a training."""
     if arguments.paintings_only and not arguments.paintings:
         raise InvalidArgumentError("--paintings-only needs --paintings, the number of steps")
-    steps = 0 if arguments.paintings_only else arguments.steps
+    if arguments.teacher and arguments.paintings:
+        raise InvalidArgumentError(
+            "--paintings and --teacher are both given; pairs come from the one or from the other"
+        )
+    teacher = _teacher(arguments)
+    paired = arguments.steps if teacher else arguments.paintings
+    steps = 0 if arguments.paintings_only or teacher else arguments.steps
     for option, value in (("--paintings", arguments.paintings), ("--pool", arguments.pool)):
         if value < 0:
             raise InvalidArgumentError(f"{option} is {value}; it must not be negative")
     from mm_face_stylizer.training.translator.domains import Domains
     from mm_face_stylizer.training.translator.features import perceptual_features
     from mm_face_stylizer.training.translator.paintings import Paintings
+    from mm_face_stylizer.training.translator.stylized import Stylized
     from mm_face_stylizer.training.translator.translator_training import (
         TranslatorOptions,
         TranslatorStage,
     )
 
     stages = []
-    if arguments.paintings:
+    if paired:
         stages.append(
             TranslatorStage.from_paintings(
-                arguments.paintings,
+                paired,
                 arguments.paintings_batch,
                 arguments.paintings_rate,
                 backward=bool(steps),
@@ -399,9 +440,21 @@ def _inputs(arguments: argparse.Namespace, config: TranslatorConfig, request) ->
             config.image_size,
             align=arguments.align,
             face_models=face_models,
+            # A teacher sees whole crops, and a part of its picture is not one of a part. Paintings
+            # are of the size that is asked for, unless unpaired training follows.
+            crops=bool(steps),
         )
         paintings = None
-        if arguments.paintings:
+        if teacher is not None:
+            paintings = Stylized(
+                domains,
+                teacher,
+                cache / "stylized",
+                people=arguments.taught_photos,
+                seed=arguments.seed,
+                face_models=face_models,
+            )
+        elif arguments.paintings:
             paintings = Paintings(
                 domains,
                 cache / "paintings",
@@ -409,7 +462,8 @@ def _inputs(arguments: argparse.Namespace, config: TranslatorConfig, request) ->
                 style_pictures=arguments.painted_after,
                 seed=arguments.seed,
                 face_models=face_models,
+                painter=arguments.painter,
             )
-    needs_features = arguments.paintings or arguments.identity == "perceptual"
+    needs_features = paintings is not None or arguments.identity == "perceptual"
     features = perceptual_features(face_models) if needs_features else None
     return options, domains, features, paintings

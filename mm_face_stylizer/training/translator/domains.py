@@ -49,6 +49,7 @@ class Domains:
         side: int,
         align: bool = False,
         face_models: FaceModels | None = None,
+        crops: bool = True,
     ):
         """Checks both folders and decodes them, or opens the cache if it has the same files.
 
@@ -60,6 +61,7 @@ class Domains:
           align: Whether to crop the largest face of each picture first; pictures without one are
             left out. Without it, pictures must be square, aligned and of one size.
           face_models: The models that find faces; `find_face_models()` if None.
+          crops: Whether pictures are loaded larger than `side`, and cropped at random.
 
         Raises:
           DataError: A folder is missing or has too few pictures, sizes differ, or faces are
@@ -77,7 +79,7 @@ class Domains:
                 f"photos and style are the same folder, {folders['photo']}; they must be two"
             )
         self.side = side
-        self.loaded_side = round(side * _LOADED)
+        self.loaded_side = round(side * _LOADED) if crops else side
         # All cheap checks come before the first picture is decoded.
         files = {kind: list_files(folder) for kind, folder in folders.items()}
         for kind, folder in folders.items():

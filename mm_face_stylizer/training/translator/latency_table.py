@@ -62,6 +62,7 @@ class LatencyTable:
                 "inputs": part.inputs,
                 "outputs": part.outputs,
                 "kernel": part.kernel,
+                "stride": part.stride,
                 "milliseconds": round(milliseconds, 5),
             }
             for part, milliseconds in self.parts
@@ -137,19 +138,22 @@ class LatencyTable:
         Raises:
           DataError: A part of the network has not been measured.
         """
-        measured = {(part.kind, part.kernel) for part, _ in self.parts}
+        measured = {(part.kind, part.kernel, part.stride) for part, _ in self.parts}
         for part in parts_of(config):
-            if (part.kind, part.kernel) not in measured:
+            if (part.kind, part.kernel, part.stride) not in measured:
                 raise DataError(
-                    f"{name} has no part {part.kind!r} of {part.kernel} x {part.kernel} px, which "
-                    "this network has: measure again with the same --network"
+                    f"{name} has no part {part.kind!r} of {part.kernel} x {part.kernel} px and "
+                    f"stride {part.stride}, which this network has: measure again with the same "
+                    "--network"
                 )
 
 
 def _part(row: dict[str, Any]) -> Part:
     if row["kind"] not in KINDS:
         raise ValueError(f"kind {row['kind']!r}")
-    return Part(row["kind"], *(int(row[name]) for name in _NUMBERS))
+    # Tables that were measured before networks with a strided stem do not name it.
+    stride = int(row.get("stride", 1))
+    return Part(row["kind"], *(int(row[name]) for name in _NUMBERS), stride=stride)
 
 
 def _milliseconds(row: dict[str, Any]) -> float:

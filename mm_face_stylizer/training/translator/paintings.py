@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import hashlib
-import io
 import math
 import os
 import pathlib
 
 import numpy as np
-from tqdm import tqdm
 
 from mm_face_stylizer.errors import DataError
+from mm_face_stylizer.painting.flat_painter import FlatPainter
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.training.translator.domains import Domains
-from mm_face_stylizer.worker_pool import worker_pool
+from mm_face_stylizer.training.translator.pairs import (
+    CHUNK,
+    Pairs,
+    feature_mask,
+    make_pairs,
+    save_pairs,
+)
 from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels
-from task_bundle.files import atomic_write
 
+PAINTERS = ("patches", "flat")
 # The painter works with multiples of this side in pixels.
 _MULTIPLE = 8
-_CHUNK = 32
 # Is raised when photos get other paintings than before, so that older caches are not read.
-_CHOICE = 4
+_CHOICE = 5
 # Style pictures that are looked at for each that is painted after, and those with mouths alike
 # among which colors decide.
 _CANDIDATES, _ALIKE = 12, 1.5
@@ -57,17 +60,10 @@ _COLOR_TRAITS = 6
 # Where an aligned picture has the mouth, rows and columns as shares of its side, and the width and
 # height in pixels at which mouths are compared.
 _MOUTH, _MOUTH_SIZE = ((0.60, 0.78), (0.34, 0.66)), (16, 9)
-_FEATURES = ("eyes", "brows", "lips", "mouth")
 
 
-class Paintings:
-    """Training photos, each painted after the style picture that suits it best.
-
-    Attributes:
-      pictures: uint8 [count, loaded_side, loaded_side, 3].
-      masks: Soft masks of eyes, brows, lips and mouth, uint8 [count, loaded_side, loaded_side].
-      photo_of: Index of each painting's photo among the training photos, int [count].
-    """
+class Paintings(Pairs):
+    """Training photos, each painted after the style picture that suits it best."""
 
     def __init__(
         self,
@@ -78,6 +74,7 @@ class Paintings:
         seed: int = 0,
         face_models: FaceModels | None = None,
         workers: int = 2,
+        painter: str = PAINTERS[0],
     ):
         """Paints photos; those that the cache has are loaded instead.
 
@@ -91,11 +88,12 @@ class Paintings:
           seed: Seed of the choice of photos, and of the painter.
           face_models: The models that find faces; `find_face_models()` if None.
           workers: Number of processes that paint.
+          painter: `patches` copies patches of style pictures; `flat` draws the parts of a face in
+            the style's colors, for styles without texture, see `FlatPainter`.
 
         Raises:
           DataError: Faces are found in too few photos, or in no style picture.
         """
-        self._domains = domains
         photos, styles = domains.photos.training(), domains.styles.training()
         chosen = np.sort(np.random.default_rng(seed).permutation(len(photos))[:people])
         looked_at = min(_CANDIDATES * style_pictures, len(styles))
@@ -103,69 +101,23 @@ class Paintings:
         styles = np.asarray(styles[np.unique(kept)])
         # Paintings of other pictures, of another seed, or made otherwise, are other files.
         key = hashlib.sha256(
-            styles.tobytes() + repr((_CHOICE, seed, people, style_pictures)).encode()
+            styles.tobytes() + repr((_CHOICE, seed, people, style_pictures, painter)).encode()
         ).hexdigest()[:12]
         folder = pathlib.Path(cache)
         folder.mkdir(parents=True, exist_ok=True)
         jobs = {
-            folder / f"{key}_{start:05d}.npz": chosen[start : start + _CHUNK]
-            for start in range(0, len(chosen), _CHUNK)
+            folder / f"{key}_{start:05d}.npz": chosen[start : start + CHUNK]
+            for start in range(0, len(chosen), CHUNK)
         }
-        missing = {path: rows for path, rows in jobs.items() if not path.exists()}
-        if missing:
-            with worker_pool(
-                min(workers, len(missing)), _prepare, (styles, style_pictures, seed, face_models)
-            ) as pool:
-                waiting = [
-                    pool.submit(_paint, path, np.asarray(photos[rows]), rows)
-                    for path, rows in missing.items()
-                ]
-                for done in tqdm(
-                    concurrent.futures.as_completed(waiting),
-                    total=len(waiting),
-                    desc=f"Painting, {_CHUNK} photos a time",
-                ):
-                    done.result()
-        parts = [_loaded(path) for path in jobs]
-        self.pictures, self.masks, self.photo_of = map(np.concatenate, zip(*parts, strict=True))
+        prepared = (styles, style_pictures, seed, face_models, painter)
+        title = f"Painting, {CHUNK} photos a time"
+        make_pairs(jobs, _paint, photos, workers, _prepare, prepared, title)
+        super().__init__(domains, list(jobs))
         if len(self.pictures) < _LEAST_PAINTINGS:
             raise DataError(
                 f"a face was found in only {len(self.pictures)} of {len(chosen)} photos, so that "
                 "there is too little to paint; leave out --paintings"
             )
-
-    def batch(self, size: int, seed: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draws photos with their paintings, cropped and mirrored at random.
-
-        Args:
-          size: Number of pairs.
-          seed: Seed of the run.
-          step: Step of the run; the same seed and step give the same batch.
-
-        Returns:
-          Photos and paintings, each uint8 [size, side, side, 3], and the masks of the features of
-          the faces, uint8 [size, side, side, 1].
-        """
-        random = np.random.default_rng((seed, step, 1))
-        photos = self._domains.photos.training()
-        pairs = [
-            self._domains.cropped(
-                [
-                    photos[self.photo_of[index]],
-                    self.pictures[index],
-                    self.masks[index][..., np.newaxis],
-                ],
-                random,
-            )
-            for index in random.integers(0, len(self.pictures), size)
-        ]
-        return tuple(np.stack(pictures) for pictures in zip(*pairs, strict=True))
-
-
-def _loaded(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reads paintings, masks, and the rows of the photos."""
-    with np.load(path) as painted:
-        return painted["paintings"], painted["masks"], painted["photos"]
 
 
 # What a painting process paints with; `_prepare` sets the arguments once per process, and the first
@@ -178,14 +130,14 @@ def _prepare(*arguments) -> None:
     _process["arguments"] = arguments
 
 
-def _tools() -> tuple[_Painters, PortraitFinder]:
-    """Returns the process's painters and portrait finder."""
+def _tools() -> tuple[_Painters | FlatPainter, PortraitFinder]:
+    """Returns the process's painter and portrait finder."""
     if "tools" not in _process:
         import cv2
 
         # With several painting processes, OpenCV's own threads would compete for the same cores.
         cv2.setNumThreads(1)
-        styles, style_pictures, seed, face_models = _process["arguments"]
+        styles, style_pictures, seed, face_models, painter = _process["arguments"]
         finder = PortraitFinder(face_models)
         portraits = []
         for style in styles:
@@ -196,7 +148,10 @@ def _tools() -> tuple[_Painters, PortraitFinder]:
                 f"no face was found in any of {len(styles)} style pictures, so that none can be "
                 "painted after; leave out --paintings"
             )
-        _process["tools"] = _Painters(portraits, style_pictures, seed), finder
+        if painter == "flat":
+            _process["tools"] = FlatPainter(portraits), finder
+        else:
+            _process["tools"] = _Painters(portraits, style_pictures, seed), finder
     return _process["tools"]
 
 
@@ -309,26 +264,15 @@ def _paint(path: pathlib.Path, photos: np.ndarray, rows: np.ndarray) -> None:
             portrait = finder.find_aligned(_at_multiple(photo))
             painting = painter.paint(portrait)
             painted.append(cv2.resize(painting, (side, side), interpolation=cv2.INTER_AREA))
-            masks.append(_features(portrait, side))
+            masks.append(feature_mask(portrait.landmarks, portrait.side, side))
             found.append(row)
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        paintings=np.array(painted, np.uint8).reshape(-1, side, side, 3),
-        masks=np.array(masks, np.uint8).reshape(-1, side, side),
-        photos=np.array(found, np.int64),
+    shape = (-1, side, side)
+    save_pairs(
+        path,
+        np.array(painted, np.uint8).reshape(*shape, 3),
+        np.array(masks, np.uint8).reshape(shape),
+        found,
     )
-    atomic_write(path, buffer.getvalue(), overwrite=True)
-
-
-def _features(portrait: Portrait, side: int) -> np.ndarray:
-    """Returns the soft mask of eyes, brows, lips and mouth with their outlines, [side, side]."""
-    import cv2
-
-    mask = np.maximum.reduce([portrait.parts[name] for name in _FEATURES])
-    reach = max(3, portrait.side // 32) | 1
-    mask = cv2.blur(cv2.dilate(mask, np.ones((reach, reach))), (reach, reach))
-    return np.uint8(255 * cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA))
 
 
 def _at_multiple(picture: np.ndarray) -> np.ndarray:

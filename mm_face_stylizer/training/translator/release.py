@@ -49,7 +49,8 @@ def release_translator(
       further: Further fields of the card.
 
     Returns:
-      The preset. Its card has what `measured` measures; the sheet `held_out.png` shows it.
+      The preset. Its card has what `measured` measures, and of a teacher the same and the mean
+      absolute difference to its pictures, in [0, 1]; the sheet `held_out.png` shows them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     networks = run.released()
@@ -60,10 +61,12 @@ def release_translator(
     networks = preset.networks()
     photos, styles = domains.held_out(_MEASURED)
     pictures = translated(networks, photos)
+    taught = None if run.paintings is None else run.paintings.pictures_of(photos)
+    shown = (photos, pictures) if taught is None else (photos, taught, pictures)
     rows = [
         list(some[start : start + _COLUMNS])
         for start in range(0, len(photos), _COLUMNS)
-        for some in (photos, pictures)
+        for some in shown
     ]
     ContactSheet(rows).save(folder / "held_out.png", side=128, overwrite=True)
     card = run_card(run, provenance) | {
@@ -72,6 +75,14 @@ def release_translator(
         "data": data_card(domains, provenance, folder) | {"held_out_rule": domains.held_out_rules},
         "metrics": measured(photos, pictures, styles, face_models),
     }
+    if taught is not None:
+        difference = np.abs(pictures.astype(np.float32) - taught).mean() / 255.0
+        card["metrics"] |= {
+            "difference_to_teacher": round(float(difference), 4),
+            "teacher": measured(photos, taught, styles, face_models),
+        }
+    if run.paintings is not None:
+        card |= run.paintings.card()
     return save_preset(folder, networks, card | (further or {}), overwrite=True)
 
 

@@ -23,7 +23,7 @@ from mm_face_stylizer.models.translator.supernet import LEAST_CHANNELS, Masks
 from mm_face_stylizer.training import distribution
 from mm_face_stylizer.training.translator.domains import Domains
 from mm_face_stylizer.training.translator.latency_predictor import LatencyPredictor
-from mm_face_stylizer.training.translator.paintings import Paintings
+from mm_face_stylizer.training.translator.pairs import Pairs
 from mm_face_stylizer.training.translator.translator_training import (
     Features,
     TranslatorOptions,
@@ -139,7 +139,7 @@ class TranslatorSearch(TranslatorTraining):
         domains: Domains,
         folder: str | os.PathLike,
         features: Features | None = None,
-        paintings: Paintings | None = None,
+        paintings: Pairs | None = None,
         start: Mapping[str, np.ndarray] | None = None,
     ):
         """Builds the networks, and restores the latest checkpoint in the folder, if any.

@@ -1,4 +1,4 @@
-"""Training of a translator: from paintings first, then from two folders without pairs.
+"""Training of a translator: from paintings or a teacher, and from two folders without pairs.
 
 Sources: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
 Networks" (2017), sections 3, 4 and 7.1; Kim et al., "U-GAT-IT" (2020), section 3.2, for the
@@ -32,13 +32,16 @@ from mm_face_stylizer.training.run import (
     update_average,
 )
 from mm_face_stylizer.training.translator.domains import Domains
-from mm_face_stylizer.training.translator.paintings import Paintings
+from mm_face_stylizer.training.translator.pairs import Pairs
 from mm_face_stylizer.training.translator.picture_pool import PicturePool
 
 IDENTITIES = ("perceptual", "l1")
 _AVERAGE = 0.995
 # Weight of the features of a face beside the whole picture in the distance to paintings.
 _FACE_WEIGHT = 8.0
+# Features are compared in a square of this side, at a random place: at 256 px, that of the whole
+# picture would take most of a step's time.
+_FEATURE_SIDE = 128
 _SHEET_PICTURES = 8
 _BETAS = (0.5, 0.999)
 
@@ -132,6 +135,7 @@ class TranslatorTraining(TrainingRun):
 
     Attributes:
       options: Hyperparameters of the run.
+      paintings: Paintings or a teacher's pictures of the photos; None if there are none.
     """
 
     title = "Translator"
@@ -142,7 +146,7 @@ class TranslatorTraining(TrainingRun):
         domains: Domains,
         folder: str | os.PathLike,
         features: Features | None = None,
-        paintings: Paintings | None = None,
+        paintings: Pairs | None = None,
         start: Mapping[str, np.ndarray] | None = None,
     ):
         """Builds the networks, and restores the latest checkpoint in the folder, if any.
@@ -154,7 +158,7 @@ class TranslatorTraining(TrainingRun):
           features: Maps pictures [batch, side, side, 3] in [-1, 1] to a list of feature maps, as
             the model of `perceptual_network` does; needed for the perceptual identity loss, and
             without it paintings are compared by their pixels.
-          paintings: Needed if a stage has them.
+          paintings: Paintings or a teacher's pictures of the photos; needed if a stage has them.
           start: Weights of a translator of the same configuration, as `TranslatorNetworks.weights`
             returns them, for the generator to the style.
 
@@ -165,7 +169,7 @@ class TranslatorTraining(TrainingRun):
         self.options = options
         self._domains = domains
         self._features = features
-        self._paintings = paintings
+        self.paintings = paintings
         if features is None and options.identity_loss == "perceptual":
             raise InvalidArgumentError("the perceptual identity loss needs a feature network")
         if paintings is None and any(stage.paintings for stage in options.stages):
@@ -232,7 +236,7 @@ class TranslatorTraining(TrainingRun):
         photos, styles = self._domains.batch(size, seed, step)
         painted, paintings, masks = photos[:0], photos[:0], photos[:0, ..., :1]
         if stage.paintings:
-            painted, paintings, masks = self._paintings.batch(size, seed, step)
+            painted, paintings, masks = self.paintings.batch(size, seed, step)
             if not stage.is_unpaired:
                 # All that is seen of photos are those that were painted.
                 photos = painted
@@ -262,7 +266,7 @@ class TranslatorTraining(TrainingRun):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 values, fakes = self._generator_terms(
-                    stage, photos, styles, painted, paintings, masks
+                    stage, photos, styles, painted, paintings, masks, draws[0, 0]
                 )
             gradients = tape.gradient(
                 values["loss"], variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
@@ -291,9 +295,10 @@ class TranslatorTraining(TrainingRun):
         """Returns further terms of the generators' loss, by name, with their weights."""
         return {}
 
-    def _generator_terms(self, stage, photos, styles, painted, paintings, masks):
+    def _generator_terms(self, stage, photos, styles, painted, paintings, masks, place):
         """Computes the losses of the generators, and what the discriminators are to judge.
 
+        `place` says where features of paintings are compared, [2] in [0, 1).
         The fakes are a photo and a style picture; None where a stage makes none.
         """
         forward, backward = self._translation(), self._backward.translate
@@ -302,7 +307,7 @@ class TranslatorTraining(TrainingRun):
         made_photo = None
         if stage.paintings:
             drawn = made_style if not stage.is_unpaired else forward(painted)[0]
-            loss += stage.paintings * self._painting_terms(drawn, paintings, masks, values)
+            loss += stage.paintings * self._painting_terms(drawn, paintings, masks, place, values)
             if stage.backward:
                 values["backward"] = losses.l1(backward(paintings)[0], painted)
                 loss += stage.paintings * values["backward"]
@@ -335,13 +340,13 @@ class TranslatorTraining(TrainingRun):
             loss += value
         return {"loss": loss} | values, fakes
 
-    def _painting_terms(self, drawn, paintings, masks, values):
+    def _painting_terms(self, drawn, paintings, masks, place, values):
         values["l1"] = losses.l1(drawn, paintings)
         # Eyes and mouth are a face, and few pixels of the picture.
         values["face"] = losses.l1(masks * drawn, masks * paintings)
         loss = values["l1"] + _FACE_WEIGHT * values["face"]
         if self._features is not None:
-            ours, theirs = self._features(drawn), self._features(paintings)
+            ours, theirs = (self._features(_square(x, place)) for x in (drawn, paintings))
             values["features"] = losses.feature_distance(ours, theirs)
             grams = [losses.gram_matrix(feature) for feature in theirs]
             values["texture"] = losses.gram_distance(ours, grams)
@@ -376,10 +381,15 @@ class TranslatorTraining(TrainingRun):
         return loss
 
     def _sheet(self, step: int) -> ContactSheet:
-        photos, styles = (from_pixels(x) for x in self._domains.held_out(_SHEET_PICTURES))
+        held_out, styles = self._domains.held_out(_SHEET_PICTURES)
+        photos, styles = from_pixels(held_out), from_pixels(styles)
         forward, backward = self.released().network, self._backward
         translated = forward(photos)
         sheet = [("photo, held out", photos), (f"to the style, {step} steps", translated)]
+        if self.paintings is not None:
+            taught = self.paintings.pictures_of(held_out)
+            if taught is not None:
+                sheet.append(("the teacher's", from_pixels(taught)))
         # Without such a stage the generator to photos is as it was initialized.
         if any(stage.backward or stage.is_unpaired for stage in self.options.stages):
             photographed = backward(styles)
@@ -410,6 +420,15 @@ def _fill(networks: TranslatorNetworks, weights: Mapping[str, np.ndarray]) -> No
         )
     for name, variable in variables.items():
         variable.assign(values[name].astype(np.float32))
+
+
+def _square(pictures: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """Cuts the square out in which features are compared; small pictures are left whole."""
+    side = pictures.shape[1]
+    if side <= _FEATURE_SIDE:
+        return pictures
+    top, left = tf.unstack(tf.cast(place * float(side - _FEATURE_SIDE + 1), tf.int32))
+    return tf.slice(pictures, [0, top, left, 0], [-1, _FEATURE_SIDE, _FEATURE_SIDE, -1])
 
 
 def _squares(judged: tuple[tf.Tensor, tf.Tensor | None], target: float) -> tf.Tensor:

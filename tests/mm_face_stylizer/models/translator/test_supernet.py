@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -91,12 +93,18 @@ def test_channels_are_ranked_by_their_gains(networks):
     assert masks.widths() == _CONFIG.widths()
 
 
-def test_parts_have_the_multiply_accumulates_of_the_export(networks):
-    exported = describe(export_stylizer(networks, "float32")).macs
-    assert sum(macs_of(part) for part in parts_of(_CONFIG)) == pytest.approx(exported, rel=0.02)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_parts_have_the_multiply_accumulates_of_the_export(stride):
+    config = dataclasses.replace(_CONFIG, stride=stride)
+    exported = describe(export_stylizer(TranslatorNetworks.build(config), "float32")).macs
+    assert sum(macs_of(part) for part in parts_of(config)) == pytest.approx(exported, rel=0.02)
 
 
-@pytest.mark.parametrize("part", parts_of(_CONFIG)[::2], ids=lambda part: part.kind)
+_STRIDED = dataclasses.replace(_CONFIG, stride=2)
+_PARTS = [*parts_of(_CONFIG)[::2], parts_of(_STRIDED)[0], parts_of(_STRIDED)[-1]]
+
+
+@pytest.mark.parametrize("part", _PARTS, ids=lambda part: f"{part.kind}_{part.outputs}")
 def test_a_part_by_itself_has_them_too(part):
     shape = (1, part.side, part.side, part.inputs)
     exported = describe(convert(PartModel(part), [shape], "float32"))

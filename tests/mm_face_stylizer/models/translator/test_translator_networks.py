@@ -36,7 +36,12 @@ def _photo(side=32):
 
 @pytest.mark.parametrize(
     ("name", "parameters", "macs"),
-    [("cyclegan9", 11.38e6, 56.80e9), ("cyclegan6", 7.84e6, None), ("mobile", 1.116e6, 6.087e9)],
+    [
+        ("cyclegan9", 11.38e6, 56.80e9),
+        ("cyclegan6", 7.84e6, None),
+        ("mobile", 1.116e6, 6.087e9),
+        ("fast", 1.118e6, None),
+    ],
 )
 def test_an_exported_network_has_its_size(name, parameters, macs):
     networks = _networks(translator_config(name, 256 if macs else 32))
@@ -54,9 +59,9 @@ def test_the_discriminator_has_its_size():
     assert PatchDiscriminator(8)(np.zeros((2, 64, 64, 3), np.float32)).shape == (2, 8, 8, 1)
 
 
-@pytest.mark.parametrize("attention", [None, 0, 1, 2])
-def test_the_export_computes_the_same(attention):
-    networks = _networks(dataclasses.replace(_TINY, attention=attention))
+@pytest.mark.parametrize(("attention", "stride"), [(None, 1), (0, 1), (1, 1), (2, 1), (1, 2)])
+def test_the_export_computes_the_same(attention, stride):
+    networks = _networks(dataclasses.replace(_TINY, attention=attention, stride=stride))
     assert_same_as_litert(networks.inference(), [_photo()])
 
 
@@ -109,7 +114,15 @@ def test_a_preset_keeps_weights_and_widths(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"stem": 0}, {"down": (8,)}, {"blocks": (8, 0)}, {"image_size": 30}, {"attention": 3}],
+    [
+        {"stem": 0},
+        {"down": (8,)},
+        {"blocks": (8, 0)},
+        {"image_size": 30},
+        {"image_size": 36, "stride": 2},
+        {"stride": 3},
+        {"attention": 3},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_wrong_configurations(changes):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from tiny import write_portraits
+from tiny_translator import in_this_process
 
 from mm_face_stylizer.errors import DataError
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
@@ -10,34 +11,10 @@ from mm_face_stylizer.training.translator.domains import Domains
 from mm_face_stylizer.training.translator.paintings import Paintings
 
 
-class _InThisProcess:
-    """Stands in for a pool of processes, whose start takes seconds."""
-
-    def __init__(self, workers, initializer, arguments):
-        paintings_module._process.clear()
-        initializer(*arguments)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, function, *arguments):
-        function(*arguments)
-        return _Done()
-
-
-class _Done:
-    def result(self):
-        pass
-
-
 @pytest.fixture
 def painting(monkeypatch):
-    monkeypatch.setattr(paintings_module, "worker_pool", _InThisProcess)
-    futures = paintings_module.concurrent.futures
-    monkeypatch.setattr(futures, "as_completed", lambda waiting: waiting)
+    in_this_process(monkeypatch)
+    paintings_module._process.clear()
     monkeypatch.setattr(domains_module, "_check_faces", lambda *_: None)
 
 

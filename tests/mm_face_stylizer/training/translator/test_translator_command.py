@@ -61,6 +61,10 @@ def test_errors_are_one_line_before_training_starts(folders, tmp_path, capsys):
     assert "a face was found in only 0 of 24 pictures" in error
     assert _train(folders, tmp_path, "--paintings-only") == 1
     assert "--paintings-only needs --paintings" in capsys.readouterr().err
+    assert _train(folders, tmp_path, "--paintings", "4", "--teacher", "x.task") == 1
+    assert "--paintings and --teacher are both given" in capsys.readouterr().err
+    assert _train(folders, tmp_path, "--teacher", str(tmp_path / "x.task")) == 1
+    assert "x.task" in capsys.readouterr().err.strip().splitlines()[-1]
     assert _train(folders, tmp_path, "--start-from", "blaze_face_stylizer_256") == 1
     assert "blaze_face_stylizer_256 is no translator" in capsys.readouterr().err
 
