@@ -25,7 +25,9 @@ _REACH = 0.04
 _TRUST = {"skin": 0.25, "hair": 0.12, "clothes": 0.12}
 # Cartoons show skin brighter than photos do, light skin most of all: the lightness from which on it
 # is raised, and by what factor.
-_DARK, _RAISE = 0.32, 1.42
+_DARK, _RAISE = 0.36, 1.45
+# A photo's skin is what light falls on, not what lies in shadow: these shares of it by brightness.
+_LIT, _ALL = (0.55, 0.92), (0.0, 1.0)
 # Height by width at which eyes are closed, and at which they are as open as they are drawn.
 _CLOSED, _OPEN, _ROUND = 0.13, 0.33, 0.78
 _EYE_WIDTH, _IRIS = 0.60, 0.60
@@ -121,7 +123,8 @@ class FlatPainter:
         return np.uint8(np.clip(picture, 0.0, 1.0) * 255.0 + 0.5)
 
     def _near(self, photo: Portrait, name: str) -> np.ndarray:
-        own = _color(photo, name)
+        lit = _LIT if name == "skin" else _ALL
+        own = _color(photo, name, lit)
         palette = self._palettes[name]
         if own is not None and name == "skin":
             own = _raised(own)
@@ -276,12 +279,17 @@ class _Drawing:
         cv2.polylines(self.canvas, line, closed, values, thickness, cv2.LINE_AA, 4)
 
 
-def _color(portrait: Portrait, name: str) -> np.ndarray | None:
-    """Returns the middle color of a part, RGB in [0, 1]; None if the part is hardly there."""
+def _color(portrait: Portrait, name: str, shares: tuple[float, float] = _ALL) -> np.ndarray | None:
+    """Returns the middle color of a part, RGB in [0, 1]; None if the part is hardly there.
+
+    `shares` are those of the part's pixels, by brightness, that count.
+    """
     mask = (portrait.parts[name] > 0.5) & portrait.valid
     if mask.sum() < 0.002 * mask.size:
         return None
-    return np.median(portrait.picture[mask], axis=0).astype(np.float32)
+    luma = portrait.luma[mask]
+    low, high = np.quantile(luma, shares)
+    return np.median(portrait.picture[mask][(luma >= low) & (luma <= high)], axis=0)
 
 
 def _lab(colors: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ PAINTERS = ("patches", "flat")
 # The painter works with multiples of this side in pixels.
 _MULTIPLE = 8
 # Is raised when photos get other paintings than before, so that older caches are not read.
-_CHOICE = 5
+_CHOICE = 6
 # Style pictures that are looked at for each that is painted after, and those with mouths alike
 # among which colors decide.
 _CANDIDATES, _ALIKE = 12, 1.5
