@@ -37,21 +37,46 @@ class Convolution(keras.layers.Conv2D):
 
 
 class InstanceNormalization(keras.layers.Layer):
-    """Gives each channel of each picture the mean and the spread that training chose."""
+    """Gives each channel of each picture the mean and the spread that training chose.
+
+    It forgets how bright and colorful a picture is. Numbers that describe its colors can be given
+    back: gain and offset depend on them then (Huang and Belongie, "Arbitrary Style Transfer in
+    Real-time with Adaptive Instance Normalization", 2017).
+    """
+
+    def __init__(self, name: str, tints: int = 0):
+        """Takes the name, and how many numbers gain and offset depend on."""
+        super().__init__(name=name)
+        self._tints = tints
 
     def build(self, input_shape):
         """Creates gain and offset for features [batch, height, width, channels]."""
-        self.gain = self.add_weight(name="gain", shape=(input_shape[-1],), initializer="ones")
-        self.offset = self.add_weight(name="offset", shape=(input_shape[-1],), initializer="zeros")
+        channels = input_shape[-1]
+        self.gain = self.add_weight(name="gain", shape=(channels,), initializer="ones")
+        self.offset = self.add_weight(name="offset", shape=(channels,), initializer="zeros")
+        if self._tints:
+            shape = (self._tints, channels)
+            self.tint_gain = self.add_weight(name="tint_gain", shape=shape, initializer="zeros")
+            self.tint_offset = self.add_weight(name="tint_offset", shape=shape, initializer="zeros")
         super().build(input_shape)
 
-    def call(self, x):
-        """Normalizes features [batch, height, width, channels] over their pixels."""
+    def call(self, x, tint=None):
+        """Normalizes features over their pixels.
+
+        Args:
+          x: [batch, height, width, channels].
+          tint: [batch, tints]; needed if there are tints.
+        """
         mean = tf.reduce_mean(x, axis=(1, 2), keepdims=True)
         variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=(1, 2), keepdims=True)
         # Both factors are applied to the small tensors: on the large one, two operators are left.
-        scale = self.gain * tf.math.rsqrt(variance + EPSILON)
-        return x * scale + (self.offset - mean * scale)
+        gain, offset = self.gain, self.offset
+        if self._tints:
+            changes = (tf.matmul(tint, x) for x in (self.tint_gain, self.tint_offset))
+            gains, offsets = (x[:, tf.newaxis, tf.newaxis] for x in changes)
+            gain, offset = gain * (1.0 + gains), offset + offsets
+        scale = gain * tf.math.rsqrt(variance + EPSILON)
+        return x * scale + (offset - mean * scale)
 
 
 class Unit(keras.layers.Layer):
@@ -72,6 +97,7 @@ class Unit(keras.layers.Layer):
         strides: int = 1,
         upsample: bool = False,
         activate: bool = True,
+        tints: int = 0,
     ):
         """Creates the layers.
 
@@ -84,6 +110,7 @@ class Unit(keras.layers.Layer):
           upsample: Whether the input is enlarged to twice the side first. Enlarging by
             interpolation leaves no dots, which transposed convolutions draw into bright skin.
           activate: Whether ReLU follows.
+          tints: See `InstanceNormalization`.
         """
         super().__init__(name=name)
         self._upsample, self._activate = upsample, activate
@@ -91,20 +118,21 @@ class Unit(keras.layers.Layer):
         self.convolution = Convolution(
             filters, kernel_size, conv_dtype, f"{name}_convolution", strides=strides, use_bias=False
         )
-        self.normalization = InstanceNormalization(name=f"{name}_normalization")
+        self.normalization = InstanceNormalization(f"{name}_normalization", tints)
         self.observer: Callable[[tf.Tensor], None] | None = None
 
-    def call(self, x, mask=None):
+    def call(self, x, mask=None, tint=None):
         """Applies the layers.
 
         Args:
           x: [batch, height, width, channels].
           mask: Factors of the output's channels, [filters]; None for all ones.
+          tint: See `InstanceNormalization`.
         """
         x = self.convolution(upsample_2x(x) if self._upsample else x)
         if self.observer is not None:
             self.observer(x)
-        x = self.normalization(x)
+        x = self.normalization(x, tint)
         x = tf.nn.relu(x) if self._activate else x
         return x if mask is None else x * mask
 

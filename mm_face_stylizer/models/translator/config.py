@@ -32,6 +32,9 @@ class TranslatorConfig:
         quarter of the cost, and the last convolution computes the four pixels of each place (Shi et
         al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
         Convolutional Neural Network", 2016).
+      fields: Number of fields along each side of the picture whose mean colors the layers after an
+        upsampling are told, because instance normalization forgets them; 0 for none. A side must be
+        a multiple of it.
       attention: Number of residual blocks before the class-activation attention; None if there is
         no attention.
       latent_rows: Always 0: there is no w+ latent.
@@ -47,6 +50,7 @@ class TranslatorConfig:
     up: tuple[int, int] = (128, 64)
     last_kernel: int = 7
     stride: int = 1
+    fields: int = 0
     attention: int | None = None
     latent_rows: int = 0
 
@@ -69,6 +73,10 @@ class TranslatorConfig:
         if self.image_size < 16 or self.image_size % multiple:
             raise InvalidArgumentError(
                 f"image_size is {self.image_size}; it must be a multiple of {multiple}, at least 16"
+            )
+        if self.fields < 0 or (self.fields and self.image_size % self.fields):
+            raise InvalidArgumentError(
+                f"fields is {self.fields}; it must be 0 or divide the side, {self.image_size}"
             )
         if self.attention is not None and not 0 <= self.attention <= len(self.blocks):
             raise InvalidArgumentError(
@@ -110,7 +118,7 @@ _NAMED = {
     "cyclegan6": TranslatorConfig.of_width(64, 6),
     "mobile": TranslatorConfig.of_width(24, 6, last_kernel=3, attention=3),
     "small": TranslatorConfig.of_width(16, 4, last_kernel=3, attention=2),
-    "fast": TranslatorConfig.of_width(24, 6, last_kernel=3, stride=2, attention=3),
+    "fast": TranslatorConfig.of_width(24, 6, last_kernel=3, stride=2, fields=4, attention=3),
 }
 CONFIGURATIONS = tuple(_NAMED)
 
@@ -122,7 +130,7 @@ def translator_config(name: str, image_size: int = 256) -> TranslatorConfig:
       name: `cyclegan9` or `cyclegan6`, the generators of Zhu et al., "Unpaired Image-to-Image
         Translation using Cycle-Consistent Adversarial Networks" (2017), for 256 and 128 px;
         `mobile`, of width 24 with 6 blocks and class-activation attention; `small`, of width 16
-        with 4; or `fast`, which is `mobile` at half the side.
+        with 4; or `fast`, which is `mobile` at half the side, and is told the picture's colors.
       image_size: Side of the pictures in pixels.
 
     Raises:

@@ -55,7 +55,14 @@ class Translator(keras.Model):
         if config.attention is not None:
             self._attention = ClassActivation(name="attention")
         self._up = [
-            Unit(width, 3, conv_dtype, f"up{index}", upsample=True)
+            Unit(
+                width,
+                3,
+                conv_dtype,
+                f"up{index}",
+                upsample=True,
+                tints=_COLORS * config.fields * config.fields,
+            )
             for index, width in enumerate(config.up)
         ]
         pixels = config.stride * config.stride
@@ -103,7 +110,7 @@ class Translator(keras.Model):
             )
         if self.config.attention == len(self._blocks):
             x, logits = self._attended(x, masks)
-        return self._decoded(x, masks), logits
+        return self._decoded(x, picture, masks), logits
 
     def folded(self, picture: tf.Tensor, attention: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Translates pictures with the attention as one 1 x 1 convolution.
@@ -119,7 +126,7 @@ class Translator(keras.Model):
                 x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias)
             if index < len(self._blocks):
                 x = self._blocks[index](x)
-        return self._decoded(x, {})
+        return self._decoded(x, picture, {})
 
     def units(self) -> list[Unit]:
         """Returns all convolutions that instance normalization follows."""
@@ -140,11 +147,21 @@ class Translator(keras.Model):
         attended, mask = self._attention(x), masks.get("trunk")
         return (attended if mask is None else attended * mask), self._attention.logits(x)
 
-    def _decoded(self, x, masks):
+    def _decoded(self, x, picture, masks):
+        tint = self._tint(picture)
         for index, up in enumerate(self._up):
-            x = up(x, mask=masks.get(f"up{index}"))
+            x = up(x, mask=masks.get(f"up{index}"), tint=tint)
         x = tf.tanh(self._last(x))
         return x if self.config.stride == 1 else tf.nn.depth_to_space(x, self.config.stride)
+
+    def _tint(self, picture):
+        """Returns the mean colors of the picture's fields, [batch, 3 x fields x fields]."""
+        count = self.config.fields
+        if not count:
+            return None
+        height, width = (side // count for side in picture.shape[1:3])
+        means = tf.nn.avg_pool2d(picture, (height, width), (height, width), "VALID")
+        return tf.reshape(means, (-1, _COLORS * count * count))
 
     def get_config(self):
         """Returns the constructor's arguments."""
