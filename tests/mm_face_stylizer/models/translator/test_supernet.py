@@ -13,7 +13,7 @@ from mm_face_stylizer.models.translator.supernet import Masks
 from task_bundle.tflite.model import describe
 
 _CONFIG = TranslatorConfig(
-    image_size=32, stem=12, down=(16, 20), blocks=(16, 12, 24), up=(12, 16), attention=2
+    image_size=32, stem=12, down=(16, 20), blocks=(16, 12, 24), up=(12, 16), fields=2, attention=2
 )
 
 
