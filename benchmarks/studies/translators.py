@@ -16,6 +16,7 @@ import sys
 import time
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from mm_face_stylizer.demo import portrait
@@ -62,7 +63,7 @@ def main() -> None:
 
 
 def _times(
-    models: dict[str, StylizerModel], person: np.ndarray, rounds: int
+    models: dict[str, StylizerModel], person: npt.NDArray[np.uint8], rounds: int
 ) -> dict[str, list[float]]:
     """Calls all models in turns, and returns the milliseconds of each call."""
     inputs = {}
