@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mm_face_stylizer.painting.portrait import Portrait
+from mm_face_stylizer.pixels import shrunk
 
 # The mean mesh, float32 [468, 2], in units of the picture's side.
 _MESH = pathlib.Path(__file__).with_name("standard_mesh.npy")
@@ -58,12 +59,7 @@ def face_textures(portraits: Sequence[Portrait], side: int) -> np.ndarray:
     Returns:
       uint8 [portraits, side, side, 3], see `face_texture`.
     """
-    import cv2
-
-    textures = [
-        cv2.resize(face_texture(portrait), (side, side), interpolation=cv2.INTER_AREA)
-        for portrait in portraits
-    ]
+    textures = [shrunk(face_texture(portrait), side) for portrait in portraits]
     return np.array(textures, np.uint8).reshape(-1, side, side, 3)
 
 

@@ -16,7 +16,8 @@ from mm_face_stylizer.evaluation.identity import IdentitySpace
 from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
 from mm_face_stylizer.models.efficientnet_lite import perceptual_network
 from mm_face_stylizer.models.face_swap.identity import IdentityNetwork
-from mm_face_stylizer.training.face_swap.pairs import TEACHER_SIDE, shrunk
+from mm_face_stylizer.pixels import shrunk
+from mm_face_stylizer.training.face_swap.pairs import TEACHER_SIDE
 from task_bundle.faces.face_models import FaceModels
 
 # The activation of EfficientNet-Lite0 whose means over pixels are compared.

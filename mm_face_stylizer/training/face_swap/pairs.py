@@ -18,6 +18,7 @@ from mm_face_stylizer.errors import DataError
 from mm_face_stylizer.models.face_swap.identity import Identity, IdentityNetwork
 from mm_face_stylizer.painting.face_texture import face_textures
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
+from mm_face_stylizer.pixels import shrunk
 from mm_face_stylizer.training.face_swap.teacher import LEAST_QUALITY, swap_faces
 from mm_face_stylizer.training.portraits import Portraits
 from mm_face_stylizer.worker_pool import worker_pool
@@ -172,13 +173,6 @@ class SwapPairs:
             weights = np.clip(cosine, 0.0, 1.0) ** 2 * arrays["quality"]
         shrunken = np.stack([shrunk(photos[person], side) for person in people])
         return cls(shrunken, known, sources, targets, arrays["pictures"], arrays["masks"], weights)
-
-
-def shrunk(picture: np.ndarray, side: int) -> np.ndarray:
-    """Resizes a square picture or mask by averaging."""
-    import cv2
-
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def _described(pictures, textures, people, identity, cache) -> Identity:

@@ -17,7 +17,7 @@ from mm_face_stylizer.models.face_swap.generator import PersonWeights, SwapGener
 from mm_face_stylizer.models.face_swap.identity import Identity, IdentityNetwork
 from mm_face_stylizer.models.face_swap.networks import PersonNetworks, PersonStylizer
 from mm_face_stylizer.painting.portrait import Portrait
-from mm_face_stylizer.training.face_swap.pairs import shrunk
+from mm_face_stylizer.pixels import shrunk
 from mm_face_stylizer.training.face_swap.swap_losses import Features, SwapLosses, SwapWeights
 from mm_face_stylizer.training.face_swap.teacher import LEAST_QUALITY, swap_faces
 from mm_face_stylizer.training.run import learning_rate

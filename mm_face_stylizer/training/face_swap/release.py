@@ -15,10 +15,10 @@ from mm_face_stylizer.models.face_swap.networks import FaceSwapNetworks
 from mm_face_stylizer.painting.face_texture import face_textures
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
+from mm_face_stylizer.pixels import shrunk
 from mm_face_stylizer.preset import Preset, save_preset
 from mm_face_stylizer.training.card import Provenance, data_card, run_card
 from mm_face_stylizer.training.face_swap.measures import SwapMeter
-from mm_face_stylizer.training.face_swap.pairs import shrunk
 from mm_face_stylizer.training.face_swap.swap_training import SwapTraining, swapped
 from mm_face_stylizer.training.face_swap.teacher import LEAST_QUALITY, swap_faces
 from mm_face_stylizer.training.portraits import Portraits
