@@ -15,7 +15,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf  # noqa: E402
 import tf_keras as keras  # noqa: E402
 
+# TensorFlow has no public name for it since version 2.
+from tensorflow.python.framework.convert_to_constants import (  # noqa: E402
+    convert_variables_to_constants_v2 as with_constants,
+)
+
 # Nothing here branches on tensors, and looking for that takes a third of the time to trace a step.
 graph_function = functools.partial(tf.function, autograph=False)
 
-__all__ = ["graph_function", "keras", "tf"]
+__all__ = ["graph_function", "keras", "tf", "with_constants"]

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mm_face_stylizer._keras import graph_function, keras, tf
+from mm_face_stylizer._keras import graph_function, keras, tf, with_constants
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.export_options import check_precision
 
@@ -69,14 +69,11 @@ def convert(
     def serve(*inputs):
         return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
 
-    # The converter gets a plain module that holds the variables instead of the model: for a Keras
-    # model, it would save and load each layer as a separate function, which takes four times as
-    # long as the whole rest of the conversion.
-    variables = tf.Module()
-    variables.all = model.variables
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [serve.get_concrete_function()], variables
-    )
+    # The converter gets a graph of constants and an empty module. It would save and load a model
+    # layer by layer, and a module with variables one variable after the other, which takes longer
+    # than the rest of the conversion. Without a module it would write no signature.
+    frozen = with_constants(serve.get_concrete_function(), lower_control_flow=False)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
