@@ -7,7 +7,10 @@ from tiny import write_portraits
 from tiny_translator import CONFIG, features, in_this_process
 
 from mm_face_stylizer.errors import DataError, InvalidArgumentError
+from mm_face_stylizer.models.efficientnet_lite import PerceptualWeightsError
+from mm_face_stylizer.training.card import Provenance
 from mm_face_stylizer.training.translator import domains as domains_module
+from mm_face_stylizer.training.translator import release as release_module
 from mm_face_stylizer.training.translator import stylized as stylized_module
 from mm_face_stylizer.training.translator.domains import Domains
 from mm_face_stylizer.training.translator.stylized import Stylized, Teacher
@@ -85,7 +88,7 @@ def test_another_teacher_is_not_answered_from_the_cache(
     assert whole.pictures.mean() > 1.8 * half.pictures.mean()
 
 
-def test_a_student_comes_nearer_to_its_teacher(domains, bundle, tmp_path, face_models):
+def test_a_student_comes_nearer_to_its_teacher(domains, bundle, tmp_path, face_models, monkeypatch):
     options = TranslatorOptions(
         dataclasses.replace(CONFIG, image_size=_SIDE, stride=2, attention=None),
         (TranslatorStage.from_paintings(24, 4, 10.0, backward=False),),
@@ -97,6 +100,18 @@ def test_a_student_comes_nearer_to_its_teacher(domains, bundle, tmp_path, face_m
     values = [float(run._train(step)["l1"]) for step in range(24)]
     assert np.mean(values[-3:]) < 0.85 * np.mean(values[:3])
     assert run._sheet(24).captions[-1] == "the teacher's"
+    monkeypatch.setattr(release_module, "perceptual_network", _not_installed)
+    preset = release_module.release_translator(
+        run, domains, Provenance("student", "command", "commit"), tmp_path / "student", face_models
+    )
+    assert preset.card["teacher"]["bundle"] == "half.task"
+    metrics = preset.card["metrics"]
+    assert 0.0 < metrics["difference_to_teacher"] < 0.5
+    assert metrics["teacher"]["people"] == metrics["people"]
+
+
+def _not_installed(*_):
+    raise PerceptualWeightsError("no weights")
 
 
 def test_what_is_no_teacher(domains, tmp_path, face_models, make_stylizer):
