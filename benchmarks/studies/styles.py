@@ -30,6 +30,8 @@ from mm_face_stylizer.evaluation.portrait_set import PortraitSet
 from mm_face_stylizer.evaluation.subject import BundleSubject
 from mm_face_stylizer.model_spec import ModelSpec
 from mm_face_stylizer.models.blaze_stylegan.networks import Networks
+from mm_face_stylizer.painting.choices import PaintingChoices
+from mm_face_stylizer.painting.command import add_painting_options
 from mm_face_stylizer.pixels import to_pixels
 from mm_face_stylizer.preset import DEFAULT_PRESET, Preset
 from mm_face_stylizer.style_pictures import STYLE_NAMES, draw_style
@@ -66,7 +68,8 @@ def main() -> None:
             files = pictures or _drawn(name, pathlib.Path(place))
             data = Dataset.from_images(files, size=networks.config.image_size)
             options = FaceStylizerOptions(model=spec, hparams=HParams(epochs=arguments.steps))
-            stylizer = FaceStylizer.create(data, options)
+            paintings = PaintingChoices(arguments.likeness, arguments.colors)
+            stylizer = FaceStylizer.create(data, options, paintings=paintings)
             # Pictures given by the user may not be free to publish, nor are held-out portraits.
             hidden = pictures and portraits is None
             style = np.full_like(people[0], 255) if hidden else data.images[stylizer.picture]
@@ -90,6 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--preset", default=DEFAULT_PRESET)
     parser.add_argument("--steps", type=int, default=HParams().epochs)
     parser.add_argument("--seed", type=int, default=0, help="seed of the generated faces (0)")
+    add_painting_options(parser)
     parser.add_argument("--faces", type=pathlib.Path, help="aligned portraits")
     parser.add_argument("--people", type=int, default=50, help="number of held-out portraits (50)")
     parser.add_argument(
