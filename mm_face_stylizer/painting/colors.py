@@ -15,11 +15,13 @@ _OWN = ("skin", "lips", "hair", "clothes")
 # Parts whose colors differ from one picture of a style to the next, and those that go with one.
 _VARIED = {"skin": ("skin",), "hair": ("hair", "brows"), "clothes": ("clothes",)}
 # Distance in Lab at which a color of a palette hardly counts beside one that fits.
-_REACH = 10.0
+_REACH = 13.0
 # Standard deviation in Lab of what counts as the color of a part: outlines keep theirs.
 _AREA = 18.0
-# Photographed skin and hair are darker than what drawings of the same person have.
-_LIGHTER = 1.35
+# Photographed skin and hair are darker than what drawings of the same person have. Of a photo's skin
+# counts what light falls on, these shares of it by lightness, and not what lies in shadow.
+_LIGHTER = 1.2
+_LIT = (0.6, 0.95)
 
 
 class Palette:
@@ -54,7 +56,7 @@ class Palette:
         painted = lab_of(picture)
         shift = np.zeros_like(painted)
         for part, covered in _VARIED.items():
-            own, colors = _color(photo, part), self._colors[part]
+            own, colors = _color(photo, part, is_lit=part == "skin"), self._colors[part]
             if own is None or not len(colors):
                 continue
             mask = photo.parts[part] * photo.valid
@@ -99,10 +101,16 @@ def recolored(picture: np.ndarray, photo: Portrait) -> np.ndarray:
     return _rgb(painted + shift / weight[..., np.newaxis])
 
 
-def _color(portrait: Portrait, part: str) -> np.ndarray | None:
-    """The color in Lab that most of a part has; None without such a part."""
+def _color(portrait: Portrait, part: str, is_lit: bool = False) -> np.ndarray | None:
+    """The color in Lab of most of a part, or of what light falls on; None without such a part."""
     mask = portrait.parts[part] * portrait.valid
-    return _middle(lab_of(portrait.picture), mask) if mask.mean() >= _LEAST_SHARE else None
+    if mask.mean() < _LEAST_SHARE:
+        return None
+    lab = lab_of(portrait.picture)
+    if is_lit:
+        low, high = np.quantile(lab[mask > 0.5 * mask.max(), 0], _LIT)
+        mask = mask * ((lab[..., 0] >= low) & (lab[..., 0] <= high))
+    return _middle(lab, mask)
 
 
 def _middle(lab: np.ndarray, mask: np.ndarray) -> np.ndarray:
