@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from android_harness.protocol import CASE_NAMES, Protocol
+from task_bundle.command_files import check_output_files
 from task_bundle.command_line import (
     add_overwrite,
-    check_output_files,
     port,
     positive_int,
     printable,
@@ -198,11 +198,11 @@ def _run(arguments: argparse.Namespace) -> int:
     adb = Adb(arguments.adb, arguments.adb_port, _print if arguments.dry_run else None)
     output: Path = arguments.output
     state_path = output.with_name(f".{output.name}.state")
+    request = _request(arguments)
     # An interrupted run has written the results of the phones that it completed; the resumed run
     # replaces that file.
     if not arguments.dry_run:
         check_output_files(output, overwrite=arguments.overwrite or state_path.exists())
-    request = _request(arguments)
     version = adb.start()
     state = StateFile.open(
         state_path,

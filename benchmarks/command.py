@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from task_bundle.command_files import check_output_files
 from task_bundle.command_line import (
     add_overwrite,
-    check_output_files,
     positive_int,
 )
 

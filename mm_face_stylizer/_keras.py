@@ -8,12 +8,15 @@ TFLite's converter would then trace a different Keras than the one the networks 
 import functools
 import os
 
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-# TensorFlow's C++ start-up chatter (CUDA factories, CPU features); errors still come through.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from task_bundle.silence import native_errors_afterwards
 
-import tensorflow as tf  # noqa: E402
-import tf_keras as keras  # noqa: E402
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+# What TensorFlow logs of CUDA and of the processor is hidden here, and not by TF_CPP_MIN_LOG_LEVEL,
+# which would also silence what a program of its user does with TensorFlow.
+with native_errors_afterwards():
+    import tensorflow as tf
+    import tf_keras as keras
 
 # TensorFlow has no public name for it since version 2.
 from tensorflow.python.framework.convert_to_constants import (  # noqa: E402

@@ -33,12 +33,13 @@ from mm_face_stylizer.evaluation.command import add_evaluate
 from mm_face_stylizer.model_maker.command import add_model_maker
 from mm_face_stylizer.painting.choices import PaintingChoices
 from mm_face_stylizer.painting.command import add_paint, add_painting_options
-from mm_face_stylizer.preset import DEFAULT_PRESET
+from mm_face_stylizer.preset import DEFAULT_PRESET, Preset
 from mm_face_stylizer.studio.command import add_studio
 from mm_face_stylizer.style_pictures import STYLE_NAMES
 from mm_face_stylizer.swapping.command import add_swap
 from mm_face_stylizer.upscaling.command import add_upscale, add_upscaler_option
 from task_bundle.bundle import TaskBundle
+from task_bundle.command_files import check_input_files, check_output_files, check_output_folder
 from task_bundle.command_line import (
     FAILED,
     INTERRUPTED,
@@ -47,8 +48,6 @@ from task_bundle.command_line import (
     add_overwrite,
     add_version,
     bundle_file,
-    check_output_files,
-    check_output_folder,
     fraction,
     index,
     plot_file,
@@ -365,14 +364,19 @@ def _run_operations_in_turn() -> None:
 
 def _create(arguments: argparse.Namespace) -> int:
     _run_operations_in_turn()
-    check_output_files(
-        arguments.output, arguments.plot, arguments.save, overwrite=arguments.overwrite
+    check_input_files(
+        *arguments.styles, arguments.saved, arguments.practice, arguments.face_landmarker
     )
     from mm_face_stylizer.upscaling.upscaler import Upscaler
 
     upscaler = None
     if arguments.upscale is not None or arguments.upscaler is not None:
         upscaler = Upscaler.find(arguments.upscaler, arguments.upscale)
+    if arguments.saved is None:
+        Preset.find(arguments.preset)
+    check_output_files(
+        arguments.output, arguments.plot, arguments.save, overwrite=arguments.overwrite
+    )
     begin = _begun if arguments.saved is None else _continued
     stylizer, steps = begin(arguments)
     _stage(f"writing {arguments.output}")
@@ -487,7 +491,7 @@ def _style(arguments: argparse.Namespace) -> None:
     if arguments.name is None:
         sys.stdout.write("".join(f"{name}\n" for name in ready_styles()))
         return
-    check_output_files(arguments.output, overwrite=arguments.overwrite)
+    check_input_files(arguments.face_landmarker)
     bundle = ready_bundle(arguments.name, find_face_models(arguments.face_landmarker))
     bundle.save(arguments.output, overwrite=arguments.overwrite)
     sys.stdout.write(f"{arguments.output}\n")
@@ -535,6 +539,7 @@ def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
 
 def _demo(arguments: argparse.Namespace) -> int:
     _run_operations_in_turn()
+    check_input_files(arguments.practice, arguments.face_landmarker)
     options, paintings = _options(arguments), _paintings(arguments)
     from mm_face_stylizer.demo import Demo
     from task_bundle.faces.face_models import find_face_models

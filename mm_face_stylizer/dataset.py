@@ -18,6 +18,7 @@ from task_bundle.faces.face_models import FaceModels
 from task_bundle.media.folders import list_files
 from task_bundle.media.images import PICTURE_SUFFIXES
 from task_bundle.media.photo import as_photo
+from task_bundle.silence import native_errors_afterwards
 
 if TYPE_CHECKING:
     from mm_face_stylizer._keras import tf
@@ -375,7 +376,9 @@ class Dataset:
         dataset = self._dataset
         if dataset is None:
             arrays = self._read()
-            dataset = tf.data.Dataset.from_tensor_slices((arrays.images, arrays.labels))
+            # TensorFlow looks for accelerators when it is first used, and logs what it finds.
+            with native_errors_afterwards():
+                dataset = tf.data.Dataset.from_tensor_slices((arrays.images, arrays.labels))
         if preprocess is not None:
             dataset = dataset.map(
                 functools.partial(preprocess, is_training=is_training),

@@ -18,6 +18,7 @@ import numpy as np
 from mm_face_stylizer._keras import graph_function, keras, tf, with_constants
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.export_options import check_precision
+from task_bundle.silence import native_errors_afterwards
 
 
 class Exportable(Protocol):
@@ -81,7 +82,7 @@ def convert(
     if precision == "int8":
         converter.representative_dataset = calibration
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    with quiet_keras():
+    with quiet_keras(), native_errors_afterwards():
         return converter.convert()
 
 

@@ -52,9 +52,9 @@ from mm_face_stylizer.training.blaze_stylegan.step_cache import StepCache
 from mm_face_stylizer.training.step_callbacks import StepCallbacks, check_callbacks
 from task_bundle.bundle import TaskBundle
 from task_bundle.faces.face_models import FaceModels, find_face_models
-from task_bundle.files import atomic_write
+from task_bundle.files import already_exists, atomic_write
 from task_bundle.provenance import Provenance
-from task_bundle.terminal import native_errors_afterwards
+from task_bundle.silence import native_errors_afterwards
 from task_bundle.tflite.metadata import read_metadata
 
 _STEPS = StepCache()
@@ -310,10 +310,12 @@ class FaceStylizer:
     def _create_model(self) -> None:
         """Loads the preset into attributes with the same names as in Model Maker."""
         preset = self._released = Preset.find(self._model_spec.name)
-        self._preset = preset.networks()
-        self._drawing = (
-            preset.drawing(self._preset) if preset.styles else Drawing.untrained(self._preset)
-        )
+        # TensorFlow looks for accelerators when the first variable is made, and logs what it finds.
+        with native_errors_afterwards():
+            self._preset = preset.networks()
+            self._drawing = (
+                preset.drawing(self._preset) if preset.styles else Drawing.untrained(self._preset)
+            )
         self._photo = self._drawing.only(PHOTO_STYLE)
         self._tuned = self._photo
         self._encoder = keras.Model(
@@ -496,7 +498,8 @@ class FaceStylizer:
             side = self._model_spec.input_image_shape[0]
             data = Dataset.from_images(photos, size=side, face_models=self._face_models)
         images, _ = images_and_masks(data, self._model_spec.input_image_shape)
-        stylized = self.stylize_images(images, strength).astype(np.float32)
+        with self._quiet():
+            stylized = self.stylize_images(images, strength).astype(np.float32)
         return Dataset(tf.data.Dataset.from_tensor_slices(stylized), ["stylized"], len(stylized))
 
     def stylize_images(self, images: np.ndarray, strength: float = 1.0) -> np.ndarray:
@@ -583,10 +586,9 @@ class FaceStylizer:
         """
         folder = pathlib.Path(self._hparams.export_dir)
         paths = folder / model_name, folder / f"{pathlib.Path(model_name).stem}.metadata.json"
-        if not overwrite:
+        if not overwrite and (taken := list(filter(os.path.lexists, paths))):
             # Before the conversion, which takes seconds, and so that none is written alone.
-            for path in filter(os.path.lexists, paths):
-                raise FileExistsError(f"{path} exists; pass overwrite=True to replace it.")
+            raise already_exists(*taken)
         folder.mkdir(parents=True, exist_ok=True)
         with self._quiet():
             bundle = self.bundle(precision, strength)

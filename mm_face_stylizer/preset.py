@@ -16,6 +16,7 @@ import numpy as np
 from mm_face_stylizer.errors import PresetError
 from mm_face_stylizer.families import Family, find_family
 from task_bundle.files import atomic_write
+from task_bundle.suggestion import did_you_mean
 
 _PRESETS_FOLDER = pathlib.Path(__file__).parent / "presets"
 _CARD = "card.json"
@@ -67,11 +68,11 @@ class Preset:
         try:
             card = json.loads(card_path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            known = ", ".join(
-                sorted(path.parent.name for path in _PRESETS_FOLDER.glob(f"*/{_CARD}"))
-            )
+            known = sorted(path.parent.name for path in _PRESETS_FOLDER.glob(f"*/{_CARD}"))
+            meant = did_you_mean(str(name_or_folder), known) or "."
             raise PresetError(
-                f"There is no preset {str(name_or_folder)!r}. Known presets: {known}."
+                f"There is no preset {str(name_or_folder)!r}{meant} Known presets: "
+                f"{', '.join(known)}."
             ) from None
         except ValueError as error:
             raise PresetError(
@@ -226,8 +227,10 @@ class Preset:
         """
         ready = self.card.get("drawing", {}).get("ready", {})
         if name not in ready:
-            known = ", ".join(ready) or "none"
-            raise PresetError(f"There is no ready style {name!r}. Known ready styles: {known}.")
+            meant, known = did_you_mean(name, ready) or ".", ", ".join(ready) or "none"
+            raise PresetError(
+                f"There is no ready style {name!r}{meant} Known ready styles: {known}."
+            )
         with self._open_verified(_WEIGHTS, self.card["sha256"]) as weights:
             w_avg = weights["w_avg"].astype(np.float32)
         card = self.card["drawing"]

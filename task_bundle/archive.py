@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from task_bundle.errors import BundleError
-from task_bundle.files import atomic_write
+from task_bundle.files import already_exists, atomic_write
 
 FACE_DETECTOR = "face_detector.tflite"
 FACE_LANDMARKS_DETECTOR = "face_landmarks_detector.tflite"
@@ -170,7 +170,7 @@ class TaskArchive:
         # Checked before the first file is written, so that a refusal leaves nothing behind.
         taken = [str(file) for file in files if file.exists()]
         if taken and not overwrite:
-            raise FileExistsError(f"{', '.join(taken)} already exists")
+            raise already_exists(*taken)
         target.mkdir(parents=True, exist_ok=True)
         for file, data in files.items():
             atomic_write(file, data, overwrite)

@@ -256,6 +256,8 @@ def _run(
     """Stylizes photos with Ray, and yields what `PhotoStylizer` returns, in any order."""
     # Otherwise a cluster that is started here would report its use to Ray's makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's own default is 15, with which its workers hardly get any time beside other work.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
     import ray.data
 

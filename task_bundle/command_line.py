@@ -7,6 +7,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -15,8 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from task_bundle.errors import InvalidArgumentError, UserError
+from task_bundle.errors import UserError
+from task_bundle.files import OVERWRITE_HINT
 from task_bundle.standard_streams import open_missing, output_error
+from task_bundle.suggestion import did_you_mean
 from task_bundle.terminal import only_native_errors, progress_bars
 from task_bundle.termination import Terminated, raise_on_termination
 
@@ -37,11 +40,15 @@ OUTPUT_CLOSED: Final = _SIGNALED + 13  # SIGPIPE
 _LOGGED_PACKAGES: Final = ("task_bundle", "mm_face_stylizer")
 
 _BUNDLE_SUFFIX: Final = ".task"
-# An output that ends so is meant to be a file and no folder.
-_MEDIA_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".bmp", ".mp4", ".mov")
 _DISTRIBUTION: Final = "mm-face-stylizer"
 # The libraries whose versions a bug report needs.
 _VERSIONED: Final = ("mediapipe", "ai-edge-litert", "tensorflow", "tf-keras")
+
+_COMMAND: Final = "COMMAND"
+# What argparse says of a command or the value of an option that does not exist.
+_INVALID_CHOICE: Final = re.compile(
+    r"argument (.+?): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL
+)
 
 # Python packages that only an optional extra of the distribution installs.
 _EXTRAS: Final = {
@@ -108,19 +115,41 @@ class CommandParser(argparse.ArgumentParser):
 
         # A sub-command's own `run` takes the place of this one.
         self.set_defaults(run=show_help)
-        return super().add_subparsers(title="commands", metavar="COMMAND", **kwargs)
+        return super().add_subparsers(title="commands", metavar=_COMMAND, **kwargs)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parses as argparse does, which calls this for commands, too."""
+        """Parses as argparse does, which calls this for commands, too.
+
+        What a command does not know ends the program here, where its options can be suggested.
+        """
         self._is_bare = args is not None and not args
-        return super().parse_known_args(args, namespace)
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = [text for action in self._actions for text in action.option_strings]
+            meant = did_you_mean(unknown[0].partition("=")[0], options)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with status 2."""
+        message = _with_suggestion(self.prog, message)
         if self._is_bare:
             self.print_help(sys.stderr)
             self.exit(2, f"\n{self.prog}: error: {message}\n")
         super().error(message)
+
+
+def _with_suggestion(program: str, message: str) -> str:
+    """Adds the nearest choice to argparse's message about an invalid one."""
+    match = _INVALID_CHOICE.fullmatch(message)
+    if match is None:
+        return message
+    argument, given, choices = match.groups()
+    meant = did_you_mean(given, [choice.strip(" '\"") for choice in choices.split(",")])
+    if argument != _COMMAND:
+        return f"{message}{meant}"
+    # The list of all commands fills a terminal.
+    return f"there is no command {given!r}{meant or f'; {program} --help lists them'}"
 
 
 class _Version(argparse.Action):
@@ -218,8 +247,9 @@ def run(
         text = _user_message(error, errors)
         if text is None:
             return _report_bug(parser.prog, error, debug_requested(arguments))
-        if isinstance(error, FileExistsError) and hasattr(arguments, "overwrite"):
-            text += "; pass --overwrite to replace it"
+        if isinstance(error, FileExistsError):
+            option = "; pass --overwrite to replace it" if hasattr(arguments, "overwrite") else ""
+            text = text.removesuffix(OVERWRITE_HINT) + option
         return _report(parser.prog, error, text, debug_requested(arguments))
 
 
@@ -252,7 +282,8 @@ def _escape_what_cannot_be_encoded() -> None:
 @contextlib.contextmanager
 def _native_messages(are_wanted: bool, is_program: bool) -> Iterator[None]:
     if are_wanted:
-        # What hides these messages at their source leaves set variables alone.
+        # The first also turns off what hides messages in functions of the Python API; what hides
+        # them at their source leaves set variables alone.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")
         os.environ.setdefault("OPENCV_LOG_LEVEL", "INFO")
     with only_native_errors() if is_program and not are_wanted else contextlib.nullcontext():
@@ -513,74 +544,3 @@ def add_unmarked(command: OptionContainer) -> None:
         help="leave out the metadata that say that a trained network had a part in the pictures"
         " (IPTC's DigitalSourceType)",
     )
-
-
-# Checks of output paths, for commands that work for minutes before they write.
-
-
-def check_output_folder(folder: Path) -> None:
-    """Checks that a path can be a folder for output, which need not exist yet.
-
-    Raises:
-      NotADirectoryError: there is a file of that name, or a symbolic link that leads nowhere.
-    """
-    # Such a link does not exist, and no folder can be made in its place.
-    if folder.is_symlink() and not folder.exists():
-        raise NotADirectoryError(f"{folder} is a link that leads nowhere; name a folder")
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; the output must be a folder")
-
-
-def output_file(output: Path, inputs: Sequence[Path], suffix: str) -> Path | None:
-    """Says whether an output, usually a folder, names the one file that is to be written.
-
-    Args:
-      output: What the user gave.
-      inputs: The files that are read.
-      suffix: That of the files that are written.
-
-    Returns:
-      `output` if it is a file of this suffix and there is one input; None if it is a folder.
-
-    Raises:
-      InvalidArgumentError: it looks like a file, but there are several inputs, or files of
-        another kind are written.
-    """
-    if output.is_dir() or output.suffix.lower() not in _MEDIA_SUFFIXES:
-        return None
-    if len(inputs) != 1:
-        raise InvalidArgumentError(
-            f"-o {output} is one file, but there are {len(inputs)} inputs; name a folder"
-        )
-    if output.suffix.lower() != suffix:
-        raise InvalidArgumentError(
-            f"-o {output}: what is written for {inputs[0]} ends in {suffix}; name it so, or name a"
-            " folder"
-        )
-    return output
-
-
-def check_output_files(*paths: Path | None, overwrite: bool) -> None:
-    """Checks that files can be written, before the work that makes their content begins.
-
-    Args:
-      *paths: The files; None stands for one that is not asked for.
-      overwrite: Whether existing files may be replaced.
-
-    Raises:
-      FileNotFoundError: the folder of a file does not exist.
-      IsADirectoryError: a path is a folder.
-      FileExistsError: a file exists and must not be replaced.
-      PermissionError: the folder of a file is read-only.
-    """
-    for path in paths:
-        if path is None:
-            continue
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"cannot write {path}: no folder {path.parent}")
-        if path.is_dir():
-            raise IsADirectoryError(f"cannot write {path}: it is a folder")
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} already exists")
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(f"cannot write {path}: the folder {path.parent} is read-only")

@@ -6,6 +6,24 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+OVERWRITE_HINT: Final = "; pass overwrite=True to replace it"
+
+
+def already_exists(*paths: str | os.PathLike[str]) -> FileExistsError:
+    """Returns the error for files that must not be replaced, which says how they would be.
+
+    Args:
+      *paths: The files.
+    """
+    names = ", ".join(os.fspath(path) for path in paths)
+    error = FileExistsError(
+        f"{names} already exist{'s' if len(paths) == 1 else ''}{OVERWRITE_HINT}"
+    )
+    # Without its own text, which would come first in the message.
+    error.errno = errno.EEXIST
+    return error
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = False) -> None:
@@ -104,7 +122,7 @@ def _obstacle(path: str | os.PathLike[str], target: Path, overwrite: bool) -> OS
         # Renaming would replace a device by a file, if a superuser's program did it.
         return OSError(errno.EINVAL, f"cannot write {path}: it is not a regular file")
     if target.exists() and not overwrite:
-        return _exists(path)
+        return already_exists(path)
     return None
 
 
@@ -114,16 +132,12 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _exists(path: str | os.PathLike[str]) -> FileExistsError:
-    return FileExistsError(errno.EEXIST, f"{path} already exists and overwriting was not asked for")
-
-
 def _move_to_new_name(temporary: Path, target: Path, path: str | os.PathLike[str]) -> None:
     """Renames `temporary` to `target`, unless somebody has created `target` meanwhile."""
     try:
         # Unlike a rename, a hard link fails if the file exists.
         os.link(temporary, target)
     except FileExistsError as error:
-        raise _exists(path) from error
+        raise already_exists(path) from error
     except (OSError, NotImplementedError):  # A file system without hard links.
         os.replace(temporary, target)

@@ -3,34 +3,16 @@
 import contextlib
 import io
 import os
-import re
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from task_bundle.silence import disabled_silence, is_for_users, write_all
+
 _STANDARD_ERROR = 2
-# Log lines below the level of errors, in the formats of glog and Abseil, TensorFlow, and TensorFlow
-# Lite.
-_NOT_ERRORS = re.compile(
-    rb"[IW]\d{4} \d\d:\d\d:\d\d"
-    rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] "
-    rb"|(INFO|VERBOSE|WARNING): "
-)
-# Harmless messages that are logged at the level of errors, and continuation lines of warnings.
-_HARMLESS = re.compile(
-    rb"Unable to register cu\w+ (factory|plugin)"
-    rb"|computation placer already registered"
-    rb"|failed call to cuInit"
-    rb"|GPU suport is not available"
-    rb"|portable_clearcut_uploader"
-    rb"|has constructor arguments in the object store and max_restarts > 0"
-    rb"|^To enable the following instructions: "
-    rb"|^Skipping registering GPU devices"
-)
 # Time limit in seconds for the child process that filters lines, which does not end while another
 # process still has the pipe open.
 _LAST_LINES_SECONDS = 1.0
@@ -75,7 +57,9 @@ def only_native_errors() -> Iterator[None]:
         os.dup(terminal), "w", buffering=1, encoding=before.encoding, errors=before.errors
     )
     try:
-        yield
+        # Lines that would be passed on later are lost if a library aborts the process.
+        with disabled_silence():
+            yield
     finally:
         # The replaced stream stays open, because loggers may write to it while the process ends.
         sys.stderr.flush()
@@ -84,31 +68,6 @@ def only_native_errors() -> Iterator[None]:
         os.dup2(terminal, _STANDARD_ERROR)
         os.close(terminal)
         _wait(child)
-
-
-@contextlib.contextmanager
-def native_errors_afterwards() -> Iterator[None]:
-    """Hides what is written to the standard error until the context ends; errors are shown then.
-
-    For functions of the Python API: unlike `only_native_errors` it starts no other process, which
-    must not be done in a program that has threads already.
-    """
-    terminal = os.dup(_STANDARD_ERROR)
-    with tempfile.TemporaryFile() as log:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        os.dup2(log.fileno(), _STANDARD_ERROR)
-        try:
-            yield
-        finally:
-            if sys.stderr is not None:
-                sys.stderr.flush()
-            os.dup2(terminal, _STANDARD_ERROR)
-            os.close(terminal)
-            log.seek(0)
-            for line in log:
-                if is_for_users(line):
-                    _write_all(_STANDARD_ERROR, line)
 
 
 def _is_plain(stream: TextIO) -> bool:
@@ -133,23 +92,13 @@ def _pass_errors_on(reader: int, terminal: int) -> None:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             if is_for_users(line):
-                _write_all(1, line + b"\n")
+                write_all(1, line + b"\n")
         if b"\r" in rest:
             # An unfinished line with a carriage return is the progress bar of a child process.
-            _write_all(1, rest)
+            write_all(1, rest)
             rest = b""
     if rest and is_for_users(rest):
-        _write_all(1, rest)
-
-
-def is_for_users(line: bytes) -> bool:
-    """Returns whether a line that a native library wrote should be shown to users."""
-    return not (_NOT_ERRORS.match(line) or _HARMLESS.search(line))
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+        write_all(1, rest)
 
 
 def _wait(child: int) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mm_face_stylizer.errors import InvalidArgumentError
-from task_bundle.command_line import add_face_landmarker, add_overwrite, printable
+from task_bundle.command_files import check_input_files
+from task_bundle.command_line import (
+    add_face_landmarker,
+    add_overwrite,
+    printable,
+)
 
 if TYPE_CHECKING:
     from mm_face_stylizer.evaluation.report import Evaluation, FairnessGap
@@ -154,6 +159,12 @@ class _Once(argparse.Action):
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    check_input_files(
+        arguments.faces,
+        arguments.face_list,
+        *(arguments.style or ()),
+        arguments.face_landmarker,
+    )
     # These modules import TensorFlow and pydantic, which most commands do not need.
     from mm_face_stylizer.dataset import Dataset
     from mm_face_stylizer.evaluation.evaluator import (

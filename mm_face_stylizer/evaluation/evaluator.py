@@ -38,6 +38,7 @@ from task_bundle.errors import ImageError
 from task_bundle.faces.alignment import Face
 from task_bundle.faces.face_models import FaceModels
 from task_bundle.file_names import as_text
+from task_bundle.files import already_exists
 
 RESULT_FILE = "evaluation.json"
 _SHEET_SIDE = 192
@@ -135,7 +136,7 @@ def check_missing(files: Sequence[Path]) -> None:
     """
     for file in files:
         if file.exists():
-            raise FileExistsError(f"{file} already exists")
+            raise already_exists(file)
 
 
 def sheet_names(kind: str, stylized: bool) -> tuple[str, ...]:

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mm_face_stylizer.painting.choices import COLORS
+from task_bundle.command_files import check_input_files, check_output_folder, output_file
 from task_bundle.command_line import (
     add_face_landmarker,
     add_overwrite,
     add_unmarked,
-    check_output_folder,
     debug_requested,
     fraction,
-    output_file,
     report_error,
     seed,
 )
 from task_bundle.errors import ImageError
+from task_bundle.files import already_exists
 
 if TYPE_CHECKING:
     from task_bundle.command_line import SubCommands
@@ -103,6 +103,7 @@ def add_painting_options(command: argparse._ActionsContainer) -> None:
 
 
 def _paint(arguments: argparse.Namespace, program: str) -> int:
+    check_input_files(*arguments.styles, arguments.face_landmarker, arguments.person_model)
     file = output_file(arguments.output, arguments.photo, ".png")
     folder = arguments.output if file is None else file.parent
     from task_bundle.media.folders import list_pictures
@@ -160,5 +161,6 @@ def _check_targets(
             raise ImageError(
                 f"{target} would replace the input {inputs[place]}; choose another output folder"
             )
-        if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} already exists")
+        # A photo that is missing is told by its own error.
+        if target.exists() and not overwrite and os.path.exists(photo):
+            raise already_exists(target)

@@ -14,6 +14,7 @@ from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.style_pictures import comic, ink, neon, oil
 from mm_face_stylizer.style_pictures.portrait import HAIR_STYLES, Portrait
 from mm_face_stylizer.style_pictures.relief import CANVAS
+from task_bundle.suggestion import did_you_mean
 
 _Draw = Callable[[Portrait, np.random.Generator], npt.NDArray[np.float32]]
 
@@ -47,7 +48,8 @@ def draw_style(name: str, size: int = 512, seed: int = 0) -> npt.NDArray[np.uint
     """
     if name not in _STYLES:
         raise InvalidArgumentError(
-            f"no style is called {name!r}; available styles: {', '.join(STYLE_NAMES)}"
+            f"no style is called {name!r}{did_you_mean(name, STYLE_NAMES)}; available styles: "
+            f"{', '.join(STYLE_NAMES)}"
         )
     if size < 1:
         raise InvalidArgumentError(f"the size of a picture must be positive, not {size}")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from mm_face_stylizer.errors import InvalidArgumentError
 from mm_face_stylizer.swapping.swapper import CONSENT, REFINEMENT_STEPS, FaceSwapper
+from task_bundle.command_files import check_input_files, check_output_files
 from task_bundle.command_line import (
     add_face_landmarker,
     add_overwrite,
-    check_output_files,
     index,
     seed,
 )
@@ -70,11 +70,12 @@ def add_swap(commands: SubCommands) -> None:
 
 
 def _swap(arguments: argparse.Namespace) -> None:
-    check_output_files(arguments.output, overwrite=arguments.overwrite)
+    check_input_files(*arguments.photos, arguments.face_landmarker)
     if not arguments.i_have_consent:
         raise InvalidArgumentError(f"{CONSENT}: say so by --i-have-consent (docs/face-swap.md)")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     swapper = FaceSwapper.find(arguments.preset)
+    check_output_files(arguments.output, overwrite=arguments.overwrite)
     from tqdm import tqdm
 
     from task_bundle.faces.face_models import find_face_models

@@ -8,7 +8,11 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from task_bundle.command_line import add_overwrite, add_unmarked, check_output_files
+from task_bundle.command_files import check_input_files, check_output_files
+from task_bundle.command_line import (
+    add_overwrite,
+    add_unmarked,
+)
 
 if TYPE_CHECKING:
     from task_bundle.command_line import SubCommands
@@ -72,10 +76,11 @@ def _is_bundle(path: pathlib.Path) -> bool:
 
 
 def _upscale(arguments: argparse.Namespace) -> None:
-    check_output_files(arguments.output, overwrite=arguments.overwrite)
+    check_input_files(arguments.input)
     from mm_face_stylizer.upscaling.upscaler import Upscaler
 
     upscaler = Upscaler.find(arguments.upscaler, arguments.scale)
+    check_output_files(arguments.output, overwrite=arguments.overwrite)
     if _is_bundle(arguments.input):
         from task_bundle.bundle import TaskBundle
 

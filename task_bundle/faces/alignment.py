@@ -17,6 +17,7 @@ from task_bundle.faces.region import Region
 from task_bundle.forking import check_process, create_task, is_forked
 from task_bundle.media.images import check_image
 from task_bundle.mediapipe_import import import_mediapipe
+from task_bundle.silence import first_call_silence, native_errors_afterwards
 
 # Indices of mesh points, as in MediaPipe's FaceToRect calculator. Left and right are as in the
 # picture, not as the person sees them.
@@ -207,6 +208,7 @@ class FaceFinder:
         self._mediapipe = import_mediapipe()
         self._video = video
         self._time = -1
+        self._first_call = first_call_silence()
         tasks = self._mediapipe.tasks
         options = tasks.vision.FaceLandmarkerOptions(
             base_options=tasks.BaseOptions(model_asset_buffer=models.landmarker_task()),
@@ -214,9 +216,10 @@ class FaceFinder:
             num_faces=max_faces,
         )
         try:
-            self._landmarker: Any = create_task(
-                lambda: tasks.vision.FaceLandmarker.create_from_options(options)
-            )
+            with native_errors_afterwards():
+                self._landmarker: Any = create_task(
+                    lambda: tasks.vision.FaceLandmarker.create_from_options(options)
+                )
         except ForkedProcessError:
             raise
         # MediaPipe 1.x raises errors of many types, such as FileNotFoundError for missing metadata.
@@ -246,7 +249,8 @@ class FaceFinder:
             raise ValueError("this face finder is for videos: call track")
         self._check(image)
         if region is None or region.is_all:
-            result = self._landmarker.detect(self._frame(image), self._options(region))
+            with self._first_call():
+                result = self._landmarker.detect(self._frame(image), self._options(region))
             return _faces(_landmarks(result, image), whole_pixels=True)
         if self._graph is None:
             self._graph = FaceGraph(self._models, self._max_faces)
@@ -319,7 +323,8 @@ class FaceFinder:
             # FaceLandmarker accepts no region of interest, so it gets the cropped region instead.
             picture, matrix = region.cut(image)
             options = self._options(None)
-        result = self._landmarker.detect_for_video(self._frame(picture), timestamp_ms, options)
+        with self._first_call():
+            result = self._landmarker.detect_for_video(self._frame(picture), timestamp_ms, options)
         self._time = timestamp_ms
         landmarks = _landmarks(result, picture)
         for points in landmarks:

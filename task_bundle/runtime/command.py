@@ -12,17 +12,17 @@ import numpy as np
 
 from task_bundle.batch import THIS_MACHINE
 from task_bundle.bundle import TaskBundle
+from task_bundle.command_files import check_output_folder, output_file
 from task_bundle.command_line import (
     add_overwrite,
     add_unmarked,
-    check_output_folder,
     debug_requested,
-    output_file,
     positive_int,
     printable,
     report_error,
 )
 from task_bundle.errors import ImageError, NoFaceError, VideoError
+from task_bundle.files import already_exists
 from task_bundle.media.folders import VIDEO_SUFFIXES, list_files
 from task_bundle.media.images import PICTURE_SUFFIXES, load_color_profile, load_image, save_png
 from task_bundle.media.video import Frame, Video, save_video
@@ -174,13 +174,14 @@ def _stylize(
     # OpenCV writes warnings to stderr; what matters raises an exception instead. The variable is
     # read when OpenCV is imported, which happens later.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    # Inputs come before outputs in what is complained of.
+    bundle = _bundle(arguments, ready)
     sources = [source for path in arguments.inputs for source in _files(path)]
     suffix = ".mp4" if sources and _is_video(sources[0]) else ".png"
     file = output_file(arguments.output, sources, suffix)
     folder = arguments.output if file is None else file.parent
     jobs = [_Job(source, _targets(source, folder, file, arguments)) for source in sources]
     _check(jobs, arguments.overwrite)
-    bundle = _bundle(arguments, ready)
     options = FaceStylizerOptions(num_faces=arguments.num_faces)
     failed = False
     written: Sequence[Path]
@@ -366,5 +367,6 @@ def _check(jobs: Sequence[_Job], overwrite: bool) -> None:
                     f"{target} would replace the input {sources[place]}; choose another output"
                     " folder"
                 )
-            if os.path.exists(target) and not overwrite:
-                raise FileExistsError(f"{target} already exists")
+            # An input that is missing is told by its own error.
+            if os.path.exists(target) and not overwrite and os.path.exists(job.source):
+                raise already_exists(target)

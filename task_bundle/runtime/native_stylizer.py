@@ -10,6 +10,7 @@ from task_bundle.errors import BundleError, ForkedProcessError, MissingDependenc
 from task_bundle.faces.region import Region
 from task_bundle.forking import check_process, create_task, is_forked
 from task_bundle.mediapipe_import import import_mediapipe
+from task_bundle.silence import first_call_silence, native_errors_afterwards
 
 
 def has_native_stylizer() -> bool:
@@ -38,6 +39,7 @@ class NativeStylizer:
           NotImplementedError: MediaPipe does not have this delegate on this system.
         """
         self._mediapipe = import_mediapipe()
+        self._first_call = first_call_silence()
         if not has_native_stylizer():
             version = getattr(self._mediapipe, "__version__", "installed")
             raise MissingDependencyError(
@@ -49,7 +51,10 @@ class NativeStylizer:
             base_options=tasks.BaseOptions(model_asset_buffer=bundle.to_bytes(), delegate=delegate)
         )
         try:
-            self._task = create_task(lambda: tasks.vision.FaceStylizer.create_from_options(options))
+            with native_errors_afterwards():
+                self._task = create_task(
+                    lambda: tasks.vision.FaceStylizer.create_from_options(options)
+                )
         except (ForkedProcessError, NotImplementedError):
             raise
         except (RuntimeError, ValueError) as error:
@@ -72,7 +77,8 @@ class NativeStylizer:
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(photo)
         )
-        result = self._task.stylize(image, region.mediapipe_options(self._mediapipe))
+        with self._first_call():
+            result = self._task.stylize(image, region.mediapipe_options(self._mediapipe))
         # Copied, because the view becomes invalid with MediaPipe's image.
         return None if result is None else np.array(result.numpy_view()[..., :3])
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from task_bundle.errors import BundleError
+from task_bundle.silence import native_errors_afterwards
 
 
 class LitertModel:
@@ -30,8 +31,9 @@ class LitertModel:
 
         self._name = name
         try:
-            self._interpreter: Any = Interpreter(model_content=model, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with native_errors_afterwards():
+                self._interpreter: Any = Interpreter(model_content=model, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise self._failure(error) from error
         details = self._interpreter.get_input_details()[0]

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from task_bundle.bundle import TaskBundle
-from task_bundle.command_line import INTERRUPTED, listening_port, printable
+from task_bundle.command_files import check_input_files
+from task_bundle.command_line import (
+    INTERRUPTED,
+    listening_port,
+    printable,
+)
 from task_bundle.web.page import page_files
 from task_bundle.web.server import HOST, WebServer
 from task_bundle.web.tasks_vision import (
@@ -76,6 +81,7 @@ def add_serve(commands: "SubCommands") -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    check_input_files(arguments.bundle)
     if arguments.install_tasks_vision:
         _print(str(install_tasks_vision()))
         if arguments.bundle is None:

@@ -57,18 +57,25 @@ def find_tasks_vision(folder: Path | None = None) -> Mapping[str, bytes]:
       TasksVisionError: the package is missing, another release, or damaged.
       OSError: a file cannot be read.
     """
-    folders = (
-        [folder] if folder is not None else [_package_folder(Path()), _package_folder(_cache())]
-    )
-    reasons = []
-    for candidate in folders:
+    if folder is not None:
         try:
-            return _read(candidate)
+            return _read(folder)
+        except TasksVisionError as error:
+            raise TasksVisionError(
+                f"{error}; --tasks-vision names the folder of the unpacked npm package {PACKAGE}"
+                f" {VERSION}, and `{_INSTALL_COMMAND}` installs it"
+            ) from error
+    reasons = []
+    # What is not there at all is not worth a word.
+    for place in filter(Path.exists, (_package_folder(Path()), _package_folder(_cache()))):
+        try:
+            return _read(place)
         except TasksVisionError as error:
             reasons.append(str(error))
+    because = f"; {'; '.join(reasons)}" if reasons else ""
     raise TasksVisionError(
-        f"{'; '.join(reasons)}; the page needs the npm package {PACKAGE} {VERSION}:"
-        f" {_INSTALL_COMMAND} installs it"
+        f"run `{_INSTALL_COMMAND}` once: it installs what the page needs, the npm package"
+        f" {PACKAGE} {VERSION} (20 MB){because}"
     )
 
 

@@ -1,7 +1,11 @@
 import copy
 import dataclasses
 import json
+import os
 import pathlib
+import re
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -194,13 +198,59 @@ def test_keras_callbacks(tiny_options, data, tmp_path, monkeypatch):
         mm.FaceStylizer.create(data, tiny_options, callbacks=[scheduler])
 
 
-def test_verbose_0_is_silent(tiny_options, data, tmp_path, capfd):
-    hparams = dataclasses.replace(tiny_options.hparams, epochs=1, export_dir=tmp_path)
-    options = dataclasses.replace(tiny_options, hparams=hparams)
-    with eager_steps():
-        stylizer = mm.FaceStylizer.create(data, options, verbose=0)
-        stylizer.export_model()
-    assert capfd.readouterr() == ("", "")
+_FLOW = """
+import sys
+import mm_face_stylizer as mm
+from mm_face_stylizer.model_spec import ModelSpec
+photo, preset, folder, verbose, eager = *sys.argv[1:4], *map(int, sys.argv[4:])
+data = mm.Dataset.from_image(photo, size=64)
+mm.FaceStylizer
+if eager:
+    from mm_face_stylizer._keras import tf
+    tf.config.run_functions_eagerly(True)
+options = mm.FaceStylizerOptions(
+    ModelSpec.of_preset(preset),
+    mm.ModelOptions(swap_layers=[4, 5]),
+    mm.HParams(epochs=1, batch_size=2, export_dir=folder),
+)
+stylizer = mm.FaceStylizer.create(data, options, verbose=verbose)
+stylizer.stylize(photo)
+path = stylizer.export_model()
+stylizer.save(f"{folder}/saved.npz")
+mm.FaceStylizer.load(f"{folder}/saved.npz", verbose=verbose).stylize(photo)
+from task_bundle import FaceStylizer
+with FaceStylizer.create_from_model_path(path) as stylizer:
+    stylizer.stylize(photo)
+"""
+
+
+def _flow(photo, preset, folder, verbose, eager=1):
+    """Makes and runs a stylizer in a new process, since libraries log when they are loaded."""
+    words = [str(word) for word in (photo, preset, folder, verbose, eager)]
+    return subprocess.run(
+        [sys.executable, "-c", _FLOW, *words],
+        capture_output=True,
+        text=True,
+        cwd=pathlib.Path(__file__).resolve().parents[2],
+        env={name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"},
+        check=True,
+    )
+
+
+def test_verbose_0_is_silent_from_import_to_export(grace_hopper_file, tiny_preset, tmp_path):
+    done = _flow(grace_hopper_file, tiny_preset, tmp_path, 0)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.slow
+def test_only_progress_and_the_path_are_printed_without_being_asked(
+    grace_hopper_file, tiny_preset, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    done = _flow(grace_hopper_file, tiny_preset, tmp_path, 1, 0)
+    assert done.stdout == f"{tmp_path / 'face_stylizer.task'}\n"
+    names = {line.split(":")[0].strip() for line in re.split(r"[\r\n]+", done.stderr)}
+    assert names - {""} == {"Painting", "Fine-tuning"}
 
 
 def test_preview_shows_the_stylizer_at_each_step_and_changes_nothing(tiny_options, data, unwatched):

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from task_bundle import command_line
+from task_bundle.command_files import check_output_files, check_output_folder
 from task_bundle.command_line import (
     CommandParser,
     add_face_landmarker,
     add_overwrite,
-    check_output_files,
-    check_output_folder,
     run,
 )
 from task_bundle.errors import BundleError, InvalidArgumentError, TaskBundleError
@@ -47,6 +46,43 @@ def test_where_an_extra_is_missing_it_is_named(module, extra, capsys):
     assert _run(ModuleNotFoundError(name=module)) == 1
     wanted = f"{package} is not installed; pip install 'mm-face-stylizer[{extra}]'"
     assert capsys.readouterr().err == f"program: error: {wanted}\n"
+
+
+def _usage_error(capsys, *words: str) -> str:
+    parser = CommandParser(prog="program")
+    commands = parser.add_subparsers()
+    command = commands.add_parser("create")
+    command.add_argument("--colors", choices=("style", "photo"))
+    command.add_argument("--overwrite", action="store_true")
+    commands.add_parser("stylize")
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(words)
+    assert stop.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("creat", "program: error: there is no command 'creat'; did you mean create?"),
+        ("swim", "program: error: there is no command 'swim'; program --help lists them"),
+        (
+            "create --colours x",
+            "program create: error: unrecognized arguments: --colours x; did you mean --colors?",
+        ),
+        ("create --nothing", "program create: error: unrecognized arguments: --nothing"),
+    ],
+)
+def test_the_nearest_name_is_suggested(words, error, capsys):
+    assert _usage_error(capsys, *words.split()) == error
+
+
+def test_the_nearest_choice_is_suggested_behind_all_of_them(capsys):
+    error = _usage_error(capsys, "create", "--colors", "Foto")
+    # Python 3.12 has quotation marks here, later ones have none.
+    assert error.replace("'", "").endswith(
+        "invalid choice: Foto (choose from style, photo); did you mean photo?"
+    )
 
 
 def test_what_a_command_needs_is_told(capsys):

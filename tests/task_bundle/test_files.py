@@ -19,8 +19,10 @@ from task_bundle.files import atomic_path, atomic_write
 def test_writes_and_replaces_only_when_told(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     atomic_write(path, b"one")
-    with pytest.raises(FileExistsError, match=r"a\.bin already exists"):
+    with pytest.raises(FileExistsError) as refused:
         atomic_write(path, b"two")
+    assert str(refused.value) == f"{path} already exists; pass overwrite=True to replace it"
+    assert refused.value.errno == errno.EEXIST
     assert path.read_bytes() == b"one"
     atomic_write(path, b"two", overwrite=True)
     assert path.read_bytes() == b"two"

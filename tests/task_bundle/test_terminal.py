@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from task_bundle.terminal import is_for_users
+from task_bundle.silence import is_for_users
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="native messages are not hidden")
 

@@ -21,10 +21,10 @@ from mm_face_stylizer.training.command_options import (
     add_run_options,
     read_run_request,
 )
+from task_bundle.command_files import check_input_files, check_output_files
 from task_bundle.command_line import (
     add_face_landmarker,
     add_overwrite,
-    check_output_files,
     positive_int,
     positive_number,
 )
@@ -343,8 +343,9 @@ def _search(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    check_output_files(arguments.output, overwrite=arguments.overwrite)
+    check_input_files(arguments.face_landmarker)
     preset = _translator(arguments.preset)
+    check_output_files(arguments.output, overwrite=arguments.overwrite)
     config = preset.config()
     if arguments.image_size is not None:
         config = dataclasses.replace(config, image_size=arguments.image_size)

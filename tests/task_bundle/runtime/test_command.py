@@ -292,6 +292,17 @@ def test_existing_files_are_replaced_only_when_told(
     assert stylize(photo_file, "--num-faces", "2", "--overwrite") == 0
 
 
+def test_a_missing_input_is_told_before_an_existing_output(
+    bundle_file: Path, photo_file: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "out.png").touch()
+    for bundle, photo in ((tmp_path / "none.task", photo_file), (bundle_file, "none.jpg")):
+        words = ["stylize", str(bundle), str(photo), "-o", str(tmp_path / "out.png")]
+        assert cli.main(words) == 1
+        (error,) = _errors(capsys)
+        assert error.endswith("does not exist") and "none." in error
+
+
 def test_outputs_that_would_overwrite_inputs_or_each_other_are_refused(
     stylize, photo_file: Path, tmp_path: Path, capsys
 ) -> None:

@@ -45,7 +45,7 @@ def test_a_missing_npm_package_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.main(["serve", str(bundle_file)]) == 1
-    assert "serve --install-tasks-vision installs it" in _error(capsys)
+    assert "error: run `task-bundle serve --install-tasks-vision` once" in _error(capsys)
     assert cli.main(["serve", str(bundle_file), "--tasks-vision", str(tmp_path / "pkg")]) == 1
     assert f"there is no {tmp_path / 'pkg' / 'vision_bundle.mjs'}" in _error(capsys)
 
@@ -54,6 +54,9 @@ def test_a_missing_npm_package_is_named(
 def test_a_file_that_is_no_bundle_is_refused(bundle_file: Path, tmp_path: Path, capsys) -> None:
     bad = tmp_path / "bad.task"
     assert cli.main(["serve", str(bad)]) == 1
+    assert "bad.task does not exist" in _error(capsys)
+    # Nor is anything installed for it.
+    assert cli.main(["serve", str(bad), "--install-tasks-vision"]) == 1
     assert "bad.task does not exist" in _error(capsys)
     bad.write_bytes(b"not a zip")
     assert cli.main(["serve", str(bad)]) == 1
