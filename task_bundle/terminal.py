@@ -140,7 +140,9 @@ def _bars_as_lines() -> Iterator[None]:
     def display(bar: Any, msg: str | None = None, pos: int | None = None) -> None:
         now = time.monotonic()
         due = bar.__dict__.setdefault("_next_line", now + _LINE_SECONDS)
-        if now >= due and msg != "":
+        # `close` writes the line of a bar that has come to its end.
+        is_complete = bool(bar.total) and bar.n >= bar.total
+        if now >= due and msg != "" and not is_complete:
             bar._next_line = now + _LINE_SECONDS
             bar.fp.write(_line(bar))
 

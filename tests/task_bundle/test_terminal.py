@@ -142,6 +142,22 @@ def test_progress_is_lines_without_a_terminal() -> None:
     assert " of 30 steps in " in lines[0] and lines[0].endswith(" left")
 
 
+@pytest.mark.usefixtures("_bars")
+def test_the_end_of_a_bar_is_written_once() -> None:
+    program = """
+from task_bundle import terminal
+from tqdm import tqdm
+terminal._LINE_SECONDS = terminal._BRIEF_SECONDS = 0.0
+with terminal.progress_bars(), tqdm(total=4, mininterval=0, unit="photo") as bar:
+    bar.update(4)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=_REPOSITORY, check=True
+    )
+    (end,) = [line for line in done.stderr.splitlines() if line.startswith("4 photos in ")]
+    assert done.stderr.endswith(f"{end}\n")
+
+
 def test_a_bar_that_an_error_leaves_open_ends_before_its_message() -> None:
     body = 'bar = __import__("tqdm").tqdm(total=9); bar.update(3); raise OSError("broken")'
     assert _run(body=body, lines=()).stderr.endswith("tool: error: broken\n")
