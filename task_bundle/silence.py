@@ -23,6 +23,7 @@ _HARMLESS = re.compile(
     rb"Unable to register cu\w+ (factory|plugin)"
     rb"|computation placer already registered"
     rb"|failed call to cuInit"
+    rb"|oneDNN supports \w+ only on platforms with"
     rb"|GPU suport is not available"
     rb"|portable_clearcut_uploader"
     rb"|has constructor arguments in the object store and max_restarts > 0"

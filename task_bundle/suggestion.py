@@ -14,6 +14,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     Returns:
       `; did you mean NAME?` with the nearest name, or an empty string if none is near.
     """
-    names = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), names, n=1)
+    # The dashes of options would make all of them alike.
+    names = {candidate.lower().lstrip("-"): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower().lstrip("-"), names, n=1)
     return f"; did you mean {names[near[0]]}?" if near else ""

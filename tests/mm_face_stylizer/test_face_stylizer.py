@@ -216,8 +216,9 @@ options = mm.FaceStylizerOptions(
 stylizer = mm.FaceStylizer.create(data, options, verbose=verbose)
 stylizer.stylize(photo)
 path = stylizer.export_model()
-stylizer.save(f"{folder}/saved.npz")
-mm.FaceStylizer.load(f"{folder}/saved.npz", verbose=verbose).stylize(photo)
+if not eager:
+    stylizer.save(f"{folder}/saved.npz")
+    mm.FaceStylizer.load(f"{folder}/saved.npz", verbose=verbose).stylize(photo)
 from task_bundle import FaceStylizer
 with FaceStylizer.create_from_model_path(path) as stylizer:
     stylizer.stylize(photo)
