@@ -364,9 +364,7 @@ def _run_operations_in_turn() -> None:
 
 def _create(arguments: argparse.Namespace) -> int:
     _run_operations_in_turn()
-    check_input_files(
-        *arguments.styles, arguments.saved, arguments.practice, arguments.face_landmarker
-    )
+    check_input_files(*arguments.styles, arguments.saved, arguments.face_landmarker)
     from mm_face_stylizer.upscaling.upscaler import Upscaler
 
     upscaler = None
@@ -374,6 +372,7 @@ def _create(arguments: argparse.Namespace) -> int:
         upscaler = Upscaler.find(arguments.upscaler, arguments.upscale)
     if arguments.saved is None:
         Preset.find(arguments.preset)
+        _paintings(arguments)
     check_output_files(
         arguments.output, arguments.plot, arguments.save, overwrite=arguments.overwrite
     )
@@ -539,7 +538,7 @@ def _plot(history, path: pathlib.Path, overwrite: bool) -> None:
 
 def _demo(arguments: argparse.Namespace) -> int:
     _run_operations_in_turn()
-    check_input_files(arguments.practice, arguments.face_landmarker)
+    check_input_files(arguments.face_landmarker)
     options, paintings = _options(arguments), _paintings(arguments)
     from mm_face_stylizer.demo import Demo
     from task_bundle.faces.face_models import find_face_models

@@ -549,7 +549,7 @@ def _choose_face(faces: Sequence[Face], face_index: int | None, file: str) -> Fa
     if face_index is None:
         if len(faces) > 1:
             places = "; ".join(
-                f"face_index {i} {_describe_place(face)}" for i, face in enumerate(faces)
+                f"face_index {i} {face.crop.place()}" for i, face in enumerate(faces)
             )
             warnings.warn(
                 f"{len(faces)} faces were found in {file}: {places}. The largest,"
@@ -560,16 +560,11 @@ def _choose_face(faces: Sequence[Face], face_index: int | None, file: str) -> Fa
             )
         return faces[0]
     if not 0 <= face_index < len(faces):
-        places = "; ".join(f"{i} {_describe_place(face)}" for i, face in enumerate(faces))
+        places = "; ".join(f"{i} {face.crop.place()}" for i, face in enumerate(faces))
         raise InvalidArgumentError(
             f"face_index is {face_index}; in {file} there are {len(faces)} face(s): {places}"
         )
     return faces[face_index]
-
-
-def _describe_place(face: Face) -> str:
-    crop = face.crop
-    return f"at x {crop.center_x:.0f}, y {crop.center_y:.0f}, {crop.side:.0f} pixels wide"
 
 
 def _photo_mask(crop: FaceCrop, size: int, height: int, width: int) -> _Masks:

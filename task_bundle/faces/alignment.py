@@ -43,6 +43,11 @@ class FaceCrop:
     side: float
     rotation: float
 
+    def place(self) -> str:
+        """Says in words where in the photo the square is."""
+        x, y, side = (f"{value:.0f}" for value in (self.center_x, self.center_y, self.side))
+        return f"at x {x}, y {y}, {side} pixels wide"
+
     @classmethod
     def from_landmarks(cls, landmarks: npt.ArrayLike, whole_pixels: bool = True) -> Self:
         """Computes the crop from face landmarks like MediaPipe's FaceToRect calculator.
@@ -176,6 +181,10 @@ class Face:
 
     landmarks: npt.NDArray[np.float64]
     crop: FaceCrop
+
+    def __repr__(self) -> str:
+        """Names the place of the face in the photo."""
+        return f"<Face {self.crop.place()}>"
 
 
 class FaceFinder:

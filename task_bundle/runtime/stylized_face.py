@@ -1,9 +1,11 @@
 """The result of stylizing one face."""
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from task_bundle.faces.alignment import Face, FaceCrop
 
@@ -23,6 +25,17 @@ class StylizedFace:
 
     image: npt.NDArray[np.uint8]
     face: Face
+
+    def __repr__(self) -> str:
+        """Names the size of the picture, and the place of the face in the photo."""
+        size = f"{self.width} x {self.height} px"
+        return f"<StylizedFace: {size}, of a face {self.crop.place()}>"
+
+    def _repr_png_(self) -> bytes:
+        """Returns the picture, which notebooks show in place of the repr."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.image).save(buffer, "PNG")
+        return buffer.getvalue()
 
     @property
     def crop(self) -> FaceCrop:

@@ -203,6 +203,39 @@ def test_bad_options_are_named(options, words, tmp_path, grace_hopper_file, caps
 @pytest.mark.parametrize(
     "words",
     [
+        ["create", "none.jpg"],
+        ["create", "{photo}", "--preset", "none"],
+        ["create", "{photo}", "--practice", "none"],
+        ["create", "{photo}", "--face-landmarker", "none.task"],
+        ["create", "{photo}", "--upscaler", "none"],
+        ["create", "--continue", "none.npz"],
+        ["style", "none"],
+        ["stylize", "none.task", "{photo}"],
+        ["stylize", "--style", "none", "{photo}"],
+        ["stylize", "--style", "ink", "none.jpg"],
+        ["paint", "none.jpg", "--photo", "{photo}"],
+        ["paint", "{photo}", "--photo", "none.jpg"],
+        ["upscale", "none.png"],
+        ["upscale", "{photo}", "--upscaler", "none"],
+        ["swap", "none.jpg", "--i-have-consent"],
+        ["translator", "export", "none"],
+    ],
+)
+def test_missing_inputs_are_told_before_existing_outputs(
+    words, grace_hopper_file, tmp_path, capsys
+):
+    is_picture = words[0] in ("stylize", "paint", "upscale")
+    output = tmp_path / ("out.png" if is_picture else "out.task")
+    output.touch()
+    words = [word.format(photo=grace_hopper_file) for word in words]
+    assert main([*words, "-o", str(output)]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "none" in error and "exists" not in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         ["--steps", "0"],
         ["--batch-size", "-1"],
         ["--learning-rate", "0"],
