@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import io
 import os
 import socket
@@ -10,19 +11,23 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from browser import launcher, write_camera
+from drawings import drawing
 from PIL import Image
 
 from mm_face_stylizer.studio.command import keep_gradio_at_home
 from mm_face_stylizer.studio.tuning import Tuning
+from mm_face_stylizer.style_pictures import STYLE_NAMES
 from task_bundle.bundle import TaskBundle
 from task_bundle.media.images import save_png
 
-pytest.importorskip("gradio", reason="the studio's page needs the extra 'studio'")
+# Its import takes seconds, and all workers collect this file.
+if importlib.util.find_spec("gradio") is None:
+    pytest.skip("the studio's page needs the extra 'studio'", allow_module_level=True)
 
 # Chromium's first picture may take a busy build server a minute.
 _START_MS = 120_000
 _PATIENCE_MS = 30_000
-_FINE_SIDE = 264
+_QUICK_SIDE, _FINE_SIDE = 64, 72
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,12 @@ def network() -> _SlowNetwork:
     return _SlowNetwork()
 
 
+def _drawn_before(name: str, seed: int) -> np.ndarray:
+    """Takes the place of `draw_style`, with the drawings that other tests use."""
+    assert name in STYLE_NAMES
+    return drawing("comic", seed % 2)
+
+
 @pytest.fixture(scope="module")
 def address(workshop, network, tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("studio")
@@ -66,12 +77,14 @@ def address(workshop, network, tmp_path_factory) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    # Fine paintings of the usual size take seconds each.
+    # Paintings of the usual sizes take seconds each, and the sample drawings, too.
     with (
         pytest.MonkeyPatch.context() as monkeypatch,
         contextlib.closing(module.StudioPage(workshop, folder, steps=5)) as page,
     ):
+        monkeypatch.setattr(module, "QUICK_SIDE", _QUICK_SIDE)
         monkeypatch.setattr(module, "FINE_SIDE", _FINE_SIDE)
+        monkeypatch.setattr(module, "draw_style", _drawn_before)
         local, public = page.launch(port)
         assert local == f"http://127.0.0.1:{port}/" and not public
         network.put_before(page.blocks.app)
@@ -81,8 +94,17 @@ def address(workshop, network, tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def chromium(launch):
-    return launch()
+def chromium(launch, grace_hopper, tmp_path_factory):
+    """A browser whose camera shows the portrait."""
+    film = tmp_path_factory.mktemp("camera") / "film.y4m"
+    frame = np.full((480, 640, 3), 90, np.uint8)
+    frame[:, 114:526] = np.asarray(Image.fromarray(grace_hopper).resize((412, 483)))[:480]
+    write_camera(film, frame)
+    return launch(
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={film}",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +195,8 @@ def test_a_painting_and_its_sliders(page, style_files) -> None:
     _expect(caption).to_contain_text("chosen for this style")
     _expect(caption).not_to_contain_text("finer in a moment")
     first = _after(page)
-    assert first.shape == (3 * _FINE_SIDE, 3 * _FINE_SIDE, 3)
+    # The fine painting, enlarged to at least 768 px.
+    assert first.shape == (11 * _FINE_SIDE, 11 * _FINE_SIDE, 3)
     likeness = page.locator("#likeness input[type=range]")
     likeness.focus()
     page.keyboard.press("Home")
@@ -215,7 +238,7 @@ def test_what_cannot_be_used_is_said(page, no_face_file, style_files, tmp_path) 
 
 @pytest.fixture
 def can_tune(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not __import__("importlib.util").util.find_spec("tensorflow"):
+    if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("the button needs the extra 'train'")
 
 
@@ -247,15 +270,7 @@ def test_it_fits_the_screen(width: int, chromium, address) -> None:
     page.close()
 
 
-def test_the_camera(launch, address, grace_hopper, tmp_path) -> None:
-    frame = np.full((480, 640, 3), 90, np.uint8)
-    frame[:, 114:526] = np.asarray(Image.fromarray(grace_hopper).resize((412, 483)))[:480]
-    write_camera(tmp_path / "film.y4m", frame)
-    chromium = launch(
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={tmp_path / 'film.y4m'}",
-    )
+def test_the_camera(chromium, address) -> None:
     page = chromium.new_page()
     page.goto(address, timeout=_START_MS)
     _expect(page.locator("#caption b")).to_have_text("Oil", timeout=_START_MS)
@@ -379,8 +394,9 @@ def test_a_page_that_is_loaded_again_shows_its_tuning(
     context.close()
 
 
-def test_another_browser_sees_nothing_of_it(launch, address) -> None:
-    page = launch().new_page()
+def test_another_browser_sees_nothing_of_it(chromium, address) -> None:
+    # A page with cookies and storage of its own.
+    page = chromium.new_page()
     page.goto(address, timeout=_START_MS)
     _expect(page.locator("#caption b")).to_have_text("Oil", timeout=_START_MS)
     _expect(page.locator("#progress")).to_be_empty()
