@@ -41,6 +41,7 @@ _LONG_FILES = (
     "blaze_stylegan/test_pretraining.py",
     "blaze_stylegan/test_prior_training.py",
     "blaze_stylegan/test_teacher.py",
+    "face_swap/test_swap_training.py",
     "mm_face_stylizer/test_cli.py",
     "mm_face_stylizer/test_demo.py",
     "mm_face_stylizer/test_face_stylizer.py",
@@ -49,6 +50,8 @@ _LONG_FILES = (
     "notebooks/test_face_stylizer.py",
     "studio/test_page.py",
     "training/test_distribution.py",
+    "translator/test_translator_search.py",
+    "translator/test_translator_training.py",
     "web/test_page.py",
     "web/test_page_pictures.py",
 )
