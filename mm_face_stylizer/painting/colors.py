@@ -18,8 +18,8 @@ _VARIED = {"skin": ("skin",), "hair": ("hair", "brows"), "clothes": ("clothes",)
 _REACH = 13.0
 # Standard deviation in Lab of what counts as the color of a part: outlines keep theirs.
 _AREA = 18.0
-# Photographed skin and hair are darker than what drawings of the same person have. Of a photo's skin
-# counts what light falls on, these shares of it by lightness, and not what lies in shadow.
+# Photographed skin and hair are darker than what drawings of the same person have. Of a photo's
+# skin, what light falls on counts, these shares of it by lightness, and not what lies in shadow.
 _LIGHTER = 1.2
 _LIT = (0.6, 0.95)
 
