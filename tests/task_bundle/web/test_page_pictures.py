@@ -65,19 +65,12 @@ def test_strength_is_the_python_runtimes(
         assert_same(page, grace_hopper, stylizer, 1.0)
 
 
-def _preset_bundle(precision: str, faces: Picture, face_models) -> TaskBundle:
-    from mm_face_stylizer.ready_styles import ready_bundle
-
-    if precision == "float16":
-        # The released networks were converted before.
-        return ready_bundle("ink", face_models)
+@pytest.fixture(scope="module")
+def networks():
     pytest.importorskip("tensorflow", reason="the preset needs TensorFlow")
-    from mm_face_stylizer.export import export_stylizer
     from mm_face_stylizer.preset import Preset
 
-    calibration = faces.astype(np.float32) / 255
-    stylizer = export_stylizer(Preset.find().networks(), precision, calibration)
-    return TaskBundle.build(stylizer, face_models)
+    return Preset.find().networks()
 
 
 @pytest.mark.parametrize(("precision", "limit"), [("float16", 1.0), ("int8", 3.0)])
@@ -87,11 +80,15 @@ def test_the_presets_pictures_are_the_python_runtimes(
     face_models,
     tasks_vision,
     chromium,
+    networks,
     grace_hopper: Picture,
     tmp_path: Path,
 ) -> None:
+    from mm_face_stylizer.export import export_stylizer
+
     faces = practice_pictures(256, 3)
-    bundle = _preset_bundle(precision, faces, face_models)
+    stylizer = export_stylizer(networks, precision, faces.astype(np.float32) / 255)
+    bundle = TaskBundle.build(stylizer, face_models)
     with (
         served(page_files(bundle, "preset.task", tasks_vision)) as url,
         FaceStylizer(bundle) as stylizer,

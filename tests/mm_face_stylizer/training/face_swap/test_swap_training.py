@@ -31,9 +31,9 @@ pytestmark = pytest.mark.usefixtures("face_models")
 _CONFIG = FaceSwapConfig(
     64, (4, 6, 8, 10, 12), (6, 4), (8, 6, 4, 4, 2), skip=True, width=8, texture=(4, 3, 2)
 )
-_STAGE = SwapStage(12, SwapWeights(features=0.0), average=0.7)
+_STAGE = SwapStage(24, SwapWeights(features=0.0), average=0.7)
 _OPTIONS = SwapOptions(_CONFIG, _STAGE, batch_size=2, learning_rate=3e-2)
-_SAVED = 9
+_SAVED = 21
 
 
 class TinyIdentity:
@@ -109,11 +109,11 @@ def test_pairs_are_of_training_people_and_weighted(portraits, pairs):
 
 def test_the_loss_falls(finished):
     run, history = finished
-    first, last = (np.mean([v["pixels"] for v in part]) for part in (history[:3], history[-3:]))
+    first, last = (np.mean([v["pixels"] for v in part]) for part in (history[:6], history[-6:]))
     assert last < 0.9 * first
     assert [("identity" in values) for values in history[:4]] == [True, False, False, True]
     assert {"mask", "face", "generator", "discriminator"} <= set(history[0])
-    assert (run.folder / "samples_000012.png").exists()
+    assert (run.folder / "samples_000024.png").exists()
 
 
 def test_a_killed_run_resumes(finished, pairs):
@@ -166,13 +166,13 @@ def test_refinement_comes_nearer_to_the_teacher(finished, face_models):
     person = run.released().of_person(identity)
     before = person.stylizer.kernels[0][0].numpy()
     history = []
-    options = RefinementOptions(12, learning_rate=1e-2, weights=SwapWeights(adversarial=0.0))
+    options = RefinementOptions(24, learning_rate=1e-2, weights=SwapWeights(adversarial=0.0))
     with eager_steps():
         tuned = refine(
             person, [source], targets, identity, TinyIdentity(), options=options,
             on_step=lambda step, values: history.append(values["pixels"]),
         )  # fmt: skip
-    assert np.mean(history[-4:]) < np.mean(history[:4])
+    assert np.mean(history[-8:]) < np.mean(history[:8])
     # What it started from is as it was.
     np.testing.assert_array_equal(person.stylizer.kernels[0][0].numpy(), before)
     assert np.abs(tuned.stylizer.kernels[0][0].numpy() - before).max() > 0
