@@ -27,9 +27,10 @@ BIN := .venv/bin
 READY := .venv/.ready-$(VERSION)
 # A file's tests share what they make, so that a file goes to one worker. Files stay in the order of
 # tests/conftest.py, in which the long ones come first.
-PYTEST := $(BIN)/python -m pytest -rs --dist loadfile --no-loadscope-reorder
-# Their operations are small, and TensorFlow's threads would mostly wait for each other: with one,
-# short trainings take 7 % less CPU time.
+PYTEST := $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Two processes keep two cores busy; a third would starve the tests that wait for a browser. Their
+# operations are small, and TensorFlow's threads would mostly wait for each other: with one, short
+# trainings take 7 % less CPU time.
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1
 
 # Settings of an activated environment, or of pip for the user, must not reach .venv. Without stored
@@ -53,13 +54,11 @@ face-models:
 	    "'make demo FACE_LANDMARKER=X.task'; or put Google's face_landmarker.task there:" \
 	    "$(CACHED_FACE_MODELS)" >&2; exit 1; }
 
-# Two processes leave the cores idle for a seventh of the time, while tests wait for browsers, phones
-# and time limits: a third one fills it.
-test: $(READY)  ## Run all tests but the slow ones, in about six minutes on two cores.
-	$(ONE_THREAD) $(PYTEST) --numprocesses 3 -m "not slow"
+test: $(READY)  ## Run all tests but the slow ones, in about seven minutes on two cores.
+	$(ONE_THREAD) $(PYTEST) -m "not slow"
 
 test-slow: $(READY)  ## Run the slow tests: whole trainings, the demo, the notebook.
-	$(PYTEST) --numprocesses 2 -m slow
+	$(PYTEST) -m slow
 
 stacks: $(READY)  ## Run all tests on every stack of noxfile.py whose Python is installed.
 	$(BIN)/nox

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from task_bundle.faces.alignment import Face, FaceCrop
 
@@ -33,6 +32,8 @@ class StylizedFace:
 
     def _repr_png_(self) -> bytes:
         """Returns the picture, which notebooks show in place of the repr."""
+        from PIL import Image
+
         buffer = io.BytesIO()
         Image.fromarray(self.image).save(buffer, "PNG")
         return buffer.getvalue()

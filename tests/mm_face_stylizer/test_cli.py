@@ -525,7 +525,9 @@ def test_a_bug_is_not_reported_as_a_mistake_of_the_user(monkeypatch, tmp_path, c
         raise ValueError("a bug")
 
     monkeypatch.setattr("mm_face_stylizer.model_spec.ModelSpec.of_preset", broken)
-    assert main(["create", "x.png", "-o", str(tmp_path / "x.task")]) == 70
+    picture = tmp_path / "x.png"
+    picture.touch()
+    assert main(["create", str(picture), "-o", str(tmp_path / "x.task")]) == 70
     assert "internal error: ValueError: a bug" in capsys.readouterr().err
 
 
