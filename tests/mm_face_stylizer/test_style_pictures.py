@@ -1,12 +1,12 @@
 """The style pictures are repeatable, differ from each other, and have a face to align."""
 
+import functools
 import itertools
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
 import pytest
-from drawings import drawing
 
 from mm_face_stylizer.style_pictures import STYLE_NAMES, draw_style
 from task_bundle.faces.alignment import FaceFinder
@@ -15,10 +15,18 @@ from task_bundle.faces.face_models import FaceModels
 _SIZE = 512
 
 
+@functools.cache
+def _drawn(name: str, seed: int) -> np.ndarray:
+    """A style's picture, drawn once for all tests."""
+    picture = draw_style(name, _SIZE, seed)
+    picture.setflags(write=False)
+    return picture
+
+
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, np.ndarray]:
     """Every style at seed 0."""
-    return {name: drawing(name, 0) for name in STYLE_NAMES}
+    return {name: _drawn(name, 0) for name in STYLE_NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +63,14 @@ def test_same_seed_gives_the_same_picture(name: str, pictures: dict[str, np.ndar
 
 @pytest.mark.parametrize("name", STYLE_NAMES)
 def test_another_seed_gives_another_picture(name: str, pictures: dict[str, np.ndarray]) -> None:
-    other = drawing(name, 1)
+    other = _drawn(name, 1)
     assert np.abs(other.astype(int) - pictures[name]).mean() > 5
 
 
 @pytest.mark.parametrize("name", STYLE_NAMES)
 @pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 def test_has_one_face_as_large_as_in_a_portrait(name: str, seed: int, finder: FaceFinder) -> None:
-    faces = finder.find(drawing(name, seed))
+    faces = finder.find(_drawn(name, seed))
     assert len(faces) == 1
     # The eyes at two fifths of the height and a crop that stays within reach of the picture.
     crop = faces[0].crop

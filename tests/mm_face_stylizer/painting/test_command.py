@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from drawings import drawing
 from PIL import Image
 
 from mm_face_stylizer.cli import main
+from mm_face_stylizer.style_pictures import draw_style
 from task_bundle.media.images import load_image
 
 pytestmark = pytest.mark.usefixtures("face_models")
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("face_models")
 @pytest.fixture(scope="module")
 def style_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("style") / "comic.png"
-    Image.fromarray(drawing("comic")).save(path)
+    Image.fromarray(draw_style("comic")).save(path)
     return path
 
 

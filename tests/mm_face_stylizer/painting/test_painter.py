@@ -8,11 +8,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from drawings import drawing
 
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.person_mask import PersonMask
 from mm_face_stylizer.painting.portrait import Portrait
+from mm_face_stylizer.style_pictures import draw_style
 from task_bundle.faces.alignment import FaceFinder
 
 
@@ -40,7 +40,7 @@ def photo(portrait_of, grace_hopper) -> Portrait:
 
 @pytest.fixture(scope="module")
 def comic_picture() -> np.ndarray:
-    return drawing("comic")
+    return draw_style("comic")
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from drawings import drawing
 
 from mm_face_stylizer.ready_styles import ready_bundle
 from mm_face_stylizer.studio import tuning
 from mm_face_stylizer.studio.tuner import TuningJob
 from mm_face_stylizer.studio.workshop import Workshop
+from mm_face_stylizer.style_pictures import draw_style
 from task_bundle.media.images import save_png
 
 _SUPPORT = pathlib.Path(__file__).parents[2] / "support"
@@ -28,7 +28,7 @@ def style_files(tmp_path_factory) -> list[pathlib.Path]:
     folder = tmp_path_factory.mktemp("styles")
     files = [folder / f"comic_{seed}.png" for seed in range(2)]
     for seed, file in enumerate(files):
-        save_png(file, drawing("comic", seed))
+        save_png(file, draw_style("comic", seed=seed))
     return files
 
 

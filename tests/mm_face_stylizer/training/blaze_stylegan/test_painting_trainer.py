@@ -1,4 +1,3 @@
-import drawings
 import numpy as np
 import pytest
 from tiny import tiny_networks
@@ -7,6 +6,7 @@ from mm_face_stylizer.models.blaze_stylegan.drawing import Drawing
 from mm_face_stylizer.models.blaze_stylegan.generator import copied
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
 from mm_face_stylizer.practice_faces import faces_of_folder, practice_faces
+from mm_face_stylizer.style_pictures import draw_style
 from mm_face_stylizer.training.blaze_stylegan.painting_step import PaintingStep
 from mm_face_stylizer.training.blaze_stylegan.painting_trainer import (
     PaintingOptions,
@@ -50,7 +50,7 @@ def test_a_style_is_learned_from_its_paintings(practice, face_models):
     codes = random.normal(0.0, 0.3, (2, *networks.w_avg.shape[1:])).astype(np.float32)
     drawing = Drawing(("one", "photo"), synthesis, codes)
     with PortraitFinder(face_models) as finder:
-        style = finder.find(drawings.drawing("comic"), 64)
+        style = finder.find(draw_style("comic"), 64)
     options = PaintingOptions(steps=40, learning_rate=1e-2, swap_rows=(5,))
     trainer = PaintingTrainer(networks, drawing, [style], practice, options)
     seen = []
@@ -84,7 +84,7 @@ def test_of_several_pictures_the_most_suitable_one_is_learned(practice, face_mod
     drawing = Drawing.untrained(networks)
     assert drawing.styles == ("photo",)
     with PortraitFinder(face_models) as finder:
-        styles = [finder.find(drawings.drawing("comic"), 64), practice[0]]
+        styles = [finder.find(draw_style("comic"), 64), practice[0]]
     options = PaintingOptions(steps=1, swap_rows=())
     trainer = PaintingTrainer(networks, drawing, styles, practice, options)
     # Nothing suits practice faces better than one of them.
