@@ -73,7 +73,8 @@ def convert(
     # The converter gets a graph of constants and an empty module. It would save and load a model
     # layer by layer, and a module with variables one variable after the other, which takes longer
     # than the rest of the conversion. Without a module it would write no signature.
-    frozen = with_constants(serve.get_concrete_function(), lower_control_flow=False)
+    with native_errors_afterwards():
+        frozen = with_constants(serve.get_concrete_function(), lower_control_flow=False)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
