@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from task_bundle.command_files import check_output_files
-from task_bundle.command_line import (
-    add_overwrite,
-    positive_int,
-)
+from task_bundle.command_line import add_overwrite, positive_int
 
 if TYPE_CHECKING:
     from benchmarks.measuring import Options, Target

@@ -31,10 +31,7 @@ from PIL import Image
 from task_bundle.batch import PhotoStylizer, stylize_photos
 from task_bundle.bundle import TaskBundle
 from task_bundle.command_files import check_output_files
-from task_bundle.command_line import (
-    index,
-    positive_int,
-)
+from task_bundle.command_line import index, positive_int
 from task_bundle.files import atomic_write
 from task_bundle.sample_photo import sample_photo
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -39,24 +40,35 @@ def main() -> None:
     parser.add_argument("--style", nargs="*", default=list(ready_styles()), help="ready styles")
     arguments = parser.parse_args()
     photos = [*(load_image(path) for path in arguments.photo), portrait()]
-    with FaceFinder() as finder:
-        people = [finder.find(photo)[0].crop.crop(photo, _SIDE) for photo in photos]
-    people += [face.pixels for face in practice_faces(_SIDE, _COLUMNS - len(people))]
+    people = shown_people(photos, _SIDE)
     rows: list[list[npt.NDArray[np.uint8]]] = [people]
     for style in arguments.style:
         model = StylizerModel(ready_bundle(style).stylizer)
         rows.append([model.run(person) for person in people])
         sys.stdout.write(f"{style}\n")
-    _save(rows, arguments.folder / "styles.jpg", _SIDE * 5 // 8)
+    save_rows(rows, arguments.folder / "styles.jpg", _SIDE * 5 // 8)
     columns = rows[: _STRIP_STYLES + 1]
     strip = [[column[person] for column in columns] for person in range(len(photos[:2]))]
-    _save(strip, arguments.folder / "strip.jpg", _STRIP_SIDE)
+    save_rows(strip, arguments.folder / "strip.jpg", _STRIP_SIDE)
 
 
-def _save(rows: list[list[npt.NDArray[np.uint8]]], path: pathlib.Path, side: int) -> None:
+def shown_people(photos: Sequence[npt.NDArray[np.uint8]], side: int) -> list[npt.NDArray[np.uint8]]:
+    """Returns eight aligned faces, uint8 [side, side, 3]: those of photos, then practice faces."""
+    with FaceFinder() as finder:
+        people = [finder.find(photo)[0].crop.crop(photo, side) for photo in photos]
+    return people + [face.pixels for face in practice_faces(side, _COLUMNS - len(people))]
+
+
+def save_rows(
+    rows: Sequence[Sequence[npt.NDArray[np.uint8]]],
+    path: pathlib.Path,
+    side: int,
+    quality: int = _QUALITY,
+) -> None:
+    """Writes rows of square pictures as a JPEG, each picture `side` pixels wide."""
     sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])
     size = (side * len(rows[0]), side * len(rows))
-    Image.fromarray(sheet).resize(size, Image.Resampling.LANCZOS).save(path, quality=_QUALITY)
+    Image.fromarray(sheet).resize(size, Image.Resampling.LANCZOS).save(path, quality=quality)
 
 
 if __name__ == "__main__":

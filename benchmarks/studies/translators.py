@@ -19,17 +19,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.studies.shop_window import save_rows, shown_people
 from mm_face_stylizer.demo import portrait
 from mm_face_stylizer.export import export_stylizer
-from mm_face_stylizer.practice_faces import practice_faces
 from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.ready_styles import ready_bundle, ready_styles
-from task_bundle.faces.alignment import FaceFinder
 from task_bundle.media.images import load_image
 from task_bundle.runtime.stylizer_model import StylizerModel
 
 _PRESET = "translator_toon_head_256"
-_SIDE, _COLUMNS, _QUALITY = 160, 8, 88
+_SIDE, _QUALITY = 160, 88
 
 
 def main() -> None:
@@ -50,14 +49,9 @@ def main() -> None:
     models["stylizer of create, float16"] = StylizerModel(ready_bundle(ready_styles()[0]).stylizer)
     side = networks.config.image_size
     photos = [*(load_image(path) for path in arguments.photo), portrait()]
-    with FaceFinder() as finder:
-        people = [finder.find(photo)[0].crop.crop(photo, side) for photo in photos]
-    people += [face.pixels for face in practice_faces(side, _COLUMNS - len(people))]
+    people = shown_people(photos, side)
     drawn = [models["translator, float16"].run(person) for person in people]
-    sheet = np.concatenate([np.concatenate(row, axis=1) for row in (people, drawn)])
-    size = (_SIDE * len(people), _SIDE * 2)
-    picture = Image.fromarray(sheet).resize(size, Image.Resampling.LANCZOS)
-    picture.save(arguments.folder / "translator.jpg", quality=_QUALITY)
+    save_rows([people, drawn], arguments.folder / "translator.jpg", _SIDE, _QUALITY)
     for name, times in _times(models, people[0], arguments.rounds).items():
         sys.stdout.write(f"{name}: {np.median(times):.1f} ms, fastest {min(times):.1f} ms\n")
 

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm_face_stylizer.errors import InvalidArgumentError
 from task_bundle.command_files import check_input_files
-from task_bundle.command_line import (
-    add_face_landmarker,
-    add_overwrite,
-    printable,
-)
+from task_bundle.command_line import add_face_landmarker, add_overwrite, printable
 
 if TYPE_CHECKING:
     from mm_face_stylizer.evaluation.report import Evaluation, FairnessGap

@@ -8,6 +8,8 @@ import os
 from mm_face_stylizer.errors import InvalidArgumentError
 
 COLORS = ("style", "photo")
+# Ways to paint what a translator learns from.
+PAINTERS = ("patches", "flat")
 
 
 @dataclasses.dataclass(frozen=True)

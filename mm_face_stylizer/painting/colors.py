@@ -33,9 +33,10 @@ class Palette:
         Args:
           styles: Pictures of the style.
         """
+        described = [(style, lab_of(style.picture)) for style in styles]
         self._colors = {
             part: np.array(
-                [color for style in styles if (color := _color(style, part)) is not None]
+                [color for seen in described if (color := _color(*seen, part)) is not None]
             ).reshape(-1, 3)
             for part in _VARIED
         }
@@ -53,10 +54,10 @@ class Palette:
         Returns:
           float32 [side, side, 3].
         """
-        painted = lab_of(picture)
+        painted, photographed = lab_of(picture), lab_of(photo.picture)
         shift = np.zeros_like(painted)
         for part, covered in _VARIED.items():
-            own, colors = _color(photo, part, is_lit=part == "skin"), self._colors[part]
+            own, colors = _color(photo, photographed, part, part == "skin"), self._colors[part]
             if own is None or not len(colors):
                 continue
             mask = photo.parts[part] * photo.valid
@@ -101,12 +102,16 @@ def recolored(picture: np.ndarray, photo: Portrait) -> np.ndarray:
     return _rgb(painted + shift / weight[..., np.newaxis])
 
 
-def _color(portrait: Portrait, part: str, is_lit: bool = False) -> np.ndarray | None:
-    """The color in Lab of most of a part, or of what light falls on; None without such a part."""
+def _color(
+    portrait: Portrait, lab: np.ndarray, part: str, is_lit: bool = False
+) -> np.ndarray | None:
+    """The color in Lab of most of a part, or of what light falls on; None without such a part.
+
+    `lab` is the portrait's picture in Lab.
+    """
     mask = portrait.parts[part] * portrait.valid
     if mask.mean() < _LEAST_SHARE:
         return None
-    lab = lab_of(portrait.picture)
     if is_lit:
         low, high = np.quantile(lab[mask > 0.5 * mask.max(), 0], _LIT)
         mask = mask * ((lab[..., 0] >= low) & (lab[..., 0] <= high))

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mm_face_stylizer.painting.colors import lab_of
 from mm_face_stylizer.painting.portrait import BROWS, EYES, LIPS, MOUTH, OVAL, Portrait
+from mm_face_stylizer.pixels import shrunk
 
 # Everything is drawn at this factor on the side, and shrunk.
 _FACTOR = 2
@@ -111,15 +113,12 @@ class FlatPainter:
         Returns:
           uint8 [side, side, 3].
         """
-        import cv2
-
         colors = {name: self._near(photo, name) for name in _TRUST}
         colors["background"] = self._background
         drawing = _Drawing(photo, colors, self._ink)
         drawing.fill_parts()
         drawing.draw_features()
-        side = photo.side
-        picture = cv2.resize(drawing.canvas, (side, side), interpolation=cv2.INTER_AREA)
+        picture = shrunk(drawing.canvas, photo.side)
         return np.uint8(np.clip(picture, 0.0, 1.0) * 255.0 + 0.5)
 
     def _near(self, photo: Portrait, name: str) -> np.ndarray:
@@ -294,9 +293,7 @@ def _color(portrait: Portrait, name: str, shares: tuple[float, float] = _ALL) ->
 
 def _lab(colors: np.ndarray) -> np.ndarray:
     """Converts colors, [count, 3] in [0, 1], to hundredths of L*a*b*."""
-    import cv2
-
-    return cv2.cvtColor(colors.astype(np.float32)[np.newaxis], cv2.COLOR_RGB2LAB)[0] / 100.0
+    return lab_of(colors[np.newaxis])[0] / 100.0
 
 
 def _raised(skin: np.ndarray) -> np.ndarray:

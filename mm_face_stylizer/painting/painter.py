@@ -94,7 +94,8 @@ class Painter:
             raise InvalidArgumentError(
                 f"colors is {colors!r}; it must be one of {', '.join(COLORS)}"
             )
-        self.likeness = likeness_of(styles) if likeness is None else float(likeness)
+        natural = likeness_of(styles)
+        self.likeness = natural if likeness is None else float(likeness)
         self._colors = colors
         self._seed = seed
         self._styles = list(styles)
@@ -107,7 +108,7 @@ class Painter:
         # The fairest of a dark style's faces is fair: tones are compared with the style's mean.
         self._tones = tones - tones.mean(axis=0)
         # Flat drawings of several people show that the style has skin and hair of several colors.
-        is_flat = likeness_of(styles) <= _FLAT_LIKENESS
+        is_flat = natural <= _FLAT_LIKENESS
         self._palette = Palette(styles) if is_flat and len(styles) > 1 else None
         none = np.zeros((styles[0].side, styles[0].side), bool)
         self._frames = [spectacles(style) if is_flat else none for style in styles]

@@ -9,10 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from task_bundle.command_files import check_input_files, check_output_files
-from task_bundle.command_line import (
-    add_overwrite,
-    add_unmarked,
-)
+from task_bundle.command_line import add_overwrite, add_unmarked
 
 if TYPE_CHECKING:
     from task_bundle.command_line import SubCommands

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 
 from task_bundle.bundle import TaskBundle
 from task_bundle.command_files import check_input_files
-from task_bundle.command_line import (
-    INTERRUPTED,
-    listening_port,
-    printable,
-)
+from task_bundle.command_line import INTERRUPTED, listening_port, printable
 from task_bundle.web.page import page_files
 from task_bundle.web.server import HOST, WebServer
 from task_bundle.web.tasks_vision import (

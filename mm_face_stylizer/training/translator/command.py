@@ -14,6 +14,7 @@ from mm_face_stylizer.models.translator.config import (
     TranslatorConfig,
     translator_config,
 )
+from mm_face_stylizer.painting.choices import PAINTERS
 from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.training.command_options import (
     add_distribution,
@@ -189,8 +190,8 @@ def _add_training(command: argparse.ArgumentParser) -> None:
     )
     warm.add_argument(
         "--painter",
-        choices=("patches", "flat"),
-        default="patches",
+        choices=PAINTERS,
+        default=PAINTERS[0],
         help="patches of the style, or for styles without texture the parts of the face drawn in "
         "the style's colors (patches)",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
 import pathlib
@@ -11,13 +10,15 @@ import pathlib
 import numpy as np
 
 from mm_face_stylizer.errors import DataError
+from mm_face_stylizer.painting.choices import PAINTERS
+from mm_face_stylizer.painting.colors import lab_of
 from mm_face_stylizer.painting.flat_painter import FlatPainter
 from mm_face_stylizer.painting.painter import Painter
 from mm_face_stylizer.painting.portrait import Portrait
 from mm_face_stylizer.painting.portrait_finder import PortraitFinder
+from mm_face_stylizer.pixels import shrunk
 from mm_face_stylizer.training.translator.domains import Domains
 from mm_face_stylizer.training.translator.pairs import (
-    CHUNK,
     Pairs,
     feature_mask,
     make_pairs,
@@ -26,7 +27,6 @@ from mm_face_stylizer.training.translator.pairs import (
 from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels
 
-PAINTERS = ("patches", "flat")
 # The painter works with multiples of this side in pixels.
 _MULTIPLE = 8
 # Is raised when photos get other paintings than before, so that older caches are not read.
@@ -99,20 +99,13 @@ class Paintings(Pairs):
         looked_at = min(_CANDIDATES * style_pictures, len(styles))
         kept = np.linspace(0, len(styles) - 1, looked_at).astype(int)
         styles = np.asarray(styles[np.unique(kept)])
-        # Paintings of other pictures, of another seed, or made otherwise, are other files.
-        key = hashlib.sha256(
-            styles.tobytes() + repr((_CHOICE, seed, people, style_pictures, painter)).encode()
-        ).hexdigest()[:12]
-        folder = pathlib.Path(cache)
-        folder.mkdir(parents=True, exist_ok=True)
-        jobs = {
-            folder / f"{key}_{start:05d}.npz": chosen[start : start + CHUNK]
-            for start in range(0, len(chosen), CHUNK)
-        }
+        made = (_CHOICE, seed, people, style_pictures, painter)
+        origin = styles.tobytes() + repr(made).encode()
         prepared = (styles, style_pictures, seed, face_models, painter)
-        title = f"Painting, {CHUNK} photos a time"
-        make_pairs(jobs, _paint, photos, workers, _prepare, prepared, title)
-        super().__init__(domains, list(jobs))
+        paths = make_pairs(
+            cache, origin, photos, chosen, _paint, _prepare, prepared, workers, "Painting"
+        )
+        super().__init__(domains, paths)
         if len(self.pictures) < _LEAST_PAINTINGS:
             raise DataError(
                 f"a face was found in only {len(self.pictures)} of {len(chosen)} photos, so that "
@@ -233,9 +226,7 @@ def _traits(portrait: Portrait) -> np.ndarray:
     It is the color of skin and hair in hundredths of L*a*b*, the share of hair and of clothes in
     the picture, how open mouth and eyes are, and which way the face is turned.
     """
-    import cv2
-
-    colors = cv2.cvtColor(portrait.picture.astype(np.float32), cv2.COLOR_RGB2LAB) / 100.0
+    colors = lab_of(portrait.picture) / 100.0
     values: list[float] = []
     for name in ("skin", "hair"):
         mask = portrait.parts[name] * portrait.valid
@@ -254,25 +245,16 @@ def _traits(portrait: Portrait) -> np.ndarray:
 
 def _paint(path: pathlib.Path, photos: np.ndarray, rows: np.ndarray) -> None:
     """Paints photos, and writes the paintings and the rows of their photos to an NPZ file."""
-    import cv2
-
     painter, finder = _tools()
     side = photos.shape[1]
     painted, masks, found = [], [], []
     for photo, row in zip(photos, rows, strict=True):
         with contextlib.suppress(NoFaceError):
             portrait = finder.find_aligned(_at_multiple(photo))
-            painting = painter.paint(portrait)
-            painted.append(cv2.resize(painting, (side, side), interpolation=cv2.INTER_AREA))
+            painted.append(shrunk(painter.paint(portrait), side))
             masks.append(feature_mask(portrait.landmarks, portrait.side, side))
             found.append(row)
-    shape = (-1, side, side)
-    save_pairs(
-        path,
-        np.array(painted, np.uint8).reshape(*shape, 3),
-        np.array(masks, np.uint8).reshape(shape),
-        found,
-    )
+    save_pairs(path, side, painted, masks, found)
 
 
 def _at_multiple(picture: np.ndarray) -> np.ndarray:

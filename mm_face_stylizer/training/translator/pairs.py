@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import io
+import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from mm_face_stylizer.painting.portrait import feature_parts
+from mm_face_stylizer.pixels import shrunk
 from mm_face_stylizer.training.translator.domains import Domains
 from mm_face_stylizer.worker_pool import worker_pool
 from task_bundle.files import atomic_write
 
-CHUNK = 32
+# Photos of a file.
+_CHUNK = 32
 _ARRAYS = ("pictures", "masks", "photos")
 
 
@@ -81,42 +85,60 @@ class Pairs:
 
 
 def make_pairs(
-    jobs: Mapping[pathlib.Path, np.ndarray],
-    make: Callable[[pathlib.Path, np.ndarray, np.ndarray], None],
+    cache: str | os.PathLike,
+    origin: bytes,
     photos: np.ndarray,
-    workers: int,
+    rows: np.ndarray,
+    make: Callable[[pathlib.Path, np.ndarray, np.ndarray], None],
     prepare: Callable[..., None],
     arguments: tuple,
+    workers: int,
     title: str,
-) -> None:
-    """Makes the pairs that are missing, in several processes.
+) -> list[pathlib.Path]:
+    """Makes the pairs that the cache does not have, in several processes.
 
     Args:
-      jobs: Rows of the photos of each file.
-      make: Makes a file, from its path, the photos and their rows; runs in a worker process.
+      cache: Folder of the files; made if it is missing.
+      origin: All that the pairs depend on: pairs of another origin are other files.
       photos: All training photos, uint8 [count, side, side, 3].
-      workers: Maximum number of processes.
+      rows: Rows of the photos to make pairs of.
+      make: Makes a file, from its path, the photos and their rows; runs in a worker process.
       prepare: Called once in each process.
       arguments: Its arguments.
-      title: What the progress bar says.
+      workers: Maximum number of processes.
+      title: What is done, for the progress bar.
+
+    Returns:
+      The files, in the order of the rows.
     """
-    missing = {path: rows for path, rows in jobs.items() if not path.exists()}
+    folder, key = pathlib.Path(cache), hashlib.sha256(origin).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = {
+        folder / f"{key}_{start:05d}.npz": rows[start : start + _CHUNK]
+        for start in range(0, len(rows), _CHUNK)
+    }
+    missing = {path: part for path, part in jobs.items() if not path.exists()}
     if not missing:
-        return
+        return list(jobs)
     with worker_pool(min(workers, len(missing)), prepare, arguments) as pool:
         waiting = [
-            pool.submit(make, path, np.asarray(photos[rows]), rows)
-            for path, rows in missing.items()
+            pool.submit(make, path, np.asarray(photos[part]), part)
+            for path, part in missing.items()
         ]
-        for done in tqdm(concurrent.futures.as_completed(waiting), total=len(waiting), desc=title):
+        bar = f"{title}, {_CHUNK} photos a time"
+        for done in tqdm(concurrent.futures.as_completed(waiting), total=len(waiting), desc=bar):
             done.result()
+    return list(jobs)
 
 
-def save_pairs(path: pathlib.Path, pictures: Sequence, masks: Sequence, photos: Sequence) -> None:
+def save_pairs(
+    path: pathlib.Path, side: int, pictures: Sequence, masks: Sequence, photos: Sequence
+) -> None:
     """Writes pairs, whole or not at all.
 
     Args:
       path: An NPZ file.
+      side: Side of the pictures in pixels, of which there may be none.
       pictures: uint8 [side, side, 3] each.
       masks: uint8 [side, side] each.
       photos: The rows of their photos.
@@ -124,8 +146,8 @@ def save_pairs(path: pathlib.Path, pictures: Sequence, masks: Sequence, photos: 
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        pictures=np.array(pictures, np.uint8),
-        masks=np.array(masks, np.uint8),
+        pictures=np.array(pictures, np.uint8).reshape(-1, side, side, 3),
+        masks=np.array(masks, np.uint8).reshape(-1, side, side),
         photos=np.array(photos, np.int64),
     )
     atomic_write(path, buffer.getvalue(), overwrite=True)
@@ -147,7 +169,7 @@ def feature_mask(landmarks: np.ndarray, side: int, size: int) -> np.ndarray:
     mask = np.maximum.reduce(list(feature_parts(landmarks, side).values()))
     reach = max(3, side // 32) | 1
     mask = cv2.blur(cv2.dilate(mask, np.ones((reach, reach))), (reach, reach))
-    return np.uint8(255 * cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA))
+    return np.uint8(255 * shrunk(mask, size))
 
 
 def _loaded(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,7 +17,6 @@ import numpy as np
 from mm_face_stylizer.errors import DataError, InvalidArgumentError
 from mm_face_stylizer.training.translator.domains import Domains
 from mm_face_stylizer.training.translator.pairs import (
-    CHUNK,
     Pairs,
     feature_mask,
     make_pairs,
@@ -77,19 +76,12 @@ class Stylized(Pairs):
             )
         chosen = np.sort(np.random.default_rng(seed).permutation(len(photos))[:people])
         names = [domains.photos.train_names[row] for row in chosen]
-        key = hashlib.sha256(teacher.stylizer + repr((_VERSION, side, names)).encode()).hexdigest()[
-            :12
-        ]
-        folder = pathlib.Path(cache)
-        folder.mkdir(parents=True, exist_ok=True)
-        jobs = {
-            folder / f"{key}_{start:05d}.npz": chosen[start : start + CHUNK]
-            for start in range(0, len(chosen), CHUNK)
-        }
+        origin = teacher.stylizer + repr((_VERSION, side, names)).encode()
         prepared = (teacher.stylizer, face_models)
-        title = f"Stylizing, {CHUNK} photos a time"
-        make_pairs(jobs, _stylize, photos, workers, _prepare, prepared, title)
-        super().__init__(domains, list(jobs))
+        paths = make_pairs(
+            cache, origin, photos, chosen, _stylize, _prepare, prepared, workers, "Stylizing"
+        )
+        super().__init__(domains, paths)
         if len(self.pictures) < 2 * _LEAST_PAIRS:
             raise DataError(
                 f"a face was found in only {len(self.pictures) // 2} of {len(chosen)} photos; "
@@ -206,13 +198,7 @@ def _stylize(path: pathlib.Path, photos: np.ndarray, rows: np.ndarray) -> None:
             pictures.append(_stylized(stylizer, photo[:, ::turn]))
             masks.append(mask[:, ::turn])
             found.append(row)
-    shape = (-1, side, side)
-    save_pairs(
-        path,
-        np.array(pictures, np.uint8).reshape(*shape, 3),
-        np.array(masks, np.uint8).reshape(shape),
-        found,
-    )
+    save_pairs(path, side, pictures, masks, found)
 
 
 def _stylized(stylizer: StylizerModel, photo: np.ndarray) -> np.ndarray:
