@@ -556,7 +556,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     bundle = stylizer.bundle(arguments.precision, arguments.strength)
     bundle.save(demo.bundle, overwrite=arguments.overwrite)
     _plot(stylizer.history, demo.training, arguments.overwrite)
-    demo.compare(data, bundle, arguments.overwrite)
+    demo.compare(data.images[stylizer.picture or 0], bundle, arguments.overwrite)
     sys.stdout.write("".join(f"{path}\n" for path in demo.paths))
     if stylizer.steps < arguments.steps:
         return _stopped(stylizer.steps, arguments.steps)

@@ -74,11 +74,11 @@ class Demo:
             save_png(path, picture, overwrite=overwrite, marked=False)
         return Dataset.from_images(files, size=side, face_models=face_models)
 
-    def compare(self, data: Dataset, bundle: TaskBundle, overwrite: bool) -> None:
+    def compare(self, style: np.ndarray, bundle: TaskBundle, overwrite: bool) -> None:
         """Stylizes the sample portrait, and saves style, photo and result side by side.
 
         Args:
-          data: The aligned style pictures.
+          style: The aligned style picture that the bundle learned, uint8 [side, side, 3].
           bundle: The stylizer bundle to run.
           overwrite: Whether an existing file may be replaced.
 
@@ -93,7 +93,7 @@ class Demo:
             raise NoFaceError("MediaPipe found no face in the demo's portrait")
         crop = face.crop.crop(photo, face.height)
         sheet = ContactSheet(
-            [[data.images[0], crop, face.image]], [f"{self.style}, photo, stylized"]
+            [[style, crop, face.image]], [f"{self.style}, photo, stylized"]
         )
         sheet.save(self.before_after, side=face.height * 3 // 2, overwrite=overwrite)
 

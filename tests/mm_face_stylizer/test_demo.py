@@ -3,7 +3,7 @@ import pytest
 from native import native
 from tiny import eager_steps
 
-from mm_face_stylizer import face_stylizer
+from mm_face_stylizer import Dataset, face_stylizer
 from mm_face_stylizer.cli import main
 from mm_face_stylizer.demo import Demo, portrait
 from task_bundle import TaskBundle
@@ -34,6 +34,9 @@ def test_the_demo_writes_what_it_promises(tmp_path, monkeypatch, capsys):
     assert TaskBundle.open(out / "face_stylizer.task")
     sheet = load_image(out / "before_after.png").astype(int)
     third = sheet.shape[1] // 3
+    data = Dataset.from_images(Demo(out, "comic").paths[:3], size=third)
+    differences = [np.abs(image - sheet[-third:, :third]).mean() for image in data.images]
+    assert np.argmin(differences) == made[0].picture, "the sheet shows what was learned"
     photo, stylized = sheet[30:, third : 2 * third], sheet[30:, 2 * third : 3 * third]
     assert np.abs(photo - stylized).mean() > 5, "two different pictures"
     assert main(arguments) == 1, "nothing is overwritten unasked"
