@@ -7,17 +7,23 @@ identity, head pose, and a Fréchet distance.
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol
 
 import numpy as np
 
 from mm_face_stylizer._keras import graph_function, tf
 from mm_face_stylizer.evaluation.frechet import frechet_distance
 from mm_face_stylizer.evaluation.identity import IdentitySpace
-from mm_face_stylizer.evaluation.landmarks import find_faces, landmark_error
+from mm_face_stylizer.evaluation.landmarks import (
+    find_faces,
+    inter_ocular_distance,
+    landmark_error,
+)
 from mm_face_stylizer.models.efficientnet_lite import perceptual_network
 from mm_face_stylizer.models.face_swap.identity import IdentityNetwork
 from mm_face_stylizer.pixels import shrunk
 from mm_face_stylizer.training.face_swap.pairs import TEACHER_SIDE
+from task_bundle.faces.alignment import Face
 from task_bundle.faces.face_models import FaceModels
 
 # The activation of EfficientNet-Lite0 whose means over pixels are compared.
@@ -25,6 +31,16 @@ _TAP = "expand5"
 _BATCH = 8
 # Mesh points that do not move with the expression: the nose, the eyes' corners, the forehead.
 _RIGID = (1, 4, 5, 6, 9, 10, 33, 133, 151, 168, 195, 197, 234, 263, 362, 454)
+# Of each eye its outer and inner corner and the middle of the iris; of the mouth its inner lips.
+_EYES = ((33, 133, 468), (263, 362, 473))
+_LIPS = (13, 14)
+
+
+class Judge(Protocol):
+    """A network in whose space pictures of one person lie close together."""
+
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """Maps aligned faces, uint8 [count, side, side, 3], to [count, dimensions]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +55,11 @@ class SwapMeasures:
       nearer_by_judge: The same by another network, which was not trained with.
       pose: Angle in degrees between the head's poses in picture and target.
       landmarks: Distance of landmarks to the target's, in units of the distance of the eyes.
-      lost: Share of pictures in which no face is found; pose and landmarks are of the others.
+      gaze: How far each iris moved between the corners of its eye, in units of the eye's width.
+      mouth: By how much the mouth is open more or less wide than the target's, in units of the
+        distance of the eyes.
+      lost: Share of pictures in which no face is found; pose, landmarks, gaze and mouth are of the
+        others.
       frechet: Fréchet distance of all pictures to the targets. Compare equal numbers of pairs only.
     """
 
@@ -50,6 +70,8 @@ class SwapMeasures:
     nearer_by_judge: float
     pose: float
     landmarks: float
+    gaze: float
+    mouth: float
     lost: float
     frechet: float
 
@@ -57,18 +79,21 @@ class SwapMeasures:
 class SwapMeter:
     """Measures swapped faces; made once, used for many sets of pictures."""
 
-    def __init__(self, identity: IdentityNetwork, face_models: FaceModels):
+    def __init__(
+        self, identity: IdentityNetwork, face_models: FaceModels, judge: Judge | None = None
+    ):
         """Loads the networks.
 
         Args:
           identity: The network that was trained with.
           face_models: The models that find faces.
+          judge: Another network that tells people apart; the project's own projection if None.
 
         Raises:
           PerceptualWeightsError: The extra `perceptual` is not installed.
         """
         self._identity = identity
-        self._judge = IdentitySpace.load()
+        self._judge: Judge = judge or IdentitySpace.load()
         self._face_models = face_models
         self._features = graph_function(perceptual_network((_TAP,)))
 
@@ -87,21 +112,30 @@ class SwapMeter:
         to_source, to_target = (np.linalg.norm(found - x, axis=1) for x in (source, target))
         found, source, target = (self._judge.embed(x) for x in sets)
         by_judge = [np.linalg.norm(found - x, axis=1) for x in (source, target)]
-        poses, errors = [], []
         seen, wanted = (find_faces(x, self._face_models) for x in (sets[0], sets[2]))
-        for face, original in zip(seen, wanted, strict=True):
-            if face is not None and original is not None:
-                poses.append(turning_angle(original.landmarks, face.landmarks))
-                errors.append(landmark_error(original, face))
+        kept = np.array(
+            [
+                (
+                    turning_angle(original.landmarks, face.landmarks),
+                    landmark_error(original, face),
+                    *_changes(original, face),
+                )
+                for face, original in zip(seen, wanted, strict=True)
+                if face is not None and original is not None
+            ]
+        ).reshape(-1, 4)
+        pose, landmarks, gaze, mouth = kept.mean(axis=0) if len(kept) else [float("nan")] * 4
         return SwapMeasures(
             pairs=len(pictures),
             to_source=float(to_source.mean()),
             to_target=float(to_target.mean()),
             nearer_to_source=float((to_source < to_target).mean()),
             nearer_by_judge=float((by_judge[0] < by_judge[1]).mean()),
-            pose=float(np.mean(poses)) if poses else float("nan"),
-            landmarks=float(np.mean(errors)) if errors else float("nan"),
-            lost=1.0 - len(errors) / len(pictures),
+            pose=float(pose),
+            landmarks=float(landmarks),
+            gaze=float(gaze),
+            mouth=float(mouth),
+            lost=1.0 - len(kept) / len(pictures),
             frechet=frechet_distance(*(self._described(x) for x in (sets[0], sets[2]))),
         )
 
@@ -112,6 +146,26 @@ class SwapMeter:
             (maps,) = tf.nest.flatten(self._features(tf.constant(batch)))
             means.append(maps.numpy().mean(axis=(1, 2)))
         return np.concatenate(means)
+
+
+def _changes(original: Face, face: Face) -> tuple[float, float]:
+    """How far gaze and opening of the mouth are from the original's, see `SwapMeasures`."""
+    gazes, mouths = [], []
+    for points in (original.landmarks[:, :2], face.landmarks[:, :2]):
+        gazes.append([_iris(*points[list(eye)]) for eye in _EYES])
+        mouths.append(np.linalg.norm(np.subtract(*points[list(_LIPS)])))
+    gaze = np.linalg.norm(np.subtract(*gazes), axis=1).mean()
+    moved = abs(
+        mouths[0] - mouths[1] * inter_ocular_distance(original) / inter_ocular_distance(face)
+    )
+    return float(gaze), float(moved / inter_ocular_distance(original))
+
+
+def _iris(outer: np.ndarray, inner: np.ndarray, iris: np.ndarray) -> np.ndarray:
+    """Where the iris is, along the line between the eye's corners and across it, [2]."""
+    along = inner - outer
+    across = np.array([-along[1], along[0]])
+    return (iris - outer) @ np.stack([along, across], axis=1) / float(along @ along)
 
 
 def turning_angle(first: np.ndarray, second: np.ndarray) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -96,13 +96,10 @@ def measured(
     photos = np.stack([shrunk(person.pixels, side) for person in people])
     known = network.of(photos, face_textures(people, side))
     rows, taught, ours = [], [], []
-    for source in range(len(people)):
-        targets = {(source + shift) % len(people) for shift in range(1, _NEXT + 1)} - {source}
-        made = {target: swap_faces(people[source], people[target]) for target in sorted(targets)}
-        made = {target: pair for target, pair in made.items() if pair.quality >= LEAST_QUALITY}
+    for source, made in enumerate(usable_swaps(people)):
         if made:
             ours.append(swapped(networks, known[source : source + 1], photos[list(made)]))
-            taught.append(np.stack([shrunk(pair.picture, side) for pair in made.values()]))
+            taught.append(np.stack([shrunk(picture, side) for picture in made.values()]))
             rows += [(source, target) for target in made]
     if len(rows) < _LEAST_PAIRS:
         return {}
@@ -116,3 +113,20 @@ def measured(
         }
         for name, pictures in (("networks", ours), ("teacher", taught))
     }
+
+
+def usable_swaps(people: Sequence[Portrait]) -> Iterator[dict[int, np.ndarray]]:
+    """Lets the teacher swap each person into the next ones.
+
+    Args:
+      people: Portraits.
+
+    Yields:
+      Of each person, the teacher's pictures that are good enough, by the index of the target.
+    """
+    for source, person in enumerate(people):
+        targets = {(source + shift) % len(people) for shift in range(1, _NEXT + 1)} - {source}
+        made = {target: swap_faces(person, people[target]) for target in sorted(targets)}
+        yield {
+            target: pair.picture for target, pair in made.items() if pair.quality >= LEAST_QUALITY
+        }

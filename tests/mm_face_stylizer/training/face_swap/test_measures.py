@@ -20,13 +20,14 @@ def test_a_copy_of_the_target_has_its_pose_and_is_not_the_source(face_models):
     sources, targets = people[:2], people[2:]
     copied = meter.measure(targets, sources, targets)
     assert copied.pairs == 2 and copied.lost == 0.0
-    unchanged = [copied.to_target, copied.pose, copied.landmarks]
-    assert unchanged == pytest.approx([0.0] * 3, abs=1e-3)
+    unchanged = [copied.to_target, copied.pose, copied.landmarks, copied.gaze, copied.mouth]
+    assert unchanged == pytest.approx([0.0] * 5, abs=1e-3)
     assert copied.nearer_to_source == copied.nearer_by_judge == 0.0
     assert copied.frechet == pytest.approx(0.0, abs=1e-6)
     other = meter.measure(sources, sources, targets)
     assert other.nearer_to_source == other.nearer_by_judge == 1.0
     assert other.frechet > 1e-3 and other.landmarks > 0.01
+    assert other.gaze > 0.01 and other.mouth > 0.001
 
 
 def test_the_angle_is_that_of_the_rotation():
