@@ -54,11 +54,11 @@ face-models:
 	    "'make demo FACE_LANDMARKER=X.task'; or put Google's face_landmarker.task there:" \
 	    "$(CACHED_FACE_MODELS)" >&2; exit 1; }
 
-test: $(READY)  ## Run all tests but the slow ones, in about seven minutes on two cores.
+test: $(READY)  ## Run all tests but the slow ones, in about six minutes on two cores.
 	$(ONE_THREAD) $(PYTEST) -m "not slow"
 
-test-slow: $(READY)  ## Run the slow tests: whole trainings, the demo, the notebook.
-	$(PYTEST) -m slow
+test-slow: $(READY)  ## Run the slow tests: whole trainings, the demo, the notebook, the studio's page.
+	$(ONE_THREAD) $(PYTEST) -m slow
 
 stacks: $(READY)  ## Run all tests on every stack of noxfile.py whose Python is installed.
 	$(BIN)/nox

@@ -60,6 +60,7 @@ def photos():
     return tf.constant(np.random.default_rng(1).uniform(-1, 1, (2, 256, 256, 3)), tf.float32)
 
 
+@pytest.mark.slow
 def test_encoder_gives_the_preset_s_latents_whatever_the_mode(loaded, networks, photos):
     expected = networks.encoder(photos, training=False)["inputs"]
     for training in (True, False):
@@ -70,6 +71,7 @@ def test_encoder_gives_the_preset_s_latents_whatever_the_mode(loaded, networks, 
     np.testing.assert_allclose(loaded["encoder"](photos[:1]), expected[:1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_encoder_takes_the_range_that_model_maker_exports_for(loaded, networks, photos):
     expected = networks.encoder(photos, training=False)["inputs"]
     mixed = tf.concat([(photos[:1] + 1.0) / 2.0, photos[1:]], axis=0)
@@ -81,6 +83,7 @@ def _far_latents(networks, count):
     return networks.w_avg + 4.0 * (networks.random_latents(count, 0).numpy() - networks.w_avg)
 
 
+@pytest.mark.slow
 def test_decoder_gives_the_preset_s_pictures_within_range(loaded, networks):
     latents = _far_latents(networks, 3)
     expected = networks.synthesis({"inputs": latents})["image"][-1].numpy()
@@ -101,6 +104,7 @@ def _gradients(decoder, latents, towards):
     return [float(tf.reduce_max(tf.abs(gradient))) for gradient in gradients]
 
 
+@pytest.mark.slow
 def test_decoder_learns_all_that_the_finest_picture_depends_on(loaded, networks):
     latents = _far_latents(networks, 3)
     gradients = _gradients(loaded["decoder"], latents, towards=0.0)
@@ -111,6 +115,7 @@ def test_decoder_learns_all_that_the_finest_picture_depends_on(loaded, networks)
     assert max(_gradients(loaded["decoder"], latents, towards=2.0)) == 0
 
 
+@pytest.mark.slow
 def test_mapping_and_w_avg(loaded, networks, directory):
     noise = np.random.default_rng(2).standard_normal((2, 512)).astype(np.float32)
     rows = loaded["mapping"]([noise, tf.zeros((2, 0))], training=False)
@@ -120,6 +125,7 @@ def test_mapping_and_w_avg(loaded, networks, directory):
     np.testing.assert_array_equal(w_avg, networks.w_avg[0])
 
 
+@pytest.mark.slow
 def test_discriminator_takes_channels_first(loaded, networks, photos):
     judged = loaded["discriminator"]([tf.transpose(photos, (0, 3, 1, 2)), tf.zeros((2, 0))])
     means = [tf.reduce_mean(m, axis=(1, 2)) for m in networks.discriminator.features(photos)]
@@ -135,6 +141,7 @@ def _layers(judged, like):
     return np.split(relative, np.cumsum([layer.shape[1] for layer in like])[:-1], axis=1)
 
 
+@pytest.mark.slow
 def test_no_layer_outweighs_the_others(loaded, networks):
     latents = {"inputs": networks.random_latents(8, 5)}
     faces = np.clip(networks.synthesis(latents)["image"][-1], -1, 1)
@@ -159,6 +166,7 @@ def _similar(a, b):
     return np.corrcoef(np.ravel(a), np.ravel(b))[0, 1] > 0.9999
 
 
+@pytest.mark.slow
 def test_perceptual_features_are_the_face_mesh_s_and_the_picture(loaded, photos, face_models):
     maps = _looked_at(loaded, photos)
     mesh = FaceMeshFeatures(face_models.landmarks)(losses.brightness(photos))
@@ -172,6 +180,7 @@ def test_perceptual_features_are_the_face_mesh_s_and_the_picture(loaded, photos,
     assert loaded["vgg_feature_extractor"].trainable_variables == []
 
 
+@pytest.mark.slow
 def test_changed_colors_are_seen(loaded, photos):
     """A face mesh of brightness alone would let a generator paint hair green."""
     maps = _looked_at(loaded, photos)
@@ -180,6 +189,7 @@ def test_changed_colors_are_seen(loaded, photos):
         assert np.mean(np.abs(a - b)) > 0.01 * np.mean(np.abs(a))
 
 
+@pytest.mark.slow
 def test_face_landmarker_has_the_models(directory, face_models):
     task = directory / "model_maker/face_stylizer/face_landmarker_v2.task"
     with zipfile.ZipFile(task) as archive:
@@ -188,6 +198,7 @@ def test_face_landmarker_has_the_models(directory, face_models):
 
 
 @native
+@pytest.mark.slow
 def test_face_landmarker_aligns_in_mediapipe(directory, grace_hopper_file):
     mediapipe = import_mediapipe("mediapipe")
     aligner = import_mediapipe("mediapipe.tasks.python.vision").FaceAligner
@@ -197,6 +208,7 @@ def test_face_landmarker_aligns_in_mediapipe(directory, grace_hopper_file):
     assert aligned.numpy_view().shape == (256, 256, 3)
 
 
+@pytest.mark.slow
 def test_manifest_names_the_preset_and_every_file(directory, preset):
     folder = directory / "model_maker"
     manifest = json.loads((folder / MANIFEST).read_text())

@@ -19,6 +19,8 @@ from task_bundle.media.images import save_png
 
 pytest.importorskip("gradio", reason="the studio's page needs the extra 'studio'")
 
+pytestmark = pytest.mark.slow
+
 # Chromium's first picture may take a busy build server a minute.
 _START_MS = 120_000
 _PATIENCE_MS = 30_000

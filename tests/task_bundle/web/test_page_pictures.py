@@ -73,6 +73,7 @@ def networks():
     return Preset.find().networks()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "limit"), [("float16", 1.0), ("int8", 3.0)])
 def test_the_presets_pictures_are_the_python_runtimes(
     precision: str,
@@ -100,6 +101,7 @@ def test_the_presets_pictures_are_the_python_runtimes(
         page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "limit"), [("float16", 1.0), ("int8", 3.0)])
 def test_an_upscaled_bundles_pictures_are_the_python_runtimes(
     precision: str,

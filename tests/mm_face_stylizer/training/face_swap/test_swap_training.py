@@ -107,6 +107,7 @@ def test_pairs_are_of_training_people_and_weighted(portraits, pairs):
         assert np.array_equal(picture, straight) or np.array_equal(picture, mirrored)
 
 
+@pytest.mark.slow
 def test_the_loss_falls(finished):
     run, history = finished
     first, last = (np.mean([v["pixels"] for v in part]) for part in (history[:6], history[-6:]))
@@ -116,12 +117,14 @@ def test_the_loss_falls(finished):
     assert (run.folder / "samples_000024.png").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes(finished, pairs):
     run, history = finished
     folder = run.folder.parent / "killed"
     assert_resumes(SwapTraining(_OPTIONS, pairs, TinyIdentity(), folder), _SAVED, history)
 
 
+@pytest.mark.slow
 def test_the_preset_has_weights_uses_and_measures(finished, portraits, face_models, tmp_path):
     run, _ = finished
     preset = release_face_swap(
@@ -157,6 +160,7 @@ def test_a_term_of_no_weight_is_not_computed(term, changes):
     assert less["loss"] < whole["loss"]
 
 
+@pytest.mark.slow
 def test_refinement_comes_nearer_to_the_teacher(finished, face_models):
     run, _ = finished
     with PortraitFinder(face_models) as finder:

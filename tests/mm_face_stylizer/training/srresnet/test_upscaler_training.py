@@ -54,6 +54,7 @@ def finished(patches, tmp_path_factory):
     return run, run_as_if_killed(run, _SAVED, folder / "killed")
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_the_second_stage_is_perceptual(finished):
     _, history = finished
     first, last = (
@@ -64,12 +65,14 @@ def test_the_loss_falls_and_the_second_stage_is_perceptual(finished):
     assert (finished[0].folder / "samples_000048.png").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes(finished, patches):
     run, history = finished
     folder = run.folder.parent / "killed"
     assert_resumes(UpscalerTraining(_OPTIONS, patches, folder, _features), _SAVED, history)
 
 
+@pytest.mark.slow
 def test_the_preset_has_weights_and_measures(finished, patches, tmp_path):
     run, _ = finished
     provenance = Provenance("tiny", "command", "commit")

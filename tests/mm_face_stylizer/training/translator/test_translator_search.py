@@ -83,6 +83,7 @@ def test_the_predictor_knows_networks_that_it_has_not_seen(predictor):
         assert float(predictor.latency(config)) == pytest.approx(wanted, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_found_network_is_as_fast_as_asked(finished, predictor):
     run, history = finished
     target = _search(predictor).milliseconds
@@ -100,6 +101,7 @@ def test_the_found_network_is_as_fast_as_asked(finished, predictor):
     np.testing.assert_allclose(found.network(picture), masked, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_killed_search_resumes(finished, domains, predictor):
     run, history = finished
     again = TranslatorSearch(

@@ -43,6 +43,7 @@ def finished(domains, tmp_path_factory):
     return run, run_as_if_killed(run, _SAVED, folder / "killed")
 
 
+@pytest.mark.slow
 def test_paintings_are_learned_first(finished):
     run, history = finished
     assert {"l1", "face", "features", "texture", "backward"} < set(history[0])
@@ -53,6 +54,7 @@ def test_paintings_are_learned_first(finished):
     assert (run.folder / "samples_000030.png").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes(finished, domains):
     run, history = finished
     folder = run.folder.parent / "killed"
@@ -60,6 +62,7 @@ def test_a_killed_run_resumes(finished, domains):
     assert_resumes(again, _SAVED, history)
 
 
+@pytest.mark.slow
 def test_a_sheet_shows_both_directions_only_if_both_are_trained(finished, domains, tmp_path):
     run, _ = finished
     assert len(run._sheet(30).rows) == 8
@@ -69,6 +72,7 @@ def test_a_sheet_shows_both_directions_only_if_both_are_trained(finished, domain
     assert one_way._sheet(1).captions == ("photo, held out", "to the style, 1 steps")
 
 
+@pytest.mark.slow
 def test_the_preset_has_widths_measures_and_a_sheet(finished, domains, tmp_path):
     run, _ = finished
     provenance = Provenance("tiny", "command", "commit")
