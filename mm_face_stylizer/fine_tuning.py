@@ -23,9 +23,9 @@ from mm_face_stylizer.training.precision import fastest_conv_dtype
 from task_bundle.errors import NoFaceError
 from task_bundle.faces.face_models import FaceModels
 
-# Bounds of the number of practice faces. More faces improve a training of a hundred steps only a
-# little, and painting them takes as long as training on them.
-_LEAST_FACES, _MOST_FACES = 8, 40
+# Bounds of the number of practice faces. From a few, a training does not learn all complexions; in
+# a hundred steps it learns little more from more than these.
+_LEAST_FACES, _MOST_FACES = 8, 80
 
 # Factor on Model Maker's learning rate. Its default suits Model Maker's own losses; a training on
 # paintings tolerates a higher rate, and needs it to draw the eyes and mouths of flat styles within

@@ -8,6 +8,7 @@ paintings. Source: Futschik et al.,
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +32,8 @@ from mm_face_stylizer.training.blaze_stylegan.painting_step import (
 
 # Number of practice faces for which the most suitable style picture is chosen.
 _CONSULTED = 12
+# Threads that paint.
+_PAINTING_THREADS = 2
 # Number of practice faces on which the known styles are compared with the user's.
 _COMPARED = 2
 # The learning rate is constant up to the first fraction of the steps, then falls linearly to the
@@ -157,7 +160,10 @@ class PaintingTrainer:
             painter = painter.only(self.picture)
         self.likeness = painter.likeness
         photos = np.stack([portrait.pixels for portrait in practice])
-        paintings = np.stack([painter.paint(portrait).picture for portrait in progress(practice)])
+        # Two threads, since NumPy and OpenCV compute without Python's lock; more would wait for it.
+        with concurrent.futures.ThreadPoolExecutor(_PAINTING_THREADS) as pool:
+            painted = pool.map(lambda portrait: painter.paint(portrait).picture, practice)
+            paintings = np.stack([next(painted) for _ in progress(practice)])
         self._prepare(networks, photos, paintings, options)
         if step is None:
             step = new_step(drawing, options, face_mesh, features)

@@ -77,7 +77,7 @@ def test_pairs_that_failed_have_a_low_quality(people):
 
 
 def test_spectacles_are_found_and_kept(people):
-    source, target = people[:2]
+    source, target = people[0], people[2]
     picture = (target.picture * 255).astype(np.uint8)
     for eye in ((33, 133), (263, 362)):
         middle = target.landmarks[list(eye)].mean(axis=0).round().astype(int)
