@@ -92,9 +92,7 @@ class Demo:
         if face is None:
             raise NoFaceError("MediaPipe found no face in the demo's portrait")
         crop = face.crop.crop(photo, face.height)
-        sheet = ContactSheet(
-            [[style, crop, face.image]], [f"{self.style}, photo, stylized"]
-        )
+        sheet = ContactSheet([[style, crop, face.image]], [f"{self.style}, photo, stylized"])
         sheet.save(self.before_after, side=face.height * 3 // 2, overwrite=overwrite)
 
 

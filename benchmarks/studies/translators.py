@@ -1,11 +1,13 @@
 """What does the released translator draw, and how fast, beside the stylizer of `create`?
 
     python -m benchmarks.studies.translators docs [--photo PHOTO ...] [--preset NAME_OR_FOLDER]
+        [--published]
 
 Writes translator.jpg, people above their translations, and prints the latencies of both stylizers
-on one thread, measured in turns: the median and the fastest call. People are the photos given,
-Grace Hopper, and practice faces, which show nobody. The released picture was drawn with NASA's
-portrait of Eileen Collins, `skimage.data.astronaut()`.
+on one thread, measured in turns: the median and the fastest call. `--published` also measures the
+network of 9 blocks of width 64. People are the photos given, Grace Hopper, and practice faces,
+which show nobody. The released picture was drawn with NASA's portrait of Eileen Collins,
+`skimage.data.astronaut()`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from PIL import Image
 from benchmarks.studies.shop_window import save_rows, shown_people
 from mm_face_stylizer.demo import portrait
 from mm_face_stylizer.export import export_stylizer
+from mm_face_stylizer.models.translator.config import TranslatorConfig
+from mm_face_stylizer.models.translator.networks import TranslatorNetworks
 from mm_face_stylizer.preset import Preset
 from mm_face_stylizer.ready_styles import ready_bundle, ready_styles
 from task_bundle.media.images import load_image
@@ -39,6 +43,7 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--photo", nargs="*", default=[], type=pathlib.Path)
     parser.add_argument("--preset", default=_PRESET)
+    parser.add_argument("--published", action="store_true")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     networks = Preset.find(arguments.preset).networks()
@@ -48,6 +53,10 @@ def main() -> None:
     }
     models["stylizer of create, float16"] = StylizerModel(ready_bundle(ready_styles()[0]).stylizer)
     side = networks.config.image_size
+    if arguments.published:
+        config = TranslatorConfig.of_width(64, 9, image_size=side)
+        model = export_stylizer(TranslatorNetworks.build(config), "float16")
+        models["9 blocks of width 64, float16"] = StylizerModel(model)
     photos = [*(load_image(path) for path in arguments.photo), portrait()]
     people = shown_people(photos, side)
     drawn = [models["translator, float16"].run(person) for person in people]
