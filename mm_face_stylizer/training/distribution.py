@@ -227,9 +227,14 @@ def norm(values: tf.Tensor) -> tf.Tensor:
 
 
 def gathered(values: tf.Tensor) -> tf.Tensor:
-    """Returns the rows of all replicas, in any order."""
+    """Returns the rows of all replicas in the order of the batch; the inverse of `own_rows`."""
     context = _several_replicas()
-    return values if context is None else context.all_gather(values, axis=0)
+    if context is None:
+        return values
+    rows = context.all_gather(values, axis=0)
+    by_replica = tf.reshape(rows, [context.num_replicas_in_sync, *values.shape])
+    order = [1, 0, *range(2, len(by_replica.shape))]
+    return tf.reshape(tf.transpose(by_replica, order), [-1, *values.shape[1:]])
 
 
 def apply_gradients(

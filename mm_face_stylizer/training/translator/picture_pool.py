@@ -24,7 +24,8 @@ class PicturePool(tf.Module):
         super().__init__()
         self._size = size
         shape = (max(1, size), side, side, 3)
-        self._pictures = tf.Variable(tf.zeros(shape, tf.uint8), trainable=False)
+        # Of half precision, which has all values of a byte: bytes cannot be sent to other machines.
+        self._pictures = tf.Variable(tf.zeros(shape, tf.float16), trainable=False)
         self._count = tf.Variable(0, dtype=tf.int32, trainable=False)
 
     def exchanged(self, pictures: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
@@ -52,7 +53,7 @@ class PicturePool(tf.Module):
             old = tf.cast(stored[place], tf.float32) / 127.5 - 1.0
             takes_old = is_full & (draws[index, 1] < 0.5)
             returned.append(tf.where(takes_old, old, new))
-            if_stored = tf.cast(tf.round((new + 1.0) * 127.5), tf.uint8)
+            if_stored = tf.cast(tf.round((new + 1.0) * 127.5), tf.float16)
             value = tf.where(takes_old | ~is_full, if_stored, stored[place])
             stored = tf.tensor_scatter_nd_update(stored, [[place]], [value])
             count = tf.where(is_full, count, count + 1)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import distributed_pretraining
+import distributed_translator
 import numpy as np
 import pytest
 from tiny import TinyMesh, eager_steps, write_pictures
@@ -28,19 +29,21 @@ def _free_ports(count):
     return ports
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Two workers, and meanwhile one process with all of their batch."""
-    folder = tmp_path_factory.mktemp("distribution")
-    pictures = write_pictures(folder / "pictures")
+def _beside_two_workers(program, arguments, alone):
+    """Runs a program as two workers, and meanwhile `alone`, whose result it returns.
+
+    Args:
+      program: The program's module.
+      arguments: A function from a worker's index to the program's arguments.
+      alone: What one process does with all of the workers' batch.
+    """
     hosts = [f"localhost:{port}" for port in _free_ports(2)]
     workers = []
     for index in range(2):
         config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
-        arguments = [pictures, folder / f"worker{index}", folder / f"worker{index}.json"]
         workers.append(
             subprocess.Popen(
-                [sys.executable, distributed_pretraining.__file__, *map(str, arguments)],
+                [sys.executable, program.__file__, *map(str, arguments(index))],
                 # A GPU of the machine at hand would be a replica each.
                 env=os.environ | {"TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": ""},
                 stderr=subprocess.PIPE,
@@ -49,7 +52,7 @@ def trained(tmp_path_factory):
         )
     try:
         with eager_steps():
-            alone, history = distributed_pretraining.pretrained(pictures, folder / "alone")
+            result = alone()
         for worker in workers:
             errors = worker.communicate(timeout=_LIMIT_SECONDS)[1]
             assert worker.returncode == 0, errors[-3000:]
@@ -57,8 +60,34 @@ def trained(tmp_path_factory):
         for worker in workers:
             worker.kill()
             worker.wait()
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two workers, and meanwhile one process with all of their batch."""
+    folder = tmp_path_factory.mktemp("distribution")
+    pictures = write_pictures(folder / "pictures")
+    alone, history = _beside_two_workers(
+        distributed_pretraining,
+        lambda index: [pictures, folder / f"worker{index}", folder / f"worker{index}.json"],
+        lambda: distributed_pretraining.pretrained(pictures, folder / "alone"),
+    )
     found = [json.loads((folder / f"worker{index}.json").read_text()) for index in range(2)]
     return folder, alone, history, found
+
+
+@pytest.mark.slow
+def test_a_translator_has_the_same_losses_on_two_workers(tmp_path):
+    alone = _beside_two_workers(
+        distributed_translator,
+        lambda index: [tmp_path / f"worker{index}", tmp_path / f"worker{index}.json"],
+        lambda: distributed_translator.trained(tmp_path / "alone"),
+    )
+    for index in range(2):
+        found = json.loads((tmp_path / f"worker{index}.json").read_text())
+        for values, wanted in zip(found, alone, strict=True):
+            assert values == pytest.approx(wanted, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -80,7 +109,7 @@ def test_replicas_share_a_batch_and_average_their_gradients(trained):
         found = worker["measured"]
         assert found["rows"] == [[0, 2, 4, 6], [1, 3, 5, 7]]
         assert found["columns"] == [[[0, 2], [4, 6]], [[1, 3], [5, 7]]]
-        assert sorted(found["gathered"]) == list(range(8))
+        assert found["gathered"] == list(range(8))
         assert found["mean"] == 14.0
         assert found["norm"] == pytest.approx(np.linalg.norm(np.arange(8)))
         assert found["clipped"] == pytest.approx(-3.0)
@@ -159,10 +188,13 @@ def test_a_wrong_tf_config_is_refused_with_one_that_is_right(config, monkeypatch
     assert json.loads(example)["task"] == {"type": "worker", "index": 0}
 
 
-@pytest.mark.parametrize("command", ["pretrain", "pretrain-teacher", "distill", "invert"])
+@pytest.mark.parametrize(
+    "command",
+    ["pretrain", "pretrain-teacher", "distill", "invert", "translator train", "translator search"],
+)
 def test_every_command_has_the_option(command, capsys):
     with pytest.raises(SystemExit, match="0"):
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert "{off,mirrored,multi-worker-mirrored}" in capsys.readouterr().out
 
 
