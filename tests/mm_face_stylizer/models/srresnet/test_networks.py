@@ -85,8 +85,11 @@ def test_an_export_of_another_side_computes_the_same(changes, precision):
     exported = resize_model(export_stylizer(networks, precision), 32)
     (found,) = run_litert(exported, _picture(32))
     wanted = networks.inference(32)(_picture(32))
-    atol = {"float32": 1e-5, "float16": 2e-3, "int8": 0.05}[precision]
+    # A value of int8 may be far off where the network leaves the range of the pictures it was
+    # calibrated with.
+    atol = {"float32": 1e-5, "float16": 2e-3, "int8": 0.1}[precision]
     np.testing.assert_allclose(found, wanted, atol=atol)
+    np.testing.assert_allclose(found.mean(), np.mean(wanted), atol=atol / 4)
 
 
 def test_values_are_clipped_at_both_ends():
