@@ -32,6 +32,10 @@ _PYRAMID = (2, 4, 8)
 _FINE, _COARSE = slice(0, 3), slice(3, 6)
 # Learning rate of the discriminator, relative to that of the synthesis network.
 _DISCRIMINATOR_RATE = 0.5
+# Limit of the global norm of the synthesis network's gradients, which nearly all steps reach: Adam
+# takes a step ten times as long for one gradient that is much larger than those before, and pale
+# drawings did not recover from that.
+_CLIP_NORM = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,7 +265,7 @@ class PaintingStep:
                 values["adversarial"] = tf.reduce_mean(tf.square(logits - 1.0))
                 loss += weights.adversarial * values["adversarial"]
         values = {"loss": loss} | values
-        gradients = tape.gradient(loss, self._variables)
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, self._variables), _CLIP_NORM)
         self.optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
         if weights.adversarial:
             values["discriminator"] = self._train_discriminator(
