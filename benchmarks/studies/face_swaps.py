@@ -134,10 +134,8 @@ def _refined(
 ) -> dict[str, dict[str, float]]:
     """Refines for some people, and measures them on the same targets in all ways."""
     side = networks.config.image_size
-    features, practice = (
-        perceptual_network(FEATURE_TAPS),
-        practice_faces(256, _PRACTICE_FACES, models),
-    )
+    features = perceptual_network(FEATURE_TAPS)
+    practice = practice_faces(256, _PRACTICE_FACES, models)
     sets: dict[str, list[_Pictures]] = {"teacher": [], "predicted": [], "refined": []}
     pairs: list[tuple[int, int]] = []
     rows = []
